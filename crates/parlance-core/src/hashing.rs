@@ -1,0 +1,137 @@
+//! The threads on which passwords are hashed and credentials signed.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use futures_channel::oneshot;
+
+use crate::ports::Clock;
+use crate::password::Scratch;
+use crate::{Failure, Timestamp};
+
+/// How many pieces of work may wait.
+const WAITING: usize = 64;
+/// How long one may wait; its client has given up by then, or soon will.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// A piece of work for a hashing thread.
+type Work = Box<dyn FnOnce(&mut Bench) + Send>;
+
+/// What a piece of work finds on its thread.
+#[derive(Default)]
+pub(crate) struct Bench {
+    pub(crate) scratch: Scratch,
+}
+
+/// A fixed number of threads behind a short queue. Work beyond it is refused at once, so a flood of logins costs neither memory nor
+/// the latency of a check.
+pub struct HashThreads {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    clock: Arc<dyn Clock>,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    filled: Condvar,
+}
+
+struct Queue {
+    work: VecDeque<(Timestamp, Work)>,
+    open: bool,
+}
+
+impl HashThreads {
+    /// Starts `threads` threads, at least one: as many as there are cores serves best.
+    #[must_use]
+    pub fn start(threads: usize, clock: Arc<dyn Clock>) -> Self {
+        let queue = Mutex::new(Queue { work: VecDeque::with_capacity(WAITING), open: true });
+        let shared = Arc::new(Shared { queue, filled: Condvar::new() });
+        let spawn = |number: usize| {
+            let (shared, clock) = (Arc::clone(&shared), Arc::clone(&clock));
+            let name = format!("hash-{number}");
+            std::thread::Builder::new().name(name).spawn(move || shared.work(&*clock)).ok()
+        };
+        let threads = (0..threads.max(1)).filter_map(spawn).collect();
+        Self { shared, threads, clock }
+    }
+
+    /// Queues a piece of work. It is refused as [`Failure::Busy`] if 64 pieces wait already, or if it has waited for three seconds.
+    pub(crate) fn run<T: Send + 'static, W: FnOnce(&mut Bench) -> T + Send + 'static>(
+        &self,
+        work: W,
+    ) -> impl Future<Output = Result<T, Failure>> + use<T, W> {
+        let (answer, answered) = oneshot::channel();
+        let work: Work = Box::new(move |bench| {
+            let _gone = answer.send(work(bench));
+        });
+        let queued = self.shared.push(self.clock.now(), work);
+        async move {
+            if !queued {
+                return Err(Failure::Busy);
+            }
+            answered.await.map_err(|_| Failure::Busy)
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, now: Timestamp, work: Work) -> bool {
+        let mut queue = self.lock();
+        let room = queue.open && queue.work.len() < WAITING;
+        if room {
+            queue.work.push_back((now, work));
+            self.filled.notify_one();
+        }
+        room
+    }
+
+    fn work(&self, clock: &dyn Clock) {
+        let mut bench = Bench::default();
+        loop {
+            let mut queue = self.lock();
+            let (queued, work) = loop {
+                match queue.work.pop_front() {
+                    Some(next) => break next,
+                    None if !queue.open => return,
+                    None => queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner),
+                }
+            };
+            drop(queue);
+            // Dropping the work drops its answer's sender, which the waiting side reads as a refusal.
+            if clock.now().since(queued) <= PATIENCE {
+                work(&mut bench);
+            }
+        }
+    }
+}
+
+impl Drop for HashThreads {
+    fn drop(&mut self) {
+        self.shared.lock().open = false;
+        self.shared.filled.notify_all();
+        for thread in self.threads.drain(..) {
+            let _panicked = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for HashThreads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HashThreads").field("threads", &self.threads.len()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Bench {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Bench")
+    }
+}

@@ -1,0 +1,159 @@
+//! What an operator does: users and everybody's sessions.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::ports::{Applied, Change, StoreError};
+use crate::{
+    Authority, CanonicalName, Failure, NameError, PasswordHash, Secret, SessionId, Timestamp, User, UserId, UserName, canonical_name,
+    password, uuid_v4,
+};
+
+/// A user to be made.
+#[derive(Debug, Clone)]
+pub struct NewUser {
+    /// His name.
+    pub name: String,
+    /// His password, byte for byte: 1 to 4096 bytes without NUL.
+    pub password: Secret,
+    /// The ids of his roles.
+    pub roles: Vec<Uuid>,
+    /// Whether he may do everything.
+    pub unrestricted: bool,
+}
+
+/// Why an operator's command was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OperatorError {
+    /// The name cannot be a user's.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// Somebody has the name, or another spelling of it.
+    #[error("there is a user of that name, or of another spelling of it, already")]
+    Taken,
+    /// Nobody has the name.
+    #[error("there is no user of that name")]
+    NoUser,
+    /// No session has the id, or it has ended already.
+    #[error("there is no living session of that id")]
+    NoSession,
+    /// The password cannot be one.
+    #[error("a password has 1 to {} bytes, none of them NUL", password::LONGEST)]
+    Password,
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Hashing was refused, or there was no randomness.
+    #[error("could not hash the password: {0}")]
+    Hashing(Failure),
+}
+
+impl Authority {
+    /// Makes a user.
+    ///
+    /// # Errors
+    /// The name or password cannot be one, or the name is taken; nothing was made then.
+    pub async fn add_user(&self, new: NewUser, now: Timestamp) -> Result<User, OperatorError> {
+        let name = UserName::new(&new.name)?;
+        let password = self.hash(new.password).await?;
+        let id = uuid_v4(&*self.entropy).map_err(|error| OperatorError::Hashing(error.into()))?;
+        let user = User {
+            id: UserId(id),
+            name: name.as_str().to_owned(),
+            canonical: name.canonical(),
+            password: Some(password),
+            enabled: true,
+            password_expired: false,
+            unrestricted: new.unrestricted,
+            roles: new.roles,
+            created: now,
+            last_login: None,
+            epoch: 0,
+            version: 0,
+        };
+        match self.store.apply(Change::AddUser(Box::new(user.clone()))).await? {
+            Applied::Taken | Applied::Refused => Err(OperatorError::Taken),
+            Applied::Done | Applied::Rows(_) | Applied::Opened(_) => Ok(user),
+        }
+    }
+
+    /// Gives a user a new password and ends all his sessions.
+    ///
+    /// # Errors
+    /// There is no such user, or the password cannot be one.
+    pub async fn set_password(&self, name: &str, password: Secret) -> Result<(), OperatorError> {
+        let name = known(name)?;
+        let hash = self.hash(password).await?;
+        self.operate(Change::SetPassword(name, hash), OperatorError::NoUser).await
+    }
+
+    /// Enables a user, or disables him and ends all his sessions.
+    ///
+    /// # Errors
+    /// There is no such user.
+    pub async fn set_enabled(&self, name: &str, enabled: bool) -> Result<(), OperatorError> {
+        self.operate(Change::SetEnabled(known(name)?, enabled), OperatorError::NoUser).await
+    }
+
+    /// Lets a user's password open nothing more; his sessions go on.
+    ///
+    /// # Errors
+    /// There is no such user.
+    pub async fn expire_password(&self, name: &str) -> Result<(), OperatorError> {
+        self.operate(Change::ExpirePassword(known(name)?), OperatorError::NoUser).await
+    }
+
+    /// Removes a user and ends all his sessions.
+    ///
+    /// # Errors
+    /// There is no such user.
+    pub async fn remove_user(&self, name: &str) -> Result<(), OperatorError> {
+        self.operate(Change::RemoveUser(known(name)?), OperatorError::NoUser).await
+    }
+
+    /// Ends one session.
+    ///
+    /// # Errors
+    /// No living session has that id.
+    pub async fn revoke_session(&self, id: SessionId, now: Timestamp) -> Result<(), OperatorError> {
+        self.operate(Change::RevokeSession(id, now), OperatorError::NoSession).await
+    }
+
+    /// Ends all sessions of a user.
+    ///
+    /// # Errors
+    /// There is no such user.
+    pub async fn revoke_user(&self, name: &str) -> Result<(), OperatorError> {
+        self.operate(Change::RevokeUser(known(name)?), OperatorError::NoUser).await
+    }
+
+    /// Ends all sessions of everybody.
+    ///
+    /// # Errors
+    /// The store did not answer.
+    pub async fn revoke_all(&self) -> Result<(), OperatorError> {
+        self.operate(Change::RevokeAll, OperatorError::NoUser).await
+    }
+
+    async fn operate(&self, change: Change, refusal: OperatorError) -> Result<(), OperatorError> {
+        match self.store.apply(change).await? {
+            Applied::Done | Applied::Rows(_) | Applied::Opened(_) => Ok(()),
+            Applied::Refused | Applied::Taken => Err(refusal),
+        }
+    }
+
+    async fn hash(&self, password: Secret) -> Result<PasswordHash, OperatorError> {
+        let length = password.expose().len();
+        if length == 0 || length > password::LONGEST || password.expose().contains('\0') {
+            return Err(OperatorError::Password);
+        }
+        let (policy, entropy) = (self.policy.clone(), Arc::clone(&self.entropy));
+        let hashed = self.threads.run(move |bench| policy.hash(password.expose(), &*entropy, &mut bench.scratch)).await;
+        hashed.map_err(OperatorError::Hashing)?.map_err(|error| OperatorError::Hashing(error.into()))
+    }
+}
+
+fn known(name: &str) -> Result<CanonicalName, OperatorError> {
+    canonical_name(name).ok_or(OperatorError::NoUser)
+}

@@ -1,0 +1,144 @@
+//! argon2id: hashing, verifying, and what a stored hash may ask for.
+
+use std::fmt;
+
+use argon2::password_hash::phc;
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use subtle::ConstantTimeEq as _;
+
+use crate::ports::{Entropy, EntropyError};
+
+/// The longest password, in bytes, that is taken for one (OWASP ASVS 6.2.9 asks for 64 at least). A longer one is an ordinary failed
+/// login.
+pub(crate) const LONGEST: usize = 4096;
+/// What a stored hash may ask for at most: nobody who can write a hash may buy more work than this with it.
+const MOST_MEMORY_KIB: u32 = 256 * 1024;
+const MOST_ITERATIONS: u32 = 10;
+const MOST_LANES: u32 = 16;
+const SALT: usize = 16;
+const TAG: usize = 32;
+
+/// How new passwords are hashed.
+#[derive(Debug, Clone)]
+pub struct PasswordPolicy {
+    params: Params,
+}
+
+/// Parameters that argon2id, or this program, does not accept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "memory_kib must lie between 8 x parallelism and {MOST_MEMORY_KIB}, iterations between 1 and {MOST_ITERATIONS}, parallelism \
+     between 1 and {MOST_LANES}"
+)]
+pub struct PolicyError;
+
+/// A password hash in PHC form. Its `Debug` shows nothing.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasswordHash(String);
+
+/// Memory that one thread hashes in, kept from hash to hash.
+#[derive(Default)]
+pub(crate) struct Scratch(Vec<Block>);
+
+impl Default for PasswordPolicy {
+    /// 19456 KiB, 2 iterations, 1 lane: OWASP's first choice.
+    fn default() -> Self {
+        Self { params: Params::DEFAULT }
+    }
+}
+
+impl PasswordPolicy {
+    /// `memory_kib` in KiB, at most 256 MiB; `iterations` 1 to 10; `parallelism` 1 to 16.
+    ///
+    /// # Errors
+    /// A parameter is out of its range.
+    pub fn new(memory_kib: u32, iterations: u32, parallelism: u32) -> Result<Self, PolicyError> {
+        let params = Params::new(memory_kib, iterations, parallelism, Some(TAG)).map_err(|_| PolicyError)?;
+        if bounded(&params) { Ok(Self { params }) } else { Err(PolicyError) }
+    }
+
+    pub(crate) fn hash(&self, password: &str, entropy: &dyn Entropy, scratch: &mut Scratch) -> Result<PasswordHash, EntropyError> {
+        let mut salt = [0; SALT];
+        entropy.fill(&mut salt)?;
+        let mut tag = [0; TAG];
+        scratch.run(&self.params, Version::V0x13, password, &salt, &mut tag).ok_or(EntropyError)?;
+        let hash = phc::PasswordHash {
+            algorithm: Algorithm::Argon2id.ident(),
+            version: Some(Version::V0x13.into()),
+            params: phc::ParamsString::try_from(&self.params).map_err(|_| EntropyError)?,
+            salt: Some(phc::Salt::new(&salt).map_err(|_| EntropyError)?),
+            hash: Some(phc::Output::new(&tag).map_err(|_| EntropyError)?),
+        };
+        Ok(PasswordHash(hash.to_string()))
+    }
+
+    /// The work of one verification under this policy, which nothing passes.
+    pub(crate) fn verify_nothing(&self, password: &str, scratch: &mut Scratch) {
+        let mut tag = [0; TAG];
+        scratch.run(&self.params, Version::V0x13, password, &[0; SALT], &mut tag);
+        std::hint::black_box(tag);
+    }
+
+    /// Whether a hash was made under this policy.
+    pub(crate) fn made(&self, hash: &PasswordHash) -> bool {
+        hash.parse().is_some_and(|(version, params, ..)| {
+            version == Version::V0x13
+                && (params.m_cost(), params.t_cost(), params.p_cost())
+                    == (self.params.m_cost(), self.params.t_cost(), self.params.p_cost())
+        })
+    }
+}
+
+impl PasswordHash {
+    /// Takes a PHC string that a store has kept. One that cannot be read verifies nothing.
+    #[must_use]
+    pub fn stored(phc: String) -> Self {
+        Self(phc)
+    }
+
+    /// The PHC string, for the store.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn parse(&self) -> Option<(Version, Params, phc::Salt, phc::Output)> {
+        let hash = phc::PasswordHash::new(&self.0).ok()?;
+        let version = hash.version.map_or(Ok(Version::V0x13), Version::try_from).ok()?;
+        let params = Params::try_from(&hash).ok()?;
+        let known = hash.algorithm == Algorithm::Argon2id.ident() && bounded(&params);
+        known.then_some((version, params, hash.salt?, hash.hash?))
+    }
+
+    /// Whether this is the password's hash. A hash that cannot be read costs the policy's work and refuses.
+    pub(crate) fn verify(&self, password: &str, policy: &PasswordPolicy, scratch: &mut Scratch) -> bool {
+        let Some((version, params, salt, expected)) = self.parse() else {
+            policy.verify_nothing(password, scratch);
+            return false;
+        };
+        let mut tag = vec![0; expected.len()];
+        scratch.run(&params, version, password, &salt, &mut tag).is_some() && bool::from(tag.as_slice().ct_eq(expected.as_bytes()))
+    }
+}
+
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordHash(..)")
+    }
+}
+
+impl Scratch {
+    fn run(&mut self, params: &Params, version: Version, password: &str, salt: &[u8], tag: &mut [u8]) -> Option<()> {
+        let blocks = params.block_count();
+        if self.0.len() < blocks {
+            self.0.try_reserve_exact(blocks - self.0.len()).ok()?;
+            self.0.resize(blocks, Block::default());
+        }
+        let argon2 = Argon2::new(Algorithm::Argon2id, version, params.clone());
+        argon2.hash_password_into_with_memory(password.as_bytes(), salt, tag, self.0.get_mut(..blocks)?).ok()
+    }
+}
+
+fn bounded(params: &Params) -> bool {
+    params.m_cost() <= MOST_MEMORY_KIB && params.t_cost() <= MOST_ITERATIONS && params.p_cost() <= MOST_LANES
+}

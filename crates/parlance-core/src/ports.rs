@@ -1,0 +1,244 @@
+//! What the authority needs from outside: time, randomness, a store, somebody who counts.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+
+use crate::{CanonicalName, Digest, Failure, PasswordHash, Rivals, Session, SessionId, Timestamp, User, UserId};
+
+/// The time. Read by the shell once a request; the authority is told.
+pub trait Clock: Send + Sync + 'static {
+    /// Now.
+    fn now(&self) -> Timestamp;
+}
+
+/// Randomness fit for secrets.
+pub trait Entropy: Send + Sync + 'static {
+    /// Fills the bytes.
+    ///
+    /// # Errors
+    /// The source failed; the bytes must not be used.
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError>;
+}
+
+/// The source of randomness failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no randomness to be had")]
+pub struct EntropyError;
+
+impl From<EntropyError> for Failure {
+    fn from(_: EntropyError) -> Self {
+        Self::Unavailable
+    }
+}
+
+/// Why the store did not answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Its queue is full; nothing was done.
+    #[error("the store's queue is full")]
+    Busy,
+    /// It cannot be reached, or failed; what the call did is unknown. The text is for operators.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Busy => Self::Busy,
+            StoreError::Unavailable(_) => Self::Unavailable,
+        }
+    }
+}
+
+/// An answer that the store still owes. It is queued when the call returns, polled or not.
+pub type Pending<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
+
+/// A page of users.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserPage {
+    /// How many users there are in all.
+    pub total: u64,
+    /// Those of the page.
+    pub items: Vec<User>,
+}
+
+/// A key that signs. The private half is sealed before it comes here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedKey {
+    /// RFC 7638 thumbprint of the public half.
+    pub kid: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// The private half (PKCS#8), encrypted.
+    pub sealed: Vec<u8>,
+}
+
+/// A change, as data. Each is one conditional act: what does not hold at its commit is not done.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// Open this session, if its user is still enabled, unexpired and at the session's epoch. Sets his last login, and his password
+    /// hash to `rehash`. Answers [`Applied::Opened`] with the session that lives (another one under [`Rivals::Possess`]),
+    /// [`Applied::Refused`], or [`Applied::Taken`] for a `sid` or digest that another session has.
+    Open {
+        /// The session to open.
+        session: Box<Session>,
+        /// What becomes of the user's others in this dialect.
+        rivals: Rivals,
+        /// A hash of the same password under newer parameters.
+        rehash: Option<PasswordHash>,
+    },
+    /// Move the expiry of a living session.
+    Renew {
+        /// Which.
+        id: SessionId,
+        /// Now.
+        now: Timestamp,
+        /// The new expiry; may be earlier than the old.
+        expires: Option<Timestamp>,
+    },
+    /// End a session that nobody has ended.
+    Close {
+        /// Which.
+        id: SessionId,
+        /// Now.
+        now: Timestamp,
+    },
+    /// Drop a dead session's row, if it is dead.
+    Forget {
+        /// Which.
+        id: SessionId,
+        /// Now.
+        now: Timestamp,
+    },
+    /// Set the last login of a user who is enabled.
+    Bump {
+        /// Whom.
+        user: UserId,
+        /// Now.
+        now: Timestamp,
+    },
+    /// Make a user; [`Applied::Taken`] if the canonical name is.
+    AddUser(Box<User>),
+    /// Set a password, clear its expiry, end all sessions.
+    SetPassword(CanonicalName, PasswordHash),
+    /// Enable, or disable and end all sessions.
+    SetEnabled(CanonicalName, bool),
+    /// Let the password open nothing more.
+    ExpirePassword(CanonicalName),
+    /// Remove a user and his sessions.
+    RemoveUser(CanonicalName),
+    /// End one session.
+    RevokeSession(SessionId, Timestamp),
+    /// End all sessions of a user.
+    RevokeUser(CanonicalName),
+    /// End all sessions of everybody.
+    RevokeAll,
+    /// Keep a key, unless there is one already ([`Applied::Refused`]).
+    AddFirstKey(Box<SealedKey>),
+    /// Drop at most so many sessions that were dead before this moment; [`Applied::Rows`] says how many.
+    Purge {
+        /// Dead for so long.
+        before: Timestamp,
+        /// At most.
+        limit: u32,
+    },
+}
+
+/// What became of a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Applied {
+    /// Done, and committed.
+    Done,
+    /// Done, and committed, to so many rows.
+    Rows(u64),
+    /// The session that lives now.
+    Opened(Box<Session>),
+    /// Its condition did not hold; nothing changed.
+    Refused,
+    /// Something that must be unique is taken; nothing changed.
+    Taken,
+}
+
+/// A use that slides an expiry. Merged with others of the same session as the later of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Touch {
+    /// Which session.
+    pub id: SessionId,
+    /// When it was used.
+    pub used: Timestamp,
+    /// The expiry that follows.
+    pub expires: Option<Timestamp>,
+}
+
+/// Where users and sessions are kept.
+///
+/// Every call only queues; the answer of a change comes after its commit, and a look-up is answered by a query that began after it was
+/// queued. A full queue answers [`StoreError::Busy`] at once.
+pub trait Store: Send + Sync + 'static {
+    /// The session with this digest and its user, with every touch of this process counted in.
+    fn session(&self, digest: Digest) -> Pending<Option<(Session, User)>>;
+    /// The user of this name.
+    fn user(&self, name: CanonicalName) -> Pending<Option<User>>;
+    /// Users in the order of their canonical names.
+    fn users(&self, offset: u64, limit: u32) -> Pending<UserPage>;
+    /// The sessions that live now, of one user or of all, oldest first, each with its user's name.
+    fn sessions(&self, of: Option<CanonicalName>, now: Timestamp) -> Pending<Vec<(Session, String)>>;
+    /// How many sessions live now in each dialect.
+    fn live(&self, now: Timestamp) -> Pending<Vec<(String, u64)>>;
+    /// All keys, oldest first.
+    fn keys(&self) -> Pending<Vec<SealedKey>>;
+    /// Answers when the store does.
+    fn ping(&self) -> Pending<()>;
+    /// Makes a change.
+    fn apply(&self, change: Change) -> Pending<Applied>;
+    /// Notes a use. Written behind: at most once a second for a session.
+    fn touch(&self, touch: Touch);
+    /// Writes every touch that is still in memory.
+    fn flush(&self) -> Pending<()>;
+}
+
+/// What happened, for those who count and log.
+#[derive(Debug, Clone, Copy)]
+pub struct Event<'e> {
+    /// The dialect it came through.
+    pub dialect: &'static str,
+    /// What was asked.
+    pub action: Action,
+    /// The refusal, if it was refused.
+    pub failure: Option<Failure>,
+    /// The user, where he is known.
+    pub user: Option<UserId>,
+    /// The name that was shown at a login; untrusted.
+    pub shown: Option<&'e str>,
+    /// The client's address.
+    pub peer: Option<IpAddr>,
+}
+
+/// What was asked, in the words of the counters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// A login.
+    Login,
+    /// A use.
+    Check,
+    /// A renewal.
+    Renewal,
+    /// A logout.
+    End,
+}
+
+/// Somebody who counts and logs.
+pub trait Observer: Send + Sync + 'static {
+    /// Takes note.
+    fn observe(&self, event: &Event<'_>);
+}
+
+/// Takes no note.
+#[derive(Debug, Clone, Copy)]
+pub struct Unobserved;
+
+impl Observer for Unobserved {
+    fn observe(&self, _: &Event<'_>) {}
+}

@@ -1,0 +1,258 @@
+//! The simplest store that keeps every rule: in memory, one lock, every touch at once. For tests, and as the oracle of the suite.
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::ready;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::ports::{Applied, Change, Pending, SealedKey, Store, StoreError, Touch, UserPage};
+use crate::{CanonicalName, Digest, Rivals, Session, SessionId, Timestamp, User, UserId};
+
+/// The store in memory.
+#[derive(Debug, Default)]
+pub struct Reference {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    users: BTreeMap<CanonicalName, User>,
+    sessions: HashMap<SessionId, Session>,
+    keys: Vec<SealedKey>,
+    away: bool,
+}
+
+impl Reference {
+    /// Takes the store away, or brings it back: while it is away every call answers [`StoreError::Unavailable`].
+    pub fn set_away(&self, away: bool) {
+        self.lock().away = away;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answer<T: Send + 'static>(&self, act: impl FnOnce(&mut State) -> T) -> Pending<T> {
+        let mut state = self.lock();
+        let answer = if state.away { Err(StoreError::Unavailable("taken away".to_owned())) } else { Ok(act(&mut state)) };
+        Box::pin(ready(answer))
+    }
+}
+
+impl State {
+    fn user(&self, id: UserId) -> Option<&User> {
+        self.users.values().find(|user| user.id == id)
+    }
+
+    fn is_live(&self, session: &Session, now: Timestamp) -> bool {
+        self.user(session.user).is_some_and(|user| session.is_live(user, now))
+    }
+
+    fn edit_user(&mut self, name: &CanonicalName, edit: impl FnOnce(&mut User)) -> Applied {
+        let Some(user) = self.users.get_mut(name) else { return Applied::Refused };
+        edit(user);
+        user.version += 1;
+        Applied::Done
+    }
+
+    fn open(&mut self, mut session: Session, rivals: Rivals, rehash: Option<crate::PasswordHash>) -> Applied {
+        let now = session.created;
+        let may = |user: &&mut User| {
+            user.id == session.user && user.enabled && !user.password_expired && user.epoch == session.epoch
+        };
+        let Some(user) = self.users.values_mut().find(may) else { return Applied::Refused };
+        let user_now = user.clone();
+        let rival = |other: &Session| {
+            other.user == session.user && other.dialect == session.dialect && other.is_live(&user_now, now)
+        };
+        let possessed = match rivals {
+            Rivals::Possess => self.sessions.values().filter(|other| rival(other)).max_by_key(|other| other.created).map(|s| s.id),
+            Rivals::Allow | Rivals::Kill => None,
+        };
+        let taken = |other: &&Session| {
+            other.digest == session.digest
+                || (possessed.is_none() && other.sid.is_some() && other.sid == session.sid && other.revoked.is_none())
+        };
+        if self.sessions.values().any(|other| taken(&other)) {
+            return Applied::Taken;
+        }
+        user.last_login = Some(now);
+        if rehash.is_some() {
+            user.password = rehash;
+        }
+        if let Some(old) = possessed.and_then(|id| self.sessions.get_mut(&id)) {
+            old.digest = session.digest;
+            old.last_used = Some(now);
+            old.expires = session.expires.map(|expires| old.hard_end.map_or(expires, |end| expires.min(end))).or(old.hard_end);
+            old.address = session.address;
+            old.version += 1;
+            return Applied::Opened(Box::new(old.clone()));
+        }
+        if rivals == Rivals::Kill {
+            for other in self.sessions.values_mut().filter(|other| rival(other)) {
+                other.revoked = Some(now);
+                other.version += 1;
+            }
+        }
+        session.version = 0;
+        self.sessions.insert(session.id, session.clone());
+        Applied::Opened(Box::new(session))
+    }
+
+    fn end(&mut self, id: SessionId, now: Timestamp, live_only: bool) -> Applied {
+        let live = self.sessions.get(&id).is_some_and(|session| self.is_live(session, now));
+        match self.sessions.get_mut(&id) {
+            Some(session) if session.revoked.is_none() && (live || !live_only) => {
+                session.revoked = Some(now);
+                session.version += 1;
+                Applied::Done
+            }
+            _ => Applied::Refused,
+        }
+    }
+
+    fn apply(&mut self, change: Change) -> Applied {
+        match change {
+            Change::Open { session, rivals, rehash } => self.open(*session, rivals, rehash),
+            Change::Renew { id, now, expires } => {
+                let live = self.sessions.get(&id).is_some_and(|session| self.is_live(session, now));
+                match self.sessions.get_mut(&id).filter(|_| live) {
+                    Some(session) => {
+                        session.expires = expires;
+                        session.last_used = Some(now);
+                        session.version += 1;
+                        Applied::Done
+                    }
+                    None => Applied::Refused,
+                }
+            }
+            Change::Close { id, now } => self.end(id, now, false),
+            Change::RevokeSession(id, now) => self.end(id, now, true),
+            Change::Forget { id, now } => {
+                let dead = self.sessions.get(&id).is_some_and(|session| !self.is_live(session, now));
+                if dead && self.sessions.remove(&id).is_some() { Applied::Done } else { Applied::Refused }
+            }
+            Change::Bump { user, now } => match self.users.values_mut().find(|other| other.id == user && other.enabled) {
+                Some(user) => {
+                    user.last_login = Some(now);
+                    Applied::Done
+                }
+                None => Applied::Refused,
+            },
+            Change::AddUser(user) => {
+                if self.users.contains_key(&user.canonical) {
+                    return Applied::Taken;
+                }
+                self.users.insert(user.canonical.clone(), *user);
+                Applied::Done
+            }
+            Change::SetPassword(name, hash) => self.edit_user(&name, |user| {
+                user.password = Some(hash);
+                user.password_expired = false;
+                user.epoch += 1;
+            }),
+            Change::SetEnabled(name, enabled) => self.edit_user(&name, |user| {
+                user.enabled = enabled;
+                user.epoch += i64::from(!enabled);
+            }),
+            Change::ExpirePassword(name) => self.edit_user(&name, |user| user.password_expired = true),
+            Change::RevokeUser(name) => self.edit_user(&name, |user| user.epoch += 1),
+            Change::RevokeAll => {
+                self.users.values_mut().for_each(|user| user.epoch += 1);
+                Applied::Rows(self.users.len() as u64)
+            }
+            Change::RemoveUser(name) => match self.users.remove(&name) {
+                Some(user) => {
+                    self.sessions.retain(|_, session| session.user != user.id);
+                    Applied::Done
+                }
+                None => Applied::Refused,
+            },
+            Change::AddFirstKey(key) => {
+                if !self.keys.is_empty() {
+                    return Applied::Refused;
+                }
+                self.keys.push(*key);
+                Applied::Done
+            }
+            Change::Purge { before, limit } => {
+                let dead = |session: &&Session| {
+                    let gone = |end: Option<Timestamp>| end.is_some_and(|end| end < before);
+                    gone(session.revoked) || gone(session.expires) || gone(session.hard_end)
+                };
+                let ids: Vec<_> = self.sessions.values().filter(dead).take(limit as usize).map(|session| session.id).collect();
+                ids.iter().for_each(|id| drop(self.sessions.remove(id)));
+                Applied::Rows(ids.len() as u64)
+            }
+        }
+    }
+}
+
+impl Store for Reference {
+    fn session(&self, digest: Digest) -> Pending<Option<(Session, User)>> {
+        self.answer(|state| {
+            let session = state.sessions.values().find(|session| session.digest == digest)?;
+            Some((session.clone(), state.user(session.user)?.clone()))
+        })
+    }
+
+    fn user(&self, name: CanonicalName) -> Pending<Option<User>> {
+        self.answer(|state| state.users.get(&name).cloned())
+    }
+
+    fn users(&self, offset: u64, limit: u32) -> Pending<UserPage> {
+        self.answer(|state| {
+            let skip = usize::try_from(offset).unwrap_or(usize::MAX);
+            let items = state.users.values().skip(skip).take(limit as usize).cloned().collect();
+            UserPage { total: state.users.len() as u64, items }
+        })
+    }
+
+    fn sessions(&self, of: Option<CanonicalName>, now: Timestamp) -> Pending<Vec<(Session, String)>> {
+        self.answer(|state| {
+            let mut found: Vec<_> = state
+                .sessions
+                .values()
+                .filter(|session| state.is_live(session, now))
+                .filter_map(|session| Some((session, state.user(session.user)?)))
+                .filter(|(_, user)| of.as_ref().is_none_or(|name| *name == user.canonical))
+                .map(|(session, user)| (session.clone(), user.name.clone()))
+                .collect();
+            found.sort_by_key(|(session, _)| (session.created, session.id));
+            found
+        })
+    }
+
+    fn live(&self, now: Timestamp) -> Pending<Vec<(String, u64)>> {
+        self.answer(|state| {
+            let mut count = BTreeMap::new();
+            for session in state.sessions.values().filter(|session| state.is_live(session, now)) {
+                *count.entry(session.dialect.clone()).or_insert(0) += 1;
+            }
+            count.into_iter().collect()
+        })
+    }
+
+    fn keys(&self) -> Pending<Vec<SealedKey>> {
+        self.answer(|state| state.keys.clone())
+    }
+
+    fn ping(&self) -> Pending<()> {
+        self.answer(|_| ())
+    }
+
+    fn apply(&self, change: Change) -> Pending<Applied> {
+        self.answer(|state| state.apply(change))
+    }
+
+    fn touch(&self, touch: Touch) {
+        let mut state = self.lock();
+        if let Some(session) = state.sessions.get_mut(&touch.id).filter(|session| session.revoked.is_none()) {
+            session.last_used = session.last_used.max(Some(touch.used));
+            session.expires = session.expires.max(touch.expires);
+        }
+    }
+
+    fn flush(&self) -> Pending<()> {
+        self.answer(|_| ())
+    }
+}

@@ -1,0 +1,46 @@
+//! Who may log in.
+
+use std::fmt;
+
+use uuid::Uuid;
+
+use crate::{CanonicalName, PasswordHash, Timestamp};
+
+/// A user's identity, which outlives his name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UserId(pub Uuid);
+
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A user as the store keeps him.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// Identity.
+    pub id: UserId,
+    /// The name in the operator's spelling.
+    pub name: String,
+    /// The name for look-up; unique.
+    pub canonical: CanonicalName,
+    /// How to verify his password; `None` never verifies.
+    pub password: Option<PasswordHash>,
+    /// A disabled user logs in nowhere.
+    pub enabled: bool,
+    /// An expired password opens no session; those that are open go on.
+    pub password_expired: bool,
+    /// May do everything, in the words of the axxon-jsonrpc document.
+    pub unrestricted: bool,
+    /// The ids of his roles.
+    pub roles: Vec<Uuid>,
+    /// When he was made.
+    pub created: Timestamp,
+    /// His latest login or bump.
+    pub last_login: Option<Timestamp>,
+    /// A session counts only while it shows this number; moving it ends all of them.
+    pub epoch: i64,
+    /// Counts the operator's changes to this user, from 0.
+    pub version: i64,
+}

@@ -1,0 +1,20 @@
+//! JSON, strictly, and moments as text.
+
+use chrono::{DateTime, Utc};
+use parlance_core::Timestamp;
+use serde::de::DeserializeOwned;
+
+/// Reads one JSON value. A struct's doubled key is refused by the derived reader, any other doubled key here.
+///
+/// # Errors
+/// It is not JSON, not of the right shape, or a key is doubled.
+pub fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> {
+    serde_json::from_slice::<crate::undoubled::Undoubled>(body)?;
+    serde_json::from_slice(body)
+}
+
+/// A moment as a date of the UTC calendar, to be put into any zone or format.
+#[must_use]
+pub fn moment(at: Timestamp) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(at.millis()).unwrap_or_default()
+}

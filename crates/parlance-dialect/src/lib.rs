@@ -1,0 +1,116 @@
+//! What a wire format is to parlance.
+//!
+//! A [`Dialect`] turns the bytes of a [`Request`] into a call in its own words, the call into a [`Command`] of the core, and what the
+//! core says back into the bytes of a [`Response`]. It is pure: no I/O, no clock, no entropy, no async. [`Desk`] puts a dialect and an
+//! [`Authority`] together; everything that serves, guards, tests or fuzzes a dialect comes through it.
+
+mod basic;
+mod desk;
+mod form;
+mod json;
+
+#[cfg(feature = "testing")]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+mod undoubled;
+mod wire;
+
+use std::fmt;
+
+pub use basic::{basic, user_and_secret};
+pub use desk::{Answer, Caller, Desk, Service};
+pub use form::{Fields, FormError};
+pub use json::{from_json, moment};
+use parlance_core::{Command, Credential, Failure, Mint, Outcome, Timestamp};
+pub use wire::{Header, Request, Response};
+
+/// How long a client should wait before it tries again, in seconds (`Retry-After`, RFC 9110, 10.2.3), when the store is away or too
+/// much is waiting.
+pub const RETRY_AFTER: &str = "1";
+
+/// A body that was not read to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unread {
+    /// It is longer than the limit (16 KiB).
+    TooLong,
+    /// It took longer than ten seconds.
+    TooSlow,
+    /// The connection broke, or the framing was wrong.
+    Broken,
+}
+
+impl Unread {
+    /// All of them, for tests that must cover each.
+    pub const ALL: [Self; 3] = [Self::TooLong, Self::TooSlow, Self::Broken];
+
+    /// The status that HTTP has for it (RFC 9110, 15.5.14, 15.5.9, 15.5.1); a wire may have another.
+    #[must_use]
+    pub fn status(self) -> u16 {
+        match self {
+            Self::TooLong => 413,
+            Self::TooSlow => 408,
+            Self::Broken => 400,
+        }
+    }
+}
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooLong => "Request body too large.",
+            Self::TooSlow => "Request body took too long.",
+            Self::Broken => "Request body could not be read.",
+        })
+    }
+}
+
+/// Where a dialect's credential travels on a guarded request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carrier {
+    /// In a header or the query: the head is enough.
+    Head,
+    /// In the body, which a guard must buffer and give back.
+    Body,
+}
+
+/// A login wire format.
+///
+/// The five that come with parlance are five crates of one shape; `docs.md` of each says which document it follows.
+pub trait Dialect: Mint {
+    /// One parsed call, in this wire's words.
+    type Call: fmt::Debug + Send + Sync;
+
+    /// The name: cargo feature, configuration key, vector folder.
+    const NAME: &'static str;
+
+    /// The documented paths, for people.
+    const PATHS: &'static [&'static str];
+
+    /// Where the credential of a guarded request travels.
+    const CARRIER: Carrier = Carrier::Head;
+
+    /// Whether a path, as it stands in the request line and without the mount's prefix, belongs to this dialect.
+    fn claims(path: &str) -> bool;
+
+    /// Reads a request to a claimed path.
+    ///
+    /// # Errors
+    /// What cannot be read is answered at once, without the core.
+    fn decode(&self, request: &Request<'_>) -> Result<Self::Call, Response>;
+
+    /// What the call asks of the core.
+    fn command(&self, call: &Self::Call) -> Command;
+
+    /// Words the core's answer. `now` is the time that the core was told.
+    fn encode(&self, call: &Self::Call, result: Result<&Outcome, &Failure>, now: Timestamp) -> Response;
+
+    /// The credential that a guarded request shows, if it shows one that can be read.
+    fn present(&self, request: &Request<'_>) -> Option<Credential>;
+
+    /// How a guarded request is refused.
+    fn deny(&self, why: &Failure) -> Response;
+
+    /// How a request is refused whose body was not read to its end.
+    fn unread(&self, why: Unread) -> Response;
+}

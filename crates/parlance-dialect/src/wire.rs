@@ -1,0 +1,98 @@
+//! Requests and responses as plain bytes.
+
+use std::net::IpAddr;
+
+use parlance_core::Timestamp;
+
+/// A header line: its name in any case, its value as it came.
+pub type Header<'r> = (&'r str, &'r [u8]);
+
+/// A request. It keeps every header line in its order: a map that hands out the first would hide the doubled one that must be refused.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'r> {
+    /// `GET`, `POST`, ...
+    pub method: &'r str,
+    /// The path as it stands in the request line, percent-encoded, without the mount's prefix.
+    pub path: &'r str,
+    /// What follows the first `?`.
+    pub query: Option<&'r str>,
+    /// All header lines.
+    pub headers: &'r [Header<'r>],
+    /// The body.
+    pub body: &'r [u8],
+    /// The client's address, as far as it can be believed.
+    pub peer: Option<IpAddr>,
+    /// Whether it came over TLS.
+    pub secure: bool,
+    /// When it came.
+    pub now: Timestamp,
+}
+
+impl<'r> Request<'r> {
+    /// All values of a header.
+    pub fn values(&self, name: &str) -> impl Iterator<Item = &'r [u8]> {
+        self.headers.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
+    }
+
+    /// The value of a header that stands once and is visible ASCII with blanks.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&'r str> {
+        let mut values = self.values(name);
+        let value = values.next().filter(|_| values.next().is_none())?;
+        std::str::from_utf8(value).ok().filter(|value| value.bytes().all(|byte| (0x20..0x7f).contains(&byte)))
+    }
+
+    /// Whether a header stands there at all.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.values(name).next().is_some()
+    }
+
+    /// Whether the media type is this one, whatever its parameters (RFC 9110, 8.3.1).
+    #[must_use]
+    pub fn is_media_type(&self, media_type: &str) -> bool {
+        let shown = self.header("content-type").and_then(|value| value.split(';').next());
+        shown.is_some_and(|shown| shown.trim().eq_ignore_ascii_case(media_type))
+    }
+}
+
+/// A response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    /// The status code.
+    pub status: u16,
+    /// The header lines, without framing and `Date`, which the server adds.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// A response with no body. It is not to be stored or sniffed, and its address is told to nobody: answers of a login wire hold
+    /// secrets, and so may their addresses.
+    #[must_use]
+    pub fn new(status: u16) -> Self {
+        let headers = vec![
+            ("cache-control", "no-store".to_owned()),
+            ("referrer-policy", "no-referrer".to_owned()),
+            ("x-content-type-options", "nosniff".to_owned()),
+        ];
+        Self { status, headers, body: Vec::new() }
+    }
+
+    /// A response with a body.
+    #[must_use]
+    pub fn with_body(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
+        Self { body: body.into(), ..Self::new(status) }.header("content-type", content_type)
+    }
+
+    /// Sets a header, in lower case, in place of one of the same name.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        match self.headers.iter_mut().find(|(other, _)| *other == name) {
+            Some((_, old)) => *old = value.into(),
+            None => self.headers.push((name, value.into())),
+        }
+        self
+    }
+}
