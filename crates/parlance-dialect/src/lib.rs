@@ -8,6 +8,7 @@ mod basic;
 mod desk;
 mod form;
 mod json;
+mod settings;
 
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -23,6 +24,7 @@ pub use desk::{Answer, Caller, Desk, Service};
 pub use form::{Fields, FormError};
 pub use json::{from_json, moment};
 use parlance_core::{Command, Credential, Failure, Mint, Outcome, Timestamp};
+pub use settings::{Configure, Kind, Setting, Value, Values};
 pub use wire::{Header, Request, Response};
 
 /// How long a client should wait before it tries again, in seconds (`Retry-After`, RFC 9110, 10.2.3), when the store is away or too
@@ -103,7 +105,12 @@ pub trait Dialect: Mint {
     fn command(&self, call: &Self::Call) -> Command;
 
     /// Words the core's answer. `now` is the time that the core was told.
-    fn encode(&self, call: &Self::Call, result: Result<&Outcome, &Failure>, now: Timestamp) -> Response;
+    fn encode(
+        &self,
+        call: &Self::Call,
+        result: Result<&Outcome, &Failure>,
+        now: Timestamp,
+    ) -> Response;
 
     /// The credential that a guarded request shows, if it shows one that can be read.
     fn present(&self, request: &Request<'_>) -> Option<Credential>;

@@ -1,0 +1,71 @@
+//! The address that counts.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+/// The proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed. Empty by default: nobody's.
+#[derive(Debug, Clone, Default)]
+pub struct TrustedProxies(Vec<IpNet>);
+
+impl TrustedProxies {
+    /// Believes the proxies of these networks.
+    #[must_use]
+    pub fn new(networks: Vec<IpNet>) -> Self {
+        Self(networks)
+    }
+
+    /// Whether this is the address of a proxy that is believed.
+    #[must_use]
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.iter().any(|network| network.contains(&address))
+    }
+
+    /// The client's address: the socket's peer, unless that is a trusted proxy. Then the forwarded hops are walked from right to left
+    /// to the first that is no trusted proxy; a hop that cannot be read ends the walk at the last good one. `::ffff:a.b.c.d` becomes
+    /// `a.b.c.d`, so that a dual-stack listener knows its clients again.
+    pub fn client<'v>(
+        &self,
+        peer: IpAddr,
+        forwarded_for: impl Iterator<Item = &'v [u8]>,
+    ) -> IpAddr {
+        let mut client = peer.to_canonical();
+        if !self.trusts(client) {
+            return client;
+        }
+        let lines: Vec<&[u8]> = forwarded_for.collect();
+        for hop in lines.iter().rev().flat_map(|line| line.rsplit(|&byte| byte == b',')) {
+            let Some(address) = std::str::from_utf8(hop).ok().and_then(address) else { break };
+            client = address;
+            if !self.trusts(client) {
+                break;
+            }
+        }
+        client
+    }
+}
+
+/// Reads `a.b.c.d`, `a.b.c.d:port`, `v6`, `[v6]` or `[v6]:port`, with or without a zone.
+fn address(hop: &str) -> Option<IpAddr> {
+    let hop = hop.trim();
+    let bare = match hop.strip_prefix('[') {
+        Some(rest) => {
+            let (inside, after) = rest.split_once(']')?;
+            let port = after.strip_prefix(':');
+            if !(after.is_empty() || port.is_some_and(|port| port.parse::<u16>().is_ok())) {
+                return None;
+            }
+            inside
+        }
+        None => match hop.split_once(':') {
+            Some((host, port)) if !port.contains(':') => {
+                port.parse::<u16>().ok()?;
+                host
+            }
+            _ => hop,
+        },
+    };
+    let without_zone = bare.split_once('%').map_or(bare, |(address, _)| address);
+    without_zone.parse::<IpAddr>().ok().map(|address| address.to_canonical())
+}
