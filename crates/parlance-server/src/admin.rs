@@ -1,0 +1,55 @@
+//! The admin listener: health, readiness, metrics.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::Server;
+use actix_web::{App, HttpResponse, HttpServer, rt, web};
+use parlance::core::ports::{Clock as _, Store};
+use parlance::system::SystemClock;
+
+use crate::cli::Failed;
+use crate::metrics::Metrics;
+use crate::serve::cannot_listen;
+
+/// How long the database may take to answer before the program does not call itself ready.
+const PATIENCE: Duration = Duration::from_secs(2);
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// The admin server, bound.
+pub(crate) fn server(listen: SocketAddr, store: Arc<dyn Store>, metrics: Metrics) -> Result<(Server, SocketAddr), Failed> {
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(web::Data::new((Arc::clone(&store), metrics.clone())))
+            .route("/healthz", web::get().to(|| async { HttpResponse::Ok().content_type(TEXT).body("alive\n") }))
+            .route("/readyz", web::get().to(ready))
+            .route("/metrics", web::get().to(scrape))
+            .default_service(web::to(|| async { HttpResponse::NotFound().content_type(TEXT).body("Not found.\n") }))
+    });
+    let server = server.workers(1).disable_signals().shutdown_timeout(1).bind(listen);
+    let server = server.map_err(|error| cannot_listen(listen, "--admin-listen", &error))?;
+    let address = server.addrs().first().copied().unwrap_or(listen);
+    Ok((server.run(), address))
+}
+
+type Shared = web::Data<(Arc<dyn Store>, Metrics)>;
+
+async fn ready(shared: Shared) -> HttpResponse {
+    match rt::time::timeout(PATIENCE, shared.0.ping()).await {
+        Ok(Ok(())) => HttpResponse::Ok().content_type(TEXT).body("ready\n"),
+        Ok(Err(_)) | Err(_) => {
+            HttpResponse::ServiceUnavailable().insert_header(("retry-after", "1")).content_type(TEXT).body("the database does not answer\n")
+        }
+    }
+}
+
+async fn scrape(shared: Shared) -> HttpResponse {
+    // The counters are worth having while the database is away.
+    let live = match rt::time::timeout(PATIENCE, shared.0.live(SystemClock.now())).await {
+        Ok(Ok(live)) => live,
+        Ok(Err(_)) | Err(_) => Vec::new(),
+    };
+    let format = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    HttpResponse::Ok().content_type(format).body(shared.1.text(&live))
+}

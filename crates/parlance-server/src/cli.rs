@@ -1,0 +1,146 @@
+//! The command line: what it takes, and how it ends.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use parlance::core::OperatorError;
+
+use crate::config::{Config, ConfigError, Flags};
+use crate::{commands, demo, serve};
+
+/// One session authority that speaks many login dialects.
+#[derive(Debug, Parser)]
+#[command(name = "parlance", version, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Common {
+    /// The configuration file (TOML)
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The database: sqlite:PATH or postgres://user:password@host/name [default: sqlite:parlance.db]
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) database: Option<String>,
+    /// Print data as JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server
+    Serve(Listen),
+    /// Try everything: a throw-away database, one user, commands to paste
+    Demo(Listen),
+    /// Make, change and list users
+    #[command(subcommand)]
+    User(commands::user::Command),
+    /// List and end sessions
+    #[command(subcommand)]
+    Session(commands::session::Command),
+    /// What is compiled in, what is enabled, where it is mounted
+    #[command(subcommand)]
+    Dialect(commands::dialect::Command),
+    /// Run the dialects' vectors against any server
+    Conformance(commands::conformance::Command),
+    /// Check the configuration, or print its schema
+    #[command(subcommand)]
+    Config(commands::config::Command),
+}
+
+/// Where a server listens.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Listen {
+    /// Where the dialects listen; port 0 picks a free port [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<String>,
+    /// Where health, readiness and metrics listen [default: 127.0.0.1:8081]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) admin_listen: Option<String>,
+}
+
+/// How a command fails.
+#[derive(Debug)]
+pub(crate) enum Failed {
+    /// Refused, or not found: exit code 1.
+    Refused(String),
+    /// Wrong usage: exit code 2.
+    Usage(String),
+}
+
+impl Failed {
+    /// The exit code.
+    pub(crate) fn code(&self) -> u8 {
+        match self {
+            Self::Refused(_) => 1,
+            Self::Usage(_) => 2,
+        }
+    }
+
+    /// Refused, for this reason.
+    pub(crate) fn refused(reason: impl fmt::Display) -> Self {
+        Self::Refused(reason.to_string())
+    }
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(text) | Self::Usage(text) => f.write_str(text),
+        }
+    }
+}
+
+impl From<ConfigError> for Failed {
+    fn from(error: ConfigError) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+impl From<OperatorError> for Failed {
+    fn from(error: OperatorError) -> Self {
+        Self::refused(error)
+    }
+}
+
+impl Common {
+    /// The configuration that these flags ask for.
+    pub(crate) fn load(&self, listen: Option<&Listen>) -> Result<Config, Failed> {
+        let flags = Flags {
+            database: self.database.clone(),
+            listen: listen.and_then(|listen| listen.listen.clone()),
+            admin_listen: listen.and_then(|listen| listen.admin_listen.clone()),
+        };
+        let config = Config::load(self.config.as_deref(), std::env::vars(), flags)?;
+        // Only `serve` and `demo` log; the others say it plainly.
+        if listen.is_none() {
+            for name in &config.unknown_variables {
+                eprintln!("parlance: warning: variable {name} is not known and was ignored");
+            }
+        }
+        Ok(config)
+    }
+}
+
+impl Cli {
+    /// Does what was asked.
+    pub(crate) fn run(self) -> Result<(), Failed> {
+        let common = &self.common;
+        match self.command {
+            Command::Serve(listen) => serve::run(&common.load(Some(&listen))?),
+            Command::Demo(listen) => demo::run(common, &listen),
+            Command::User(command) => command.run(common),
+            Command::Session(command) => command.run(common),
+            Command::Dialect(command) => command.run(common),
+            Command::Conformance(command) => command.run(common),
+            Command::Config(command) => command.run(common),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! `parlance dialect ...`.
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::{print_json, print_table};
+use crate::cli::{Common, Failed};
+use crate::config::DialectConfig;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List the dialects that are compiled in, whether they are enabled, and where they are mounted
+    List,
+}
+
+impl Command {
+    pub(crate) fn run(self, common: &Common) -> Result<(), Failed> {
+        let config = common.load(None)?;
+        let Self::List = self;
+        let paths = |dialect: &DialectConfig| {
+            dialect.entry.paths.iter().map(|path| format!("{}{path}", dialect.prefix)).collect::<Vec<_>>()
+        };
+        if common.json {
+            let json = |dialect: &DialectConfig| {
+                json!({
+                    "name": dialect.entry.name,
+                    "enabled": dialect.enabled,
+                    "prefix": dialect.prefix,
+                    "paths": paths(dialect),
+                })
+            };
+            print_json(&config.dialects.iter().map(json).collect::<Value>());
+            return Ok(());
+        }
+        let row = |dialect: &DialectConfig| {
+            let enabled = if dialect.enabled { "enabled" } else { "disabled" };
+            vec![dialect.entry.name.to_owned(), enabled.to_owned(), paths(dialect).join(" ")]
+        };
+        print_table(&["NAME", "STATE", "PATHS"], &config.dialects.iter().map(row).collect::<Vec<_>>());
+        Ok(())
+    }
+}

@@ -1,0 +1,215 @@
+//! `parlance user ...`.
+
+use clap::{Args, Subcommand};
+use parlance::core::ports::Clock as _;
+use parlance::core::{NewUser, OperatorError, Secret, User, canonical_name};
+use parlance::system::SystemClock;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{date, password, print, print_json, print_table, wait};
+use crate::app;
+use crate::cli::{Common, Failed};
+
+/// How many users are read at once.
+const PAGE: u32 = 500;
+/// A shorter new password is warned about (OWASP ASVS 6.2.1).
+const SHORT_PASSWORD: usize = 8;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a user
+    Add(Add),
+    /// Give a user another password; ends all of his sessions
+    SetPassword(SetPassword),
+    /// Disable a user; ends all of his sessions
+    Disable(Name),
+    /// Enable a user; revives none of his sessions
+    Enable(Name),
+    /// Let a user's password open no more sessions; those that are open go on
+    ExpirePassword(Name),
+    /// Remove a user and all of his sessions
+    Remove(Name),
+    /// List all users
+    List,
+    /// Show one user
+    Show(Name),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Add {
+    #[command(flatten)]
+    name: Name,
+    /// Read the password from standard input, up to one final newline
+    #[arg(long)]
+    password_stdin: bool,
+    /// The id of a role; may be repeated
+    #[arg(long, value_name = "UUID")]
+    role: Vec<Uuid>,
+    /// The user may do everything
+    #[arg(long)]
+    unrestricted: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SetPassword {
+    #[command(flatten)]
+    name: Name,
+    /// Read the password from standard input, up to one final newline
+    #[arg(long)]
+    password_stdin: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Name {
+    /// The user's name, in any spelling that differs only in case
+    name: String,
+}
+
+impl Command {
+    pub(crate) fn run(self, common: &Common) -> Result<(), Failed> {
+        let config = common.load(None)?;
+        match self {
+            Self::Add(add) => {
+                // Before anything is asked: a name that cannot be is no reason to type a password.
+                parlance::core::UserName::new(&add.name.name).map_err(Failed::refused)?;
+                let authority = app::operator(&config)?;
+                let password = password(add.password_stdin, true)?;
+                warn_if_short(&password);
+                let name = add.name.name;
+                let new = NewUser { name: name.clone(), password, roles: add.role, unrestricted: add.unrestricted };
+                let user = wait(authority.add_user(new, SystemClock.now())).map_err(|error| named(&name, &error))?;
+                say(common, &user, "added");
+            }
+            Self::SetPassword(set) => {
+                let authority = app::operator(&config)?;
+                let password = password(set.password_stdin, true)?;
+                warn_if_short(&password);
+                let name = set.name.name;
+                wait(authority.set_password(&name, password)).map_err(|error| named(&name, &error))?;
+                done(common, &name, "has a new password; all of his sessions are ended");
+            }
+            Self::Disable(Name { name }) => {
+                let authority = app::operator(&config)?;
+                wait(authority.set_enabled(&name, false)).map_err(|error| named(&name, &error))?;
+                done(common, &name, "is disabled; all of his sessions are ended");
+            }
+            Self::Enable(Name { name }) => {
+                let authority = app::operator(&config)?;
+                wait(authority.set_enabled(&name, true)).map_err(|error| named(&name, &error))?;
+                done(common, &name, "is enabled");
+            }
+            Self::ExpirePassword(Name { name }) => {
+                let authority = app::operator(&config)?;
+                wait(authority.expire_password(&name)).map_err(|error| named(&name, &error))?;
+                done(common, &name, "needs a new password to log in; his sessions go on");
+            }
+            Self::Remove(Name { name }) => {
+                let authority = app::operator(&config)?;
+                wait(authority.remove_user(&name)).map_err(|error| named(&name, &error))?;
+                done(common, &name, "is removed");
+            }
+            Self::List => {
+                let authority = app::operator(&config)?;
+                let mut users = Vec::new();
+                loop {
+                    let page = wait(authority.store().users(users.len() as u64, PAGE)).map_err(Failed::refused)?;
+                    if page.items.is_empty() {
+                        break;
+                    }
+                    users.extend(page.items);
+                }
+                list(common, &users);
+            }
+            Self::Show(Name { name }) => {
+                let authority = app::operator(&config)?;
+                let canonical = canonical_name(&name).ok_or_else(|| named(&name, &OperatorError::NoUser))?;
+                let user = wait(authority.store().user(canonical)).map_err(Failed::refused)?;
+                let user = user.ok_or_else(|| named(&name, &OperatorError::NoUser))?;
+                show(common, &user);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn warn_if_short(password: &Secret) {
+    if password.expose().chars().count() < SHORT_PASSWORD {
+        eprintln!("parlance: warning: the password has fewer than {SHORT_PASSWORD} characters; 15 or more are recommended");
+    }
+}
+
+fn named(name: &str, error: &OperatorError) -> Failed {
+    Failed::refused(format!("user {name:?}: {error}"))
+}
+
+fn done(common: &Common, name: &str, what: &str) {
+    if !common.json {
+        print(&format!("user {name} {what}\n"));
+    }
+}
+
+fn say(common: &Common, user: &User, what: &str) {
+    if common.json {
+        print_json(&json(user));
+    } else {
+        print(&format!("user {} {what}\n", user.name));
+    }
+}
+
+fn json(user: &User) -> Value {
+    let mut value = json!({
+        "id": user.id.to_string(),
+        "name": user.name,
+        "enabled": user.enabled,
+        "password_expired": user.password_expired,
+        "unrestricted": user.unrestricted,
+        "roles": user.roles.iter().map(Uuid::to_string).collect::<Vec<_>>(),
+        "created": date(user.created),
+    });
+    if let (Some(last_login), Some(value)) = (user.last_login, value.as_object_mut()) {
+        value.insert("last_login".to_owned(), json!(date(last_login)));
+    }
+    value
+}
+
+fn state(user: &User) -> &'static str {
+    match (user.enabled, user.password_expired) {
+        (false, _) => "disabled",
+        (true, true) => "password expired",
+        (true, false) => "enabled",
+    }
+}
+
+fn list(common: &Common, users: &[User]) {
+    if common.json {
+        print_json(&users.iter().map(json).collect());
+        return;
+    }
+    let row = |user: &User| {
+        let last_login = user.last_login.map_or_else(|| "never".to_owned(), date);
+        vec![user.name.clone(), state(user).to_owned(), date(user.created), last_login, user.id.to_string()]
+    };
+    print_table(&["NAME", "STATE", "CREATED", "LAST LOGIN", "ID"], &users.iter().map(row).collect::<Vec<_>>());
+}
+
+fn show(common: &Common, user: &User) {
+    if common.json {
+        print_json(&json(user));
+        return;
+    }
+    let roles = user.roles.iter().map(Uuid::to_string).collect::<Vec<_>>().join(" ");
+    let rows = [
+        ("name", user.name.clone()),
+        ("id", user.id.to_string()),
+        ("state", state(user).to_owned()),
+        ("unrestricted", user.unrestricted.to_string()),
+        ("roles", roles),
+        ("created", date(user.created)),
+        ("last login", user.last_login.map_or_else(|| "never".to_owned(), date)),
+    ];
+    for (name, value) in rows {
+        print(format!("{name:12}  {value}").trim_end());
+        print("\n");
+    }
+}

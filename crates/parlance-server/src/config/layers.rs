@@ -1,0 +1,160 @@
+//! Where values come from: the file, then the environment, then the flags.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use toml::de::{DeTable, DeValue};
+
+use super::keys::{Key, Typed};
+
+/// Why the configuration cannot be used. Names the key, where it stands, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ConfigError(pub(crate) String);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Where a value stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Default,
+    File(PathBuf, usize),
+    Variable(String),
+    Flag(&'static str),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(file, line) => write!(f, "{}:{line}", file.display()),
+            Self::Variable(name) => write!(f, "variable {name}"),
+            Self::Flag(flag) => write!(f, "flag {flag}"),
+        }
+    }
+}
+
+/// The values of all keys, each with where it stands.
+#[derive(Debug)]
+pub(crate) struct Layers {
+    keys: Vec<Key>,
+    values: BTreeMap<String, (String, Origin)>,
+}
+
+impl Layers {
+    /// The defaults.
+    pub(crate) fn new(keys: Vec<Key>) -> Self {
+        let values = keys.iter().map(|key| (key.path.clone(), (key.default.clone(), Origin::Default))).collect();
+        Self { keys, values }
+    }
+
+    /// Lays a flag over what is there.
+    pub(crate) fn flag(&mut self, path: &str, flag: &'static str, value: String) {
+        self.values.insert(path.to_owned(), (value, Origin::Flag(flag)));
+    }
+
+    /// Lays the variables `PARLANCE_*` over what is there, and returns those that mean nothing.
+    pub(crate) fn environment(&mut self, variables: impl Iterator<Item = (String, String)>) -> Vec<String> {
+        let mut unknown = Vec::new();
+        for (name, value) in variables {
+            let Some(rest) = name.strip_prefix("PARLANCE_") else { continue };
+            let is = |key: &&Key| key.path.to_uppercase().replace('.', "__").replace('-', "_") == rest;
+            match self.keys.iter().find(is) {
+                Some(key) => {
+                    self.values.insert(key.path.clone(), (value, Origin::Variable(name)));
+                }
+                None => unknown.push(name),
+            }
+        }
+        unknown
+    }
+
+    /// Lays a file over what is there.
+    pub(crate) fn file(&mut self, file: &Path) -> Result<(), ConfigError> {
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| ConfigError(format!("{}: cannot be read: {error}", file.display())))?;
+        let at = |span: Option<std::ops::Range<usize>>| line(&text, span.map_or(0, |span| span.start));
+        let table = DeTable::parse(&text).map_err(|error| {
+            ConfigError(format!("{}:{}: {}", file.display(), at(error.span()), error.message().replace('\n', ", ")))
+        })?;
+        self.table(file, &text, "", table.get_ref())
+    }
+
+    fn table(&mut self, file: &Path, text: &str, prefix: &str, table: &DeTable<'_>) -> Result<(), ConfigError> {
+        for (name, value) in table {
+            let path = if prefix.is_empty() { name.get_ref().to_string() } else { format!("{prefix}.{}", name.get_ref()) };
+            let line = line(text, name.span().start);
+            let section = format!("{path}.");
+            let known = self.keys.iter().any(|key| key.path == path);
+            let is_section = path == "dialects" || self.keys.iter().any(|key| key.path.starts_with(&section));
+            match value.get_ref() {
+                DeValue::Table(inner) if is_section => self.table(file, text, &path, inner)?,
+                _ if is_section => {
+                    return Err(ConfigError(format!("{}:{line}: {path} is a table: write [{path}]", file.display())));
+                }
+                _ if !known => return Err(ConfigError(format!("{}:{line}: {}", file.display(), self.unknown(&path)))),
+                value => {
+                    let Some(value) = plain(value) else {
+                        return Err(ConfigError(format!("{}:{line}: {path} takes {}", file.display(), self.takes(&path))));
+                    };
+                    self.values.insert(path, (value, Origin::File(file.to_owned(), line)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn takes(&self, path: &str) -> String {
+        let kind = self.keys.iter().find(|key| key.path == path).map(|key| key.kind);
+        kind.and_then(|kind| kind.parse("\0").err()).unwrap_or_else(|| "a text".to_owned())
+    }
+
+    fn unknown(&self, path: &str) -> String {
+        if let Some(name) = path.strip_prefix("dialects.").filter(|name| !name.contains('.'))
+            && let Err(error) = parlance::table::find(name)
+        {
+            return format!("unknown key {path}: {error}");
+        }
+        let near = self.keys.iter().min_by_key(|key| strsim::damerau_levenshtein(&key.path, path)).map(|key| &key.path);
+        format!("unknown key {path}; the nearest known key is {}", near.map_or("", String::as_str))
+    }
+
+    /// The value of a key, of the right kind.
+    pub(crate) fn get(&self, path: &str) -> Result<Typed, ConfigError> {
+        let (text, origin) = self.values.get(path).ok_or_else(|| ConfigError(format!("there is no key {path}")))?;
+        let kind = self.keys.iter().find(|key| key.path == path).map(|key| key.kind);
+        let kind = kind.ok_or_else(|| ConfigError(format!("there is no key {path}")))?;
+        // A database's URL may hold a password.
+        let shown = if path == "database" { String::new() } else { format!(" {text:?}") };
+        kind.parse(text).map_err(|takes| ConfigError(format!("{origin}: {path}{shown} is not {takes}")))
+    }
+
+    /// Where the value of a key stands.
+    pub(crate) fn origin(&self, path: &str) -> String {
+        self.values.get(path).map_or_else(String::new, |(_, origin)| origin.to_string())
+    }
+}
+
+/// The text of a value that is no table: a list is joined by commas.
+fn plain(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Integer(number) => Some(number.as_str().replace('_', "")),
+        DeValue::Boolean(switch) => Some(switch.to_string()),
+        DeValue::Array(items) => {
+            let items: Option<Vec<_>> = items.iter().map(|item| plain(item.get_ref())).collect();
+            Some(items?.join(","))
+        }
+        DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Table(_) => None,
+    }
+}
+
+fn line(text: &str, offset: usize) -> usize {
+    1 + text.bytes().take(offset).filter(|&byte| byte == b'\n').count()
+}

@@ -1,0 +1,53 @@
+//! The configuration as a JSON Schema (draft 2020-12), for editors.
+
+use parlance::dialect::Kind as DialectKind;
+use serde_json::{Map, Value, json};
+
+use super::keys::{Key, Kind, keys};
+
+/// The schema of the file.
+pub(crate) fn schema() -> Value {
+    let mut root = table("The configuration of parlance.");
+    root["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
+    for key in keys() {
+        let mut at = &mut root;
+        let mut names: Vec<&str> = key.path.split('.').collect();
+        let last = names.pop().unwrap_or_default();
+        for name in names {
+            let properties = at["properties"].as_object_mut();
+            let Some(properties) = properties else { break };
+            at = properties.entry(name).or_insert_with(|| table(""));
+        }
+        at["properties"][last] = property(&key);
+    }
+    root
+}
+
+fn table(about: &str) -> Value {
+    let mut table = json!({ "type": "object", "additionalProperties": false, "properties": {} });
+    if !about.is_empty() {
+        table["description"] = json!(about);
+    }
+    table
+}
+
+fn property(key: &Key) -> Value {
+    let mut property = match key.kind {
+        Kind::Number => json!({ "type": "integer", "minimum": 1, "default": key.default.parse::<u32>().unwrap_or_default() }),
+        Kind::Switch => json!({ "type": "boolean", "default": key.default == "true" }),
+        Kind::Networks => json!({ "type": "array", "items": { "type": "string" }, "default": [] }),
+        Kind::Choice(words) => json!({ "enum": words, "default": key.default }),
+        Kind::Dialect(DialectKind::Duration) => json!({ "type": "string", "pattern": "^[0-9]+[smhd]$", "default": key.default }),
+        Kind::Dialect(DialectKind::DurationOrNever) => {
+            json!({ "type": "string", "pattern": "^([0-9]+[smhd]|never)$", "default": key.default })
+        }
+        Kind::Address | Kind::Database | Kind::Zone | Kind::Path | Kind::Prefix | Kind::Dialect(DialectKind::Text) => {
+            json!({ "type": "string", "default": key.default })
+        }
+    };
+    if let Some(property) = property.as_object_mut() {
+        let about = Map::from_iter([("description".to_owned(), json!(key.about))]);
+        property.extend(about);
+    }
+    property
+}

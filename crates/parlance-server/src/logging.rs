@@ -1,0 +1,61 @@
+//! The log: one line a record on standard error.
+//!
+//! No secret, no query string and no request header is ever logged; what a client chose (the name it showed at a login) is written in
+//! the escaped form of a Rust string, so that it cannot forge a line or colour a terminal.
+
+use parlance::core::Failure;
+use parlance::core::ports::{Action, Event, Observer};
+use tracing::{debug, info, warn};
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::config::Config;
+use crate::metrics::Metrics;
+
+/// Starts logging.
+pub(crate) fn start(config: &Config) {
+    let level = config.log_level.parse().unwrap_or(LevelFilter::INFO);
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_target(false).with_max_level(level);
+    // A second start in one process (the demo's) keeps the first log.
+    let _already = if config.log_json { log.json().try_init() } else { log.try_init() };
+}
+
+/// Counts and logs what the authority decides.
+#[derive(Debug)]
+pub(crate) struct Recorder(pub(crate) Metrics);
+
+impl Observer for Recorder {
+    fn observe(&self, event: &Event<'_>) {
+        self.0.count(event);
+        let Event { dialect, action, failure, user, shown, peer } = *event;
+        let peer = peer.map(tracing::field::display);
+        let user = user.map(tracing::field::display);
+        match (action, failure) {
+            (_, Some(Failure::Busy | Failure::Unavailable)) => {
+                warn!(dialect, action = name(action), reason = failure.map(Failure::reason), peer, "not served");
+            }
+            (Action::Login, Some(failure)) => {
+                info!(dialect, reason = failure.reason(), shown = shown.map(|shown| tracing::field::debug(short(shown))), peer, "login refused");
+            }
+            (Action::Login, None) => info!(dialect, user, peer, "login"),
+            (Action::End, None) => info!(dialect, peer, "logout"),
+            (Action::Check | Action::Renewal | Action::End, failure) => {
+                debug!(dialect, action = name(action), reason = failure.map(Failure::reason), user, peer, "session");
+            }
+        }
+    }
+}
+
+/// No more of a shown name than a name can have.
+fn short(shown: &str) -> &str {
+    shown.char_indices().nth(128).map_or(shown, |(end, _)| shown.get(..end).unwrap_or_default())
+}
+
+/// An action in one word.
+pub(crate) fn name(action: Action) -> &'static str {
+    match action {
+        Action::Login => "login",
+        Action::Check => "check",
+        Action::Renewal => "renewal",
+        Action::End => "end",
+    }
+}

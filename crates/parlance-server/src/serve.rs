@@ -1,0 +1,156 @@
+//! `parlance serve`: two listeners, until a signal says to stop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::{Server, ServerHandle, Service as _};
+use actix_web::rt::signal::unix::{SignalKind, signal};
+use actix_web::{App, HttpMessage as _, HttpResponse, HttpServer, rt, web};
+use parlance::actix::{Mount, Served, Shell, mount};
+use parlance::core::Authority;
+use parlance::core::ports::{Applied, Change, Clock as _, Store};
+use parlance::system::{Stopwatch, SystemClock};
+use tracing::{info, warn};
+
+use crate::cli::Failed;
+use crate::config::Config;
+use crate::logging::{self, Recorder};
+use crate::metrics::Metrics;
+use crate::{admin, app};
+
+/// How long requests under way may take after a signal.
+const DRAIN_SECONDS: u64 = 20;
+/// How often rows of dead sessions are dropped.
+const PURGE_EVERY: Duration = Duration::from_secs(60);
+/// How long a dead session's row stays: cluster-api tells a client once that its token has expired.
+const TOMBSTONE: Duration = Duration::from_secs(60 * 60);
+/// How many rows one statement drops.
+const PURGE_ROWS: u32 = 500;
+
+/// Runs the server until a signal.
+pub(crate) fn run(config: &Config) -> Result<(), Failed> {
+    logging::start(config);
+    rt::System::new().block_on(async {
+        let server = Running::start(config).await?;
+        server.announce();
+        server.wait(config).await
+    })
+}
+
+/// A server that is listening.
+pub(crate) struct Running {
+    pub(crate) dialects: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) authority: Arc<Authority>,
+    servers: Vec<Server>,
+}
+
+impl Running {
+    /// Opens the database, bringing its schema up to date, and listens.
+    pub(crate) async fn start(config: &Config) -> Result<Self, Failed> {
+        for name in &config.unknown_variables {
+            warn!(variable = name.as_str(), "variable is not known and was ignored");
+        }
+        parlance::store::migrate(&config.database).map_err(Failed::refused)?;
+        let metrics = Metrics::new();
+        let authority = app::authority(config, Arc::new(Recorder(metrics.clone())))?;
+        let mounts = app::mounts(config, &authority).await?;
+        if mounts.is_empty() {
+            warn!("no dialect is enabled: there is nobody to log in");
+        }
+        let shell = Shell { clock: Arc::new(SystemClock), proxies: Arc::new(config.proxies.clone()) };
+        let (door, dialects) = dialect_server(config.listen, shell, mounts, metrics.clone())?;
+        let (back, admin) = admin::server(config.admin_listen, Arc::clone(authority.store()), metrics)?;
+        for (address, what) in [(dialects, "dialects"), (admin, "admin")] {
+            if !address.ip().is_loopback() {
+                warn!(%address, what, "listens beyond this machine without TLS: put a proxy that speaks TLS before it");
+            }
+        }
+        Ok(Self { dialects, admin, authority, servers: vec![door, back] })
+    }
+
+    /// Says on standard output where it listens.
+    pub(crate) fn announce(&self) {
+        let line = format!("parlance ready: dialects http://{} admin http://{}\n", self.dialects, self.admin);
+        crate::commands::print(&line);
+    }
+
+    /// Serves until a signal, then finishes what is under way and writes what is still in memory.
+    pub(crate) async fn wait(self, config: &Config) -> Result<(), Failed> {
+        let names: Vec<_> = config.enabled().map(|dialect| dialect.entry.name).collect();
+        info!(dialects = names.join(","), listen = %self.dialects, admin = %self.admin, "serving");
+        let store = Arc::clone(self.authority.store());
+        let handles: Vec<ServerHandle> = self.servers.iter().map(Server::handle).collect();
+        let running: Vec<_> = self.servers.into_iter().map(rt::spawn).collect();
+        let housekeeper = rt::spawn(keep_house(Arc::clone(&store)));
+        signalled().await.map_err(|error| Failed::refused(format!("cannot wait for signals: {error}")))?;
+        info!("stopping");
+        // Both drain at once.
+        futures_util::future::join_all(handles.iter().map(|handle| handle.stop(true))).await;
+        for server in running {
+            let _ended = server.await;
+        }
+        housekeeper.abort();
+        store.flush().await.map_err(Failed::refused)?;
+        info!("stopped");
+        Ok(())
+    }
+}
+
+async fn signalled() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let terminate = Box::pin(async move { terminate.recv().await });
+    let interrupt = Box::pin(async move { interrupt.recv().await });
+    futures_util::future::select(terminate, interrupt).await;
+    Ok(())
+}
+
+fn dialect_server(listen: SocketAddr, shell: Shell, mounts: Vec<Mount>, metrics: Metrics) -> Result<(Server, SocketAddr), Failed> {
+    let server = HttpServer::new(move || {
+        let (shell, mounts, metrics) = (shell.clone(), mounts.clone(), metrics.clone());
+        App::new()
+            .wrap_fn(move |request, next| {
+                let (metrics, watch) = (metrics.clone(), Stopwatch::start());
+                let answer = next.call(request);
+                async move {
+                    let answer = answer.await?;
+                    if let Some(Served(dialect)) = answer.request().extensions().get().copied() {
+                        metrics.answered(dialect, watch.elapsed());
+                    }
+                    Ok(answer)
+                }
+            })
+            .configure(move |config| mount(config, &shell, &mounts))
+            .default_service(web::to(|| async { HttpResponse::NotFound().content_type("text/plain; charset=utf-8").body("Not found.\n") }))
+    });
+    let server = server.disable_signals().shutdown_timeout(DRAIN_SECONDS).bind(listen);
+    let server = server.map_err(|error| cannot_listen(listen, "--listen", &error))?;
+    let address = server.addrs().first().copied().unwrap_or(listen);
+    Ok((server.run(), address))
+}
+
+/// Why a listener could not be had.
+pub(crate) fn cannot_listen(address: SocketAddr, key: &str, error: &std::io::Error) -> Failed {
+    Failed::refused(format!("cannot listen on {address}: {error}; choose another address with {key}"))
+}
+
+/// Drops the rows of sessions that died long ago, a few at a time.
+async fn keep_house(store: Arc<dyn Store>) {
+    let mut tick = rt::time::interval(PURGE_EVERY);
+    loop {
+        tick.tick().await;
+        let before = SystemClock.now().minus(TOMBSTONE);
+        loop {
+            match store.apply(Change::Purge { before, limit: PURGE_ROWS }).await {
+                Ok(Applied::Rows(rows)) if rows >= u64::from(PURGE_ROWS) => {}
+                Ok(_) => break,
+                Err(error) => {
+                    warn!(%error, "could not drop dead sessions; trying again in a minute");
+                    break;
+                }
+            }
+        }
+    }
+}

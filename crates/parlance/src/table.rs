@@ -1,0 +1,138 @@
+//! The registration table: every dialect that is compiled in, one line each.
+
+use std::fmt;
+use std::sync::Arc;
+
+use parlance_core::Authority;
+use parlance_dialect::{Configure, Desk, Dialect, Service, Setting, Values};
+
+/// A dialect that is compiled in.
+#[derive(Clone, Copy)]
+pub struct Entry {
+    /// Cargo feature, configuration key, vector folder.
+    pub name: &'static str,
+    /// Its configuration keys.
+    pub settings: &'static [Setting],
+    /// Its documented paths.
+    pub paths: &'static [&'static str],
+    /// Shell commands that show it at work: see `Configure::TOUR`.
+    pub tour: &'static str,
+    install: Install,
+}
+
+type Install = fn(&Values, &Parts) -> Result<Arc<dyn Service>, InstallError>;
+
+/// What a dialect is put together with.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    authority: Arc<Authority>,
+    #[cfg(feature = "axxon-jsonrpc")]
+    keys: Option<parlance_axxon_jsonrpc::KeyRing>,
+}
+
+/// Why a dialect could not be installed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InstallError {
+    /// It signs its tokens and was given no keys: see `Parts::with_keys`.
+    #[error("{0} signs its tokens: give it keys")]
+    NoKeys(&'static str),
+    /// No dialect of that name is compiled in.
+    #[error("no dialect \"{name}\" is compiled in; there are: {}", compiled_in())]
+    Unknown {
+        /// The name asked for.
+        name: String,
+    },
+}
+
+macro_rules! table {
+    ($($name:tt => $dialect:ty, $install:expr;)*) => {
+        /// The dialects that are compiled in, in the order of their names.
+        pub const TABLE: &[Entry] = &[$(
+            #[cfg(feature = $name)]
+            Entry {
+                name: <$dialect as Dialect>::NAME,
+                settings: <$dialect>::SETTINGS,
+                paths: <$dialect as Dialect>::PATHS,
+                tour: <$dialect>::TOUR,
+                install: $install,
+            },
+        )*];
+    };
+}
+
+table! {
+    "1010-cookie" => parlance_1010_cookie::Cookie1010, plain::<parlance_1010_cookie::Cookie1010>;
+    "axxon-jsonrpc" => parlance_axxon_jsonrpc::AxxonJsonrpc, signing;
+    "cluster-api" => parlance_cluster_api::ClusterApi, plain::<parlance_cluster_api::ClusterApi>;
+    "flask-usertoken" => parlance_flask_usertoken::FlaskUsertoken, plain::<parlance_flask_usertoken::FlaskUsertoken>;
+    "polish-longtoken" => parlance_polish_longtoken::PolishLongtoken, plain::<parlance_polish_longtoken::PolishLongtoken>;
+}
+
+#[allow(dead_code, reason = "used by every dialect but one, and all of them may be left out")]
+fn plain<D: Configure>(values: &Values, parts: &Parts) -> Result<Arc<dyn Service>, InstallError> {
+    Ok(Arc::new(Desk::new(D::configure(values), Arc::clone(&parts.authority))))
+}
+
+#[cfg(feature = "axxon-jsonrpc")]
+fn signing(values: &Values, parts: &Parts) -> Result<Arc<dyn Service>, InstallError> {
+    use parlance_axxon_jsonrpc::AxxonJsonrpc;
+    let keys = parts.keys.clone().ok_or(InstallError::NoKeys(AxxonJsonrpc::NAME))?;
+    Ok(Arc::new(Desk::new(AxxonJsonrpc::configure(values, keys), Arc::clone(&parts.authority))))
+}
+
+impl Parts {
+    /// Everything but signing keys.
+    #[must_use]
+    pub fn new(authority: Arc<Authority>) -> Self {
+        Self {
+            authority,
+            #[cfg(feature = "axxon-jsonrpc")]
+            keys: None,
+        }
+    }
+
+    /// With the keys that axxon-jsonrpc signs with.
+    #[cfg(feature = "axxon-jsonrpc")]
+    #[must_use]
+    pub fn with_keys(mut self, keys: parlance_axxon_jsonrpc::KeyRing) -> Self {
+        self.keys = Some(keys);
+        self
+    }
+}
+
+impl Entry {
+    /// Puts the dialect to work.
+    ///
+    /// # Errors
+    /// It lacks something that only [`Parts`] can give.
+    pub fn install(&self, values: &Values, parts: &Parts) -> Result<Arc<dyn Service>, InstallError> {
+        (self.install)(values, parts)
+    }
+
+    /// The settings' defaults.
+    #[must_use]
+    pub fn defaults(&self) -> Values {
+        Values::defaults(self.settings, chrono_tz::UTC)
+    }
+}
+
+/// The dialect of that name.
+///
+/// # Errors
+/// It is not compiled in; the error lists those that are.
+pub fn find(name: &str) -> Result<&'static Entry, InstallError> {
+    TABLE.iter().find(|entry| entry.name == name).ok_or_else(|| InstallError::Unknown { name: name.to_owned() })
+}
+
+fn compiled_in() -> String {
+    if TABLE.is_empty() {
+        return "none".to_owned();
+    }
+    TABLE.iter().map(|entry| entry.name).collect::<Vec<_>>().join(", ")
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry").field("name", &self.name).field("paths", &self.paths).finish_non_exhaustive()
+    }
+}
