@@ -1,1 +1,145 @@
-//! Placeholder.
+#![doc = include_str!("docs.md")]
+
+mod accept;
+mod call;
+mod reply;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+pub use call::{Call, Page};
+use chrono_tz::Tz;
+use parlance_core::ports::{Entropy, EntropyError};
+use parlance_core::{
+    Command, Credential, Digest, Failure, Grant, Lifetime, Mint, Minted, Open, Outcome, Rivals,
+    Secret, Terms, Timestamp, uuid_v4,
+};
+use parlance_dialect::{Configure, Dialect, Kind, Request, Response, Setting, Unread, Values};
+
+/// What an operator may set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// How long a token lives from its login; `None` is for ever, and leaves `expirationTime` out. The document names no lifetime.
+    pub lifetime: Option<Duration>,
+    /// The zone in which dates are written.
+    pub zone: Tz,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { lifetime: Some(Duration::from_secs(30 * 24 * 60 * 60)), zone: Tz::UTC }
+    }
+}
+
+/// The wire of `/auth/login` and `X-Auth-Token`.
+#[derive(Debug, Clone, Default)]
+pub struct FlaskUsertoken {
+    settings: Settings,
+}
+
+impl FlaskUsertoken {
+    /// The wire under these settings.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self { settings }
+    }
+
+    fn lifetime(&self) -> Lifetime {
+        self.settings.lifetime.map_or(Lifetime::Unlimited, Lifetime::Fixed)
+    }
+}
+
+impl Mint for FlaskUsertoken {
+    fn dialect(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn terms(&self) -> Terms {
+        Terms {
+            lifetime: self.lifetime(),
+            max_lifetime: None,
+            bind_address: false,
+            tell_end_once: false,
+        }
+    }
+
+    fn mint(&self, _: &Grant<'_>, entropy: &dyn Entropy) -> Result<Minted, EntropyError> {
+        let secret = Secret::new(uuid_v4(entropy)?.to_string());
+        let digest = Digest::of(Self::NAME, secret.expose());
+        Ok(Minted { secret, digest, sid: None })
+    }
+}
+
+impl Dialect for FlaskUsertoken {
+    type Call = Call;
+
+    const NAME: &'static str = "flask-usertoken";
+    const PATHS: &'static [&'static str] =
+        &["/auth/login", "/auth/bump", "/auth/logout", "/user", "/user/{name}"];
+
+    fn claims(path: &str) -> bool {
+        call::Resource::of(path).is_some()
+    }
+
+    fn decode(&self, request: &Request<'_>) -> Result<Call, Response> {
+        Call::read(request)
+    }
+
+    fn command(&self, call: &Call) -> Command {
+        match call {
+            Call::Login(login) => Command::Open(Open {
+                shown: None,
+                outer: None,
+                login: login.clone(),
+                lifetime: self.lifetime(),
+                rivals: Rivals::Allow,
+            }),
+            Call::Bump(shown) => Command::Bump(shown.clone()),
+            Call::Logout(shown) => Command::Close(shown.clone()),
+            Call::Users(shown, page) => Command::ListUsers(shown.clone(), page.offset(), page.size),
+            Call::BadPage(shown) => Command::Look(shown.clone()),
+            Call::User(shown, name) => Command::ShowUser(shown.clone(), name.clone()),
+        }
+    }
+
+    fn encode(&self, call: &Call, result: Result<&Outcome, &Failure>, _: Timestamp) -> Response {
+        match result {
+            Ok(outcome) => reply::done(call, outcome, self.settings.zone),
+            Err(why) => reply::refused(*why),
+        }
+    }
+
+    fn present(&self, request: &Request<'_>) -> Option<Credential> {
+        call::shown(request)
+    }
+
+    fn deny(&self, why: &Failure) -> Response {
+        reply::refused(*why)
+    }
+
+    fn unread(&self, why: Unread) -> Response {
+        reply::message(why.status(), &why.to_string())
+    }
+}
+
+impl Configure for FlaskUsertoken {
+    const SETTINGS: &'static [Setting] = &[Setting {
+        key: "lifetime",
+        kind: Kind::DurationOrNever,
+        default: "30d",
+        about: "How long a token lives from its login; never leaves expirationTime out.",
+    }];
+
+    const TOUR: &'static str = r#"TOKEN=$(curl -s -X POST -u "$NAME:$PASSWORD" "$BASE/auth/login" | sed 's/.*"token":"\([^"]*\)".*/\1/')
+SHOWN=$(printf '%s' "$NAME:$TOKEN" | base64 | tr -d '\n')
+curl -s -X POST "$BASE/auth/bump" -H "X-Auth-Token: $SHOWN"; echo
+curl -s "$BASE/user/$NAME" -H "X-Auth-Token: $SHOWN"; echo
+curl -s -X POST "$BASE/auth/logout" -H "X-Auth-Token: $SHOWN"; echo
+curl -s -X POST "$BASE/auth/logout" -H "X-Auth-Token: $SHOWN"; echo
+"#;
+
+    fn configure(values: &Values) -> Self {
+        Self::new(Settings { lifetime: values.duration("lifetime"), zone: values.zone })
+    }
+}

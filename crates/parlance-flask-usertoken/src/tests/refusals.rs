@@ -1,0 +1,280 @@
+//! Claims about what is refused, and that nothing happens then.
+
+use expect_test::expect;
+use parlance_core::Failure;
+use parlance_dialect::testing::text;
+use parlance_dialect::{Dialect as _, Unread};
+
+use super::{BASIC, Wire, base64, check};
+use crate::FlaskUsertoken;
+
+#[test]
+fn every_failed_login_reads_alike() {
+    let wire = Wire::new();
+    wire.world.add_user("off", "XXX");
+    wire.world.add_user("old", "XXX");
+    wire.world.run(wire.world.authority.set_enabled("off", false)).unwrap();
+    wire.world.run(wire.world.authority.expire_password("old")).unwrap();
+    let wrong =
+        wire.send(&format!("POST /auth/login\nauthorization: Basic {}", base64("csmith:YYY")));
+    check(
+        &wrong,
+        &expect![[r#"
+        401
+        content-type: application/json
+        vary: Accept
+        www-authenticate: Basic realm="parlance", charset="UTF-8"
+
+        {"message":"Authorization failed"}
+    "#]],
+    );
+    assert_eq!(wire.send("POST /auth/login"), wrong);
+    assert_eq!(
+        wire.send(&format!("POST /auth/login\nauthorization: {BASIC}\nauthorization: {BASIC}")),
+        wrong
+    );
+    let mut shown = vec![
+        "Basic".to_owned(),
+        "Basic !".to_owned(),
+        "Basic Y3NtaXRoOlhYWA".to_owned(),
+        BASIC.replace("Basic", "Bearer"),
+    ];
+    let texts = [
+        "off:XXX",
+        "old:XXX",
+        "nobody:XXX",
+        "csmith",
+        "csmith:",
+        ":XXX",
+        "",
+        "csmith:XXX\0",
+        "csmith\r\n:XXX",
+    ];
+    shown.extend(texts.map(|text| format!("Basic {}", base64(text))));
+    // `csmith:XXX` and a byte that is not UTF-8.
+    shown.push("Basic Y3NtaXRoOlhYWP8=".to_owned());
+    for shown in shown {
+        assert_eq!(
+            wire.send(&format!("POST /auth/login\nauthorization: {shown}")),
+            wrong,
+            "{shown}"
+        );
+    }
+}
+
+#[test]
+fn every_token_that_does_not_count_is_answered_alike() {
+    let wire = Wire::new();
+    let token = wire.log_in();
+    let missing = wire.send("POST /auth/bump");
+    check(
+        &missing,
+        &expect![[r#"
+        401
+        content-type: application/json
+        vary: Accept
+        www-authenticate: Basic realm="parlance", charset="UTF-8"
+
+        {"message":"Authorization failed"}
+    "#]],
+    );
+    let simple = token.replace('-', "");
+    for token in [
+        token.to_uppercase(),
+        simple.clone(),
+        format!("{{{token}}}"),
+        format!("urn:uuid:{token}"),
+        format!("{token} "),
+        format!(" {token}"),
+        format!("{token}\n"),
+        format!("{simple}----"),
+        "b94cf5c7-cddc-4610-9d4c-6b8e04088ae8".to_owned(),
+        String::new(),
+        "é".repeat(18),
+    ] {
+        for line in ["POST /auth/bump", "POST /auth/logout", "GET /user", "GET /user/csmith"] {
+            assert_eq!(wire.shown(line, &token), missing, "{line} {token}");
+        }
+    }
+    // 43 bytes need padding, and must have it.
+    let unpadded = base64(&format!("csmith:{token}")).replace('=', "");
+    for header in [&token, &base64(&token), "====", &unpadded] {
+        assert_eq!(wire.send(&format!("POST /auth/bump\nx-auth-token: {header}")), missing);
+    }
+    let twice = base64(&format!("csmith:{token}"));
+    assert_eq!(
+        wire.send(&format!("POST /auth/logout\nx-auth-token: {twice}\nX-Auth-Token: {twice}")),
+        missing
+    );
+    assert!(wire.shown("POST /auth/bump", &token).starts_with("200\n"));
+}
+
+#[test]
+fn a_disabled_users_token_is_refused() {
+    let wire = Wire::new();
+    let token = wire.log_in();
+    wire.world.run(wire.world.authority.set_enabled("csmith", false)).unwrap();
+    for line in [
+        "POST /auth/bump",
+        "POST /auth/logout",
+        "GET /user",
+        "GET /user/csmith",
+        "GET /user?page=0",
+    ] {
+        assert!(wire.shown(line, &token).starts_with("401\n"), "{line}");
+    }
+}
+
+#[test]
+fn accept_decides_before_anything_is_done() {
+    let wire = Wire::new();
+    let token = wire.log_in();
+    for (accept, good) in [
+        ("", true),
+        (" , ", true),
+        ("*/*", true),
+        ("application/*", true),
+        ("application/json", true),
+        ("Application/JSON; charset=utf-8", true),
+        ("text/html, application/json;q=0.001", true),
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", true),
+        ("application/json;q=1.000", true),
+        ("application/*;q=0, application/json", true),
+        ("application/json;q=0, application/json", true),
+        ("text/html", false),
+        ("application/jsonp", false),
+        ("json", false),
+        ("*", false),
+        ("application/json;q=0", false),
+        ("application/json;q=0.000", false),
+        ("application/json;q=0, */*", false),
+        ("application/json; Q=0, application/*;q=1", false),
+        ("application/*;q=0, */*", false),
+        ("*/*;q=0", false),
+        ("application/json;q=2", false),
+        ("application/json;q=1.001", false),
+        ("application/json;q=0.0001", false),
+        ("application/json;q=", false),
+        ("application/json;q=-1", false),
+    ] {
+        let answer = wire.shown(&format!("POST /auth/bump\naccept: {accept}"), &token);
+        assert!(answer.starts_with(if good { "200\n" } else { "406\n" }), "{accept}: {answer}");
+    }
+    check(
+        &wire.shown("POST /auth/logout\naccept: text/html", &token),
+        &expect![[r#"
+        406
+        content-type: application/json
+        vary: Accept
+
+        {"message":"Only application/json is to be had"}
+    "#]],
+    );
+    assert_eq!(wire.status("POST /auth/login\naccept: text/html"), 406);
+    assert_eq!(wire.status("GET /user\naccept: text/html"), 406);
+    assert!(
+        wire.shown("POST /auth/bump\naccept: text/html\nAccept: application/json", &token)
+            .starts_with("200\n")
+    );
+}
+
+#[test]
+fn other_methods_are_405_before_all_else() {
+    let wire = Wire::new();
+    check(
+        &wire.send("GET /auth/login\naccept: text/html"),
+        &expect![[r#"
+        405
+        content-type: application/json
+        vary: Accept
+        allow: POST
+
+        {"message":"Method not allowed"}
+    "#]],
+    );
+    for path in ["/auth/login", "/auth/bump", "/auth/logout"] {
+        for method in ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE", "post", ""] {
+            assert_eq!(wire.status(&format!("{method} {path}")), 405, "{method} {path}");
+        }
+    }
+    for path in ["/user", "/user/csmith"] {
+        for method in ["HEAD", "POST", "PUT", "DELETE", "OPTIONS", "get"] {
+            let answer = wire.send(&format!("{method} {path}"));
+            assert!(answer.starts_with("405\n") && answer.contains("allow: GET\n"), "{answer}");
+        }
+    }
+}
+
+#[test]
+fn the_store_away_is_503_and_never_a_refusal() {
+    let wire = Wire::new();
+    let token = wire.log_in();
+    wire.world.store.set_away(true);
+    let away = wire.login();
+    check(
+        &away,
+        &expect![[r#"
+        503
+        content-type: application/json
+        vary: Accept
+        retry-after: 1
+
+        {"message":"Service unavailable"}
+    "#]],
+    );
+    for line in [
+        "POST /auth/bump",
+        "POST /auth/logout",
+        "GET /user",
+        "GET /user?page=0",
+        "GET /user/csmith",
+    ] {
+        assert_eq!(wire.shown(line, &token), away, "{line}");
+    }
+    let shown = base64(&format!("csmith:{token}"));
+    assert_eq!(wire.admit(&[("x-auth-token", shown.as_bytes())]), Err(away));
+}
+
+#[test]
+fn every_failure_and_every_unread_body_has_its_status() {
+    let dialect = FlaskUsertoken::default();
+    let failures =
+        Failure::ALL.map(|why| format!("{}: {}\n", why.reason(), dialect.deny(&why).status));
+    check(
+        &failures.concat(),
+        &expect![[r#"
+        unknown_user: 401
+        wrong_password: 401
+        user_disabled: 401
+        password_expired: 401
+        outer_credential: 401
+        no_credential: 401
+        unknown_credential: 401
+        ended_session: 401
+        foreign_address: 401
+        foreign_user: 401
+        busy: 503
+        unavailable: 503
+    "#]],
+    );
+    check(
+        &Unread::ALL.map(|why| text(&dialect.unread(why))).concat(),
+        &expect![[r#"
+        413
+        content-type: application/json
+        vary: Accept
+
+        {"message":"Request body too large."}
+        408
+        content-type: application/json
+        vary: Accept
+
+        {"message":"Request body took too long."}
+        400
+        content-type: application/json
+        vary: Accept
+
+        {"message":"Request body could not be read."}
+    "#]],
+    );
+}

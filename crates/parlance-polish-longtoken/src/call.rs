@@ -1,0 +1,169 @@
+//! Bytes to [`Call`]: what the document lets a client say.
+
+use parlance_core::{Credential, Login, Secret};
+use parlance_dialect::{Dialect as _, Fields, FormError, Request, Response, from_json};
+use serde::Deserialize;
+
+use crate::{PolishLongtoken, RESOURCE, reply};
+
+/// One parsed call.
+#[derive(Debug)]
+pub enum Call {
+    /// `POST`: log in, for long or not. Without a login it is a failed one.
+    Login(Option<Login>, bool),
+    /// `GET`: does this token live?
+    Look(Credential),
+    /// `PUT`: make it live from now on, for long or not.
+    Renew(Credential, bool),
+    /// `DELETE`: end it.
+    End(Credential),
+}
+
+/// The body of `PUT`.
+#[derive(Deserialize)]
+struct Renewal {
+    token: Option<String>,
+    longtoken: Option<Flag>,
+}
+
+/// A boolean, or its name as a string: the document's form field is one, and clients send either in JSON.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Flag {
+    Boolean(bool),
+    Named(Named),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Named {
+    True,
+    False,
+}
+
+impl Flag {
+    fn is_set(&self) -> bool {
+        matches!(self, Self::Boolean(true) | Self::Named(Named::True))
+    }
+}
+
+impl Call {
+    /// Reads a request; what cannot be read is answered already.
+    pub(crate) fn read(request: &Request<'_>) -> Result<Self, Response> {
+        match request.method {
+            "POST" => login(request),
+            "PUT" => renewal(request),
+            "GET" => shown(request).map(Self::Look),
+            "DELETE" => shown(request).map(Self::End),
+            _ => Err(reply::wrong_method()),
+        }
+    }
+}
+
+/// What follows the resource's name in the path: nothing, or the query behind the `&` of `/login&token=...`. `None` is another path.
+pub(crate) fn inline_query(path: &str) -> Option<&str> {
+    let rest = path.strip_prefix(RESOURCE)?;
+    if rest.is_empty() { Some(rest) } else { rest.strip_prefix('&') }
+}
+
+/// The bytes of the one `X-Auth-Bearer`. An empty one shows nothing.
+///
+/// # Errors
+/// It stands there twice.
+pub(crate) fn bearer<'r>(request: &Request<'r>) -> Result<Option<&'r [u8]>, Response> {
+    let mut values = request.values("x-auth-bearer");
+    let value = values.next();
+    if values.next().is_some() {
+        return Err(reply::contradiction());
+    }
+    Ok(value.filter(|value| !value.is_empty()))
+}
+
+/// A credential of what was shown, if it is text.
+pub(crate) fn credential(shown: &[u8]) -> Option<Credential> {
+    let token = std::str::from_utf8(shown).ok()?;
+    Some(Credential::new(PolishLongtoken::NAME, Secret::new(token.to_owned())))
+}
+
+/// The query in both spellings as one, so that a parameter in each of them is a doubled one.
+fn query(request: &Request<'_>) -> Result<Fields, FormError> {
+    let inline = inline_query(request.path).unwrap_or_default();
+    let joined: Vec<&str> = [inline, request.query.unwrap_or_default()]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect();
+    Fields::parse(joined.join("&").as_bytes())
+}
+
+fn login(request: &Request<'_>) -> Result<Call, Response> {
+    if !request.is_media_type("application/x-www-form-urlencoded") {
+        return Err(reply::wrong_media_type("application/x-www-form-urlencoded"));
+    }
+    let form = match Fields::parse(request.body) {
+        Ok(form) => form,
+        Err(FormError::Bytes) => return Ok(Call::Login(None, false)),
+        Err(FormError::Doubled) => return Err(reply::malformed("A field stands twice.")),
+    };
+    refuse_clash(request, |name| form.get(name).is_some())?;
+    let login = form.get("login").zip(form.secret("pass"));
+    let login = login.map(|(user, password)| Login { user: user.to_owned(), password });
+    Ok(Call::Login(login, form.get("longtoken") == Some("true")))
+}
+
+fn renewal(request: &Request<'_>) -> Result<Call, Response> {
+    if !request.is_media_type("application/json") {
+        return Err(reply::wrong_media_type("application/json"));
+    }
+    // A struct would be read from an array too.
+    let object = request.body.trim_ascii_start().starts_with(b"{");
+    let renewal: Option<Renewal> = from_json(request.body).ok().filter(|_| object);
+    let Renewal { token, longtoken } = renewal
+        .ok_or_else(|| reply::malformed("The body is not the JSON object that is read here."))?;
+    refuse_clash(request, |name| match name {
+        "token" => token.is_some(),
+        "longtoken" => longtoken.is_some(),
+        _ => false,
+    })?;
+    let token = token.filter(|token| !token.is_empty()).ok_or_else(reply::not_found)?;
+    // The header is not read for a token here, but must not name another one.
+    if bearer(request)?.is_some_and(|header| header != token.as_bytes()) {
+        return Err(reply::contradiction());
+    }
+    let shown = Credential::new(PolishLongtoken::NAME, Secret::new(token));
+    Ok(Call::Renew(shown, longtoken.is_some_and(|flag| flag.is_set())))
+}
+
+/// The token of GET and DELETE: from the header, or the query, or both alike.
+fn shown(request: &Request<'_>) -> Result<Credential, Response> {
+    let header = bearer(request)?;
+    let query = match query(request) {
+        Ok(query) => query,
+        Err(FormError::Doubled) => return Err(reply::contradiction()),
+        // Nobody's token, and so another one than a header's.
+        Err(FormError::Bytes) => {
+            return Err(if header.is_some() { reply::contradiction() } else { reply::not_found() });
+        }
+    };
+    let parameter = query.get("token").filter(|token| !token.is_empty()).map(str::as_bytes);
+    if header.zip(parameter).is_some_and(|(header, parameter)| header != parameter) {
+        return Err(reply::contradiction());
+    }
+    header.or(parameter).and_then(credential).ok_or_else(reply::not_found)
+}
+
+/// Refuses a field that stands in the query and in the body. One that stands in the query alone is not read.
+fn refuse_clash(request: &Request<'_>, in_body: impl Fn(&str) -> bool) -> Result<(), Response> {
+    let query = match query(request) {
+        Ok(query) => query,
+        Err(FormError::Doubled) => return Err(reply::malformed("A parameter stands twice.")),
+        Err(FormError::Bytes) => return Ok(()),
+    };
+    let clash = ["login", "pass", "longtoken", "token"]
+        .into_iter()
+        .any(|name| in_body(name) && query.get(name).is_some());
+    if clash {
+        Err(reply::malformed("A field stands in the query and in the body."))
+    } else {
+        Ok(())
+    }
+}
