@@ -1,0 +1,130 @@
+//! What a form may hold, and where it is read.
+
+use super::*;
+
+#[test]
+fn login_reads_what_it_can_and_says_what_is_missing() {
+    let bench = bench();
+    let long = "x".repeat(10_000);
+    for (form, expected) in [
+        (GOOD, "success"),
+        ("username=CSmith&password=XXX", "success"),
+        ("&&username=csmith&password=XXX&", "success"),
+        ("username=csmith&password=XXX&unknown=1", "success"),
+        ("access_token=&username=csmith&password=XXX", "success"),
+        ("access_token=INVENTED&username=csmith&password=XXX", "success"),
+        ("username=csmith&password=xxx", WRONG_PASSWORD),
+        ("username=csmith&password=XXX+", WRONG_PASSWORD),
+        ("username=csmith&password=", WRONG_PASSWORD),
+        ("username=csmith", WRONG_PASSWORD),
+        (&format!("username=csmith&password={long}"), WRONG_PASSWORD),
+        ("username=nobody&password=XXX", UNKNOWN_USER),
+        (&format!("username={long}&password=XXX"), UNKNOWN_USER),
+        ("username=&password=XXX", UNKNOWN_USER),
+        ("password=XXX", UNKNOWN_USER),
+        ("access_token=INVENTED", UNKNOWN_USER),
+        ("access_token=", UNKNOWN_USER),
+        ("", UNKNOWN_USER),
+        ("%", UNKNOWN_USER),
+        ("Username=csmith&Password=XXX", UNKNOWN_USER),
+        ("username=csmith%FF&password=XXX", UNKNOWN_USER),
+        ("username=csmith%00&password=XXX", UNKNOWN_USER),
+        ("username=csmith&password=XXX%FF", WRONG_PASSWORD),
+        ("username=csmith&password=XXX%00", WRONG_PASSWORD),
+        ("username=csmith&password=%0AXXX", WRONG_PASSWORD),
+        ("username=csmith&password=XXX&x=%FF", WRONG_PASSWORD),
+        ("username=csmith&username=csmith&password=XXX", DOUBLED),
+        ("username=csmith&password=XXX&pass%77ord=XXX", DOUBLED),
+    ] {
+        assert_eq!(bench.hears("/api/login", form), expected, "{form}");
+    }
+}
+
+#[test]
+fn only_the_form_is_read() {
+    let bench = bench();
+    for (head, expected) in [
+        (
+            "POST /api/login\nContent-Type: application/x-www-form-urlencoded; charset=UTF-8",
+            "success",
+        ),
+        ("PUT /api/login\nContent-Type: Application/X-WWW-Form-Urlencoded", "success"),
+        ("POST /api/login?page=1\nContent-Type: application/x-www-form-urlencoded", "success"),
+        (
+            "POST /api/login?username=other\nContent-Type: application/x-www-form-urlencoded",
+            DOUBLED,
+        ),
+        ("GET /api/login\nContent-Type: application/x-www-form-urlencoded", UNKNOWN_USER),
+        ("HEAD /api/login\nContent-Type: application/x-www-form-urlencoded", UNKNOWN_USER),
+        ("GET /api/login?username=csmith&password=XXX", UNKNOWN_USER),
+        ("POST /api/login", UNKNOWN_USER),
+        ("POST /api/login\nContent-Type: application/json", UNKNOWN_USER),
+        ("POST /api/login\nContent-Type: multipart/form-data; boundary=x", UNKNOWN_USER),
+        (
+            "POST /api/login\nContent-Type: text/plain\nContent-Type: application/x-www-form-urlencoded",
+            UNKNOWN_USER,
+        ),
+    ] {
+        let answer = bench.world.send(&bench.desk, &format!("{head}\n\n{GOOD}"));
+        assert_eq!(sentence(&answer), expected, "{head}");
+    }
+}
+
+#[test]
+fn guard_finds_the_token_in_any_readable_form() {
+    let bench = bench();
+    let token = bench.token();
+    let kept = [("content-type", &b"application/x-www-form-urlencoded"[..])];
+    for (method, query, form, expected) in [
+        ("POST", None, format!("access_token={token}"), Some("csmith")),
+        ("DELETE", None, format!("access_token={token}"), Some("csmith")),
+        (
+            "POST",
+            Some("id=1&id=2"),
+            format!("id=1&id=2&access_token={token}&name=%FF"),
+            Some("csmith"),
+        ),
+        ("GET", None, format!("access_token={token}"), None),
+        ("POST", Some("access_token=x"), format!("access_token={token}"), None),
+        ("POST", Some(&format!("access_token={token}")), String::new(), None),
+        ("POST", None, format!("access_token={token}&access_token=%FF"), None),
+        ("POST", None, "access_token=".to_owned(), None),
+        ("POST", None, "access_token".to_owned(), None),
+        ("POST", None, String::new(), None),
+    ] {
+        let (peer, now, body) =
+            (bench.world.peer, Timestamp::from_seconds(1_651_406_400), form.as_bytes());
+        let request =
+            Request { method, path: "/vm", query, headers: &kept, body, peer, secure: false, now };
+        let expected = expected.map(str::to_owned).ok_or_else(|| UNKNOWN_TOKEN.to_owned());
+        assert_eq!(bench.admits(&request), expected, "{method} {query:?} {form}");
+    }
+}
+
+#[test]
+fn no_bytes_make_it_panic() {
+    let Bench { world, desk } = bench();
+    let headers = [("content-type", &b"application/x-www-form-urlencoded"[..])];
+    let mut body = b"username=%C3%A9&password=+%&access_token=A&&==%F".to_vec();
+    for at in 0..body.len() {
+        for byte in [0, b'%', b'&', b'=', 0x7f, 0xff] {
+            let old = std::mem::replace(&mut body[at], byte);
+            let (peer, now) = (world.peer, Timestamp::from_seconds(1_651_406_400));
+            for path in ["/api/login", "/api/logout"] {
+                let request = Request {
+                    method: "POST",
+                    path,
+                    query: None,
+                    headers: &headers,
+                    body: &body,
+                    peer,
+                    secure: false,
+                    now,
+                };
+                assert_ne!(sentence(&world.run(desk.serve(&request))), "success");
+                let _ = desk.claims(&String::from_utf8_lossy(&body));
+            }
+            body[at] = old;
+        }
+    }
+}
