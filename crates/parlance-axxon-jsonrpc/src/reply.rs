@@ -1,0 +1,193 @@
+//! [`Outcome`] or [`Failure`] to bytes: the exhaustive table.
+
+use parlance_core::{Failure, Outcome, Secret, Session, Timestamp, User};
+use parlance_dialect::{RETRY_AFTER, Response, moment};
+use serde::Serialize;
+use serde_json::ser::{PrettyFormatter, Serializer};
+use uuid::Uuid;
+
+use crate::{Call, KeyRing};
+
+const JSON: &str = "application/json; charset=utf-8";
+const BASIC: &str = "Basic realm=\"parlance\", charset=\"UTF-8\"";
+const BEARER: &str = "Bearer";
+const BEARER_INVALID: &str = "Bearer error=\"invalid_token\"";
+/// How long the public keys may be kept, as they change seldom and are no secret.
+const JWKS_CACHE: &str = "public, max-age=300";
+
+const OK: &str = "AUTHENTICATE_CODE_OK";
+const GENERAL_ERROR: &str = "AUTHENTICATE_CODE_GENERAL_ERROR";
+const WRONG_CREDENTIALS: &str = "AUTHENTICATE_CODE_WRONG_CREDENTIALS";
+const CLOSE_OK: &str = "OK";
+const CLOSE_GENERAL_ERROR: &str = "GENERAL_ERROR";
+
+/// `AuthenticateResponse` and `AuthenticateResponseEx`, in the document's order.
+#[derive(Serialize)]
+struct Token<'t> {
+    token_name: &'static str,
+    token_value: &'t str,
+    expires_at: String,
+    is_unrestricted: bool,
+    user_id: String,
+    roles_ids: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_code: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Code {
+    error_code: &'static str,
+}
+
+/// Words what was done.
+pub(crate) fn done(call: &Call, outcome: &Outcome) -> Response {
+    match (call, outcome) {
+        (Call::Login { asked, .. }, Outcome::Opened(session, user, secret)) => {
+            token(session, user, secret, asked.ex.then_some(OK))
+        }
+        (Call::Renew(_), Outcome::Renewed(session, user, secret)) => {
+            token(session, user, secret, Some(OK))
+        }
+        (Call::Close(_), Outcome::Closed) => code(200, CLOSE_OK),
+        // Never the outcome of a command of ours.
+        (
+            Call::Login { .. } | Call::Renew(_) | Call::Close(_),
+            Outcome::Opened(..)
+            | Outcome::Standing(..)
+            | Outcome::Renewed(..)
+            | Outcome::Closed
+            | Outcome::Bumped(_)
+            | Outcome::Users(_)
+            | Outcome::Named(_),
+        ) => refused(call, Failure::Unavailable),
+    }
+}
+
+/// Words a refusal.
+pub(crate) fn refused(call: &Call, why: Failure) -> Response {
+    match call {
+        Call::Login { asked, .. } => login_refused(asked.by_basic, why),
+        Call::Renew(_) => denied(why),
+        Call::Close(_) => close_denied(why),
+    }
+}
+
+/// "`AuthenticateEx` never raises": wrong data is an `error_code`. Wrong Basic is a 401, as an anonymous request is.
+fn login_refused(by_basic: bool, why: Failure) -> Response {
+    match why {
+        Failure::UnknownUser
+        | Failure::WrongPassword
+        | Failure::UserDisabled
+        | Failure::PasswordExpired => {
+            if by_basic {
+                basic_wanted()
+            } else {
+                code(200, WRONG_CREDENTIALS)
+            }
+        }
+        Failure::OuterCredential => basic_wanted(),
+        // A login shows no token.
+        Failure::NoCredential
+        | Failure::UnknownCredential
+        | Failure::EndedSession
+        | Failure::ForeignAddress
+        | Failure::ForeignUser => code(200, GENERAL_ERROR),
+        Failure::Busy | Failure::Unavailable => away(GENERAL_ERROR),
+    }
+}
+
+/// How a guarded request and a renewal are refused.
+pub(crate) fn denied(why: Failure) -> Response {
+    bearer_refused(why, WRONG_CREDENTIALS, GENERAL_ERROR)
+}
+
+/// How `CloseSession` is refused, which has codes of its own.
+pub(crate) fn close_denied(why: Failure) -> Response {
+    bearer_refused(why, CLOSE_GENERAL_ERROR, CLOSE_GENERAL_ERROR)
+}
+
+fn bearer_refused(why: Failure, wrong: &'static str, unable: &'static str) -> Response {
+    match why {
+        // RFC 6750, 3.1: no error for a request that shows no token.
+        Failure::NoCredential => code(401, wrong).header("www-authenticate", BEARER),
+        Failure::UnknownCredential
+        | Failure::EndedSession
+        | Failure::ForeignAddress
+        | Failure::ForeignUser
+        // A token shows no password.
+        | Failure::UnknownUser
+        | Failure::WrongPassword
+        | Failure::UserDisabled
+        | Failure::PasswordExpired
+        | Failure::OuterCredential => {
+            code(401, wrong).header("www-authenticate", BEARER_INVALID)
+        }
+        Failure::Busy | Failure::Unavailable => away(unable),
+    }
+}
+
+/// Asks for Basic.
+pub(crate) fn basic_wanted() -> Response {
+    code(401, WRONG_CREDENTIALS).header("www-authenticate", BASIC)
+}
+
+/// There is no such call.
+pub(crate) fn not_found() -> Response {
+    code(404, GENERAL_ERROR)
+}
+
+/// The path has another method.
+pub(crate) fn method_not_allowed(only: &'static str) -> Response {
+    code(405, GENERAL_ERROR).header("allow", only)
+}
+
+/// The body is not JSON by its own word.
+pub(crate) fn media_type() -> Response {
+    code(415, GENERAL_ERROR)
+}
+
+/// The request cannot be read.
+pub(crate) fn unreadable(status: u16) -> Response {
+    code(status, GENERAL_ERROR)
+}
+
+/// The public halves of the keys.
+pub(crate) fn jwks(keys: &KeyRing) -> Response {
+    Response::with_body(200, JSON, keys.jwks()).header("cache-control", JWKS_CACHE)
+}
+
+fn away(error_code: &'static str) -> Response {
+    code(503, error_code).header("retry-after", RETRY_AFTER)
+}
+
+fn code(status: u16, error_code: &'static str) -> Response {
+    Response::with_body(status, JSON, pretty(&Code { error_code }))
+}
+
+fn token(
+    session: &Session,
+    user: &User,
+    secret: &Secret,
+    error_code: Option<&'static str>,
+) -> Response {
+    let expires = session.expires.unwrap_or(Timestamp::MAX);
+    let answer = Token {
+        token_name: "auth_token",
+        token_value: secret.expose(),
+        expires_at: moment(expires).format("%Y%m%dT%H%M%S").to_string(),
+        is_unrestricted: user.unrestricted,
+        user_id: user.id.to_string(),
+        roles_ids: user.roles.iter().map(Uuid::to_string).collect(),
+        error_code,
+    };
+    Response::with_body(200, JSON, pretty(&answer))
+}
+
+/// JSON as the document prints it: an indent of four blanks.
+fn pretty(value: &impl Serialize) -> Vec<u8> {
+    let mut json = Vec::new();
+    let mut writer = Serializer::with_formatter(&mut json, PrettyFormatter::with_indent(b"    "));
+    // Writing these structs into memory cannot fail.
+    let _ = value.serialize(&mut writer);
+    json
+}

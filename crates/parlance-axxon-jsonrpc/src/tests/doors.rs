@@ -1,0 +1,182 @@
+//! The calls that succeed, on each door.
+
+use expect_test::expect;
+
+use super::*;
+
+#[test]
+fn a_login_answers_the_seven_members_as_the_document_prints_them() {
+    check(
+        &grpc(&basic("csmith", "XXX"), "AuthenticateEx", CSMITH),
+        expect![[r#"
+        200
+        content-type: application/json; charset=utf-8
+
+        {
+            "token_name": "auth_token",
+            "token_value": "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6IlV3bkk5Y3pBcDB5blBvNWhqVmZtVV8xcjhuRnUwLXR6MDlkWkhEYWpqdDQifQ.eyJhdWQiOiIqLioiLCJleHAiOjE2NTE0MjA4MDAsImlhdCI6MTY1MTQwNjQwMCwiaXNzIjoicGFybGFuY2UiLCJsZ24iOiJjc21pdGgiLCJybHMiOlsiOTc0NWI5MDItMmEzNi00MDM1LWJkZDYtMDEyZTBkYWU2NmMwIl0sInNpZCI6ImUxMzI0NTFmLWJlOWEtNDIyYy1iY2FiLTE2YzkzYTEzODRjNSIsInN1YiI6IjRmNDUwOTgwLTE4NWQtNDQwNi1hYzgxLTRjNzJhOGI4OGJmOCJ9.kMtTtdKJQxxYGz3Jkq22LYf5T-x7vsetFfQj1ix2AxM34J3fbeCmji8XlwtcUoy-ECcrt9F9kfNpib1GmjBp4HidRSillD51R4JoJYgOZvKCyKATR-RjEZDozlcDlQiD17xnGm_amLZaw1c91QdnYPVe8tF8axutoYFGmNHgibPTn5J4XZoE3ODobnE0Na7vesV4ZeiSsIVZnESIpaiw-KXbfTySaqX5MGte6HLyMzfHHp1tYo6KtqAlZvDbLa7Z-ifJx3HdQgB1BgIrEc24fLgPjA6910fcYDTzQ1_0JSxgFLCd-mRX-x6X-vd8JPdOwzpHq2ZQTbbuSBsC2BchpQ",
+            "expires_at": "20220501T160000",
+            "is_unrestricted": true,
+            "user_id": "4f450980-185d-4406-ac81-4c72a8b88bf8",
+            "roles_ids": [
+                "9745b902-2a36-4035-bdd6-012e0dae66c0"
+            ],
+            "error_code": "AUTHENTICATE_CODE_OK"
+        }
+    "#]],
+    );
+}
+
+#[test]
+fn a_login_by_a_plain_call_leaves_the_error_code_out() {
+    let plain =
+        ["token_name", "token_value", "expires_at", "is_unrestricted", "user_id", "roles_ids"];
+    let ex = [&plain[..], &["error_code"]].concat();
+    let basic = basic("csmith", "XXX");
+    let get = |binding| format!("GET /v1/authentication/{binding}\nAuthorization: {basic}\n\n");
+    let post = |binding| format!("POST /v1/authentication/{binding}\n\n{CSMITH}");
+    for (request, members) in [
+        (grpc(&basic, "Authenticate", CSMITH), &plain[..]),
+        (grpc(&basic, "Authenticate2", CSMITH), &plain),
+        (grpc(&basic, "AuthenticateEx", CSMITH), &ex),
+        (grpc(&basic, "AuthenticateEx2", CSMITH), &ex),
+        (get("authenticate"), &plain),
+        (get("authenticate_ex"), &ex),
+        (post("authenticate2"), &plain),
+        (post("authenticate_ex2"), &ex),
+    ] {
+        let wire = Wire::new();
+        let answer = wire.send(&request);
+        let body = String::from_utf8(answer.body.clone()).unwrap();
+        let found: Vec<_> = body
+            .lines()
+            .filter_map(|line| line.strip_prefix("    \"")?.split('"').next())
+            .collect();
+        assert_eq!((answer.status, found.as_slice()), (200, members), "{request}");
+        assert!(wire.admits(&member(&answer, "token_value")), "{request}");
+    }
+}
+
+#[test]
+fn a_renewal_gives_a_new_token_of_the_same_session_and_all_seven_members() {
+    for method in ["RenewSession", "RenewSession2", "renew", "renew2"] {
+        let wire = Wire::new();
+        let old = wire.log_in();
+        wire.advance(60);
+        let answer = match method {
+            "RenewSession" | "RenewSession2" => wire.grpc(&format!("Bearer {old}"), method, "{}"),
+            binding => wire.send(&format!(
+                "GET /v1/authentication/{binding}?_=1651406400000\nAuthorization: Bearer {old}\n\n"
+            )),
+        };
+        let new = member(&answer, "token_value");
+        assert_eq!(
+            (answer.status, member(&answer, "error_code").as_str()),
+            (200, "AUTHENTICATE_CODE_OK")
+        );
+        assert_eq!(member(&answer, "expires_at"), "20220501T160100", "{method}");
+        assert_ne!(old, new);
+        let sid = |token: &str| {
+            serde_json::from_str::<serde_json::Value>(&part(token, 1)).unwrap()["sid"].clone()
+        };
+        assert_eq!(sid(&old), sid(&new));
+        assert!(wire.admits(&old) && wire.admits(&new), "{method}");
+    }
+}
+
+#[test]
+fn after_a_renewal_the_old_token_lives_to_its_own_end() {
+    let wire = Wire::new();
+    let old = wire.log_in();
+    wire.advance(3600);
+    let new = member(&wire.grpc(&format!("Bearer {old}"), "RenewSession", "{}"), "token_value");
+    wire.advance(3 * 3600 - 1);
+    assert!(wire.admits(&old) && wire.admits(&new));
+    wire.advance(1);
+    assert!(!wire.admits(&old) && wire.admits(&new));
+    wire.advance(3600);
+    assert!(!wire.admits(&new));
+}
+
+#[test]
+fn a_close_ends_the_session_and_all_its_tokens_but_no_other() {
+    let wire = Wire::new();
+    let (other, old) = (wire.log_in(), wire.log_in());
+    let new = member(&wire.grpc(&format!("Bearer {old}"), "RenewSession", "{}"), "token_value");
+    let close = grpc(&format!("Bearer {old}"), "CloseSession", "{}");
+    expect![[r#"
+        200
+        content-type: application/json; charset=utf-8
+
+        {
+            "error_code": "OK"
+        }
+    "#]]
+    .assert_eq(&wire.exchange(&close));
+    assert!(!wire.admits(&old) && !wire.admits(&new) && wire.admits(&other));
+    expect![[r#"
+        401
+        content-type: application/json; charset=utf-8
+        www-authenticate: Bearer error="invalid_token"
+
+        {
+            "error_code": "GENERAL_ERROR"
+        }
+    "#]]
+    .assert_eq(&wire.exchange(&close));
+}
+
+#[test]
+fn the_close_binding_answers_as_the_method() {
+    let wire = Wire::new();
+    let token = wire.log_in();
+    let answer =
+        wire.send(&format!("GET /v1/authentication/close\nAuthorization: bearer {token}\n\n"));
+    assert_eq!((answer.status, member(&answer, "error_code").as_str()), (200, "OK"));
+    assert!(!wire.admits(&token));
+}
+
+#[test]
+fn the_public_keys_are_told_to_everybody() {
+    check(
+        "GET /.well-known/jwks.json\n\n",
+        expect![[r#"
+        200
+        cache-control: public, max-age=300
+        content-type: application/json; charset=utf-8
+
+        {"keys":[{"kty":"RSA","use":"sig","alg":"RS256","kid":"UwnI9czAp0ynPo5hjVfmU_1r8nFu0-tz09dZHDajjt4","n":"yMy_1AHt3_CrmBZRRi0YHSLx_a1rHrJIV8_AJDgeHGo-wT0jx56cODaN2a3CrF_nrouG7u1F8CnpDn_C2Fj0XbzcAY05A9GlJpFZ8B5qF75ccmb6V0iZ6US4DALI4b9EiepbpxzEJuyyor073xmiPCjWHb146WbsSUcNhF7hI-kKVWcaCzOSHZzIjs9AfhgF_zU5ewIdVu9h9F9lDXRgInkf-qEEyLOldGfgJn1iXEpokDN62uXqcSiaJN202_-Iat5hTEPdSMoCRsgyirj2z0z7jPKbKEqT8PKafGytUOwoqAZKFXqi-X4l6uHp-ZRW9ZWB2KbBwgi1eVNCzLIqjw","e":"AQAB"}]}
+    "#]],
+    );
+}
+
+#[test]
+fn a_guarded_request_without_a_token_hears_bearer() {
+    let wire = Wire::new();
+    let refused = |headers: &[(&str, &[u8])]| {
+        let answer = wire.world.run(wire.desk.admit(&guarded(headers, wire.now())));
+        parlance_dialect::testing::text(&answer.unwrap_err())
+    };
+    expect![[r#"
+        401
+        content-type: application/json; charset=utf-8
+        www-authenticate: Bearer
+
+        {
+            "error_code": "AUTHENTICATE_CODE_WRONG_CREDENTIALS"
+        }
+    "#]]
+    .assert_eq(&refused(&[]));
+    let token = wire.log_in();
+    wire.advance(4 * 3600);
+    expect![[r#"
+        401
+        content-type: application/json; charset=utf-8
+        www-authenticate: Bearer error="invalid_token"
+
+        {
+            "error_code": "AUTHENTICATE_CODE_WRONG_CREDENTIALS"
+        }
+    "#]]
+    .assert_eq(&refused(&[("authorization", format!("Bearer {token}").as_bytes())]));
+}
