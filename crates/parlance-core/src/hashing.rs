@@ -3,14 +3,15 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use futures_channel::oneshot;
 
-use crate::ports::Clock;
 use crate::password::Scratch;
+use crate::ports::Clock;
 use crate::{Failure, Timestamp};
 
 /// How many pieces of work may wait.
@@ -46,7 +47,8 @@ struct Queue {
 }
 
 impl HashThreads {
-    /// Starts `threads` threads, at least one: as many as there are cores serves best.
+    /// Starts `threads` threads, at least one: as many as there are cores serves best. Should the system start none of them, all work is
+    /// refused.
     #[must_use]
     pub fn start(threads: usize, clock: Arc<dyn Clock>) -> Self {
         let queue = Mutex::new(Queue { work: VecDeque::with_capacity(WAITING), open: true });
@@ -56,18 +58,22 @@ impl HashThreads {
             let name = format!("hash-{number}");
             std::thread::Builder::new().name(name).spawn(move || shared.work(&*clock)).ok()
         };
-        let threads = (0..threads.max(1)).filter_map(spawn).collect();
+        let threads: Vec<_> = (0..threads.max(1)).filter_map(spawn).collect();
+        shared.lock().open = !threads.is_empty();
         Self { shared, threads, clock }
     }
 
-    /// Queues a piece of work. It is refused as [`Failure::Busy`] if 64 pieces wait already, or if it has waited for three seconds.
+    /// Queues a piece of work. It is refused as [`Failure::Busy`] if 64 pieces wait already, or if it has waited for three seconds. It is
+    /// not begun if nobody waits for its answer any more.
     pub(crate) fn run<T: Send + 'static, W: FnOnce(&mut Bench) -> T + Send + 'static>(
         &self,
         work: W,
     ) -> impl Future<Output = Result<T, Failure>> + use<T, W> {
         let (answer, answered) = oneshot::channel();
         let work: Work = Box::new(move |bench| {
-            let _gone = answer.send(work(bench));
+            if !answer.is_canceled() {
+                let _gone = answer.send(work(bench));
+            }
         });
         let queued = self.shared.push(self.clock.now(), work);
         async move {
@@ -108,7 +114,8 @@ impl Shared {
             drop(queue);
             // Dropping the work drops its answer's sender, which the waiting side reads as a refusal.
             if clock.now().since(queued) <= PATIENCE {
-                work(&mut bench);
+                // A dialect's code runs here. If it panics, that one login is refused, and the thread lives.
+                let _panicked = catch_unwind(AssertUnwindSafe(|| work(&mut bench)));
             }
         }
     }

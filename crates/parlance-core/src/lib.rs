@@ -15,7 +15,7 @@ mod name;
 mod operator;
 mod password;
 pub mod ports;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod reference;
 mod secret;
 mod session;

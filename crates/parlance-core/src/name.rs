@@ -36,7 +36,11 @@ pub struct Forbidden(char);
 
 impl fmt::Display for Forbidden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_control() { write!(f, "the control character U+{:04X}", u32::from(self.0)) } else { write!(f, "'{}'", self.0) }
+        if self.0.is_control() {
+            write!(f, "the control character U+{:04X}", u32::from(self.0))
+        } else {
+            write!(f, "'{}'", self.0)
+        }
     }
 }
 
@@ -46,6 +50,10 @@ impl UserName {
     /// # Errors
     /// Says which rule the name breaks.
     pub fn new(name: &str) -> Result<Self, NameError> {
+        // Composing makes a text at most three times shorter, so what is far too long need not be composed to be refused.
+        if name.len() > 4 * 4 * LONGEST {
+            return Err(NameError::Length);
+        }
         let name: String = name.nfc().collect();
         check(&name)?;
         // A compatibility form such as a full-width colon becomes its plain twin in the canonical form.

@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use crate::ports::{Applied, Change, StoreError};
 use crate::{
-    Authority, CanonicalName, Failure, NameError, PasswordHash, Secret, SessionId, Timestamp, User, UserId, UserName, canonical_name,
-    password, uuid_v4,
+    Authority, CanonicalName, Failure, NameError, PasswordHash, Secret, SessionId, Timestamp, User,
+    UserId, UserName, canonical_name, password, uuid_v4,
 };
 
 /// A user to be made.
@@ -149,8 +149,13 @@ impl Authority {
             return Err(OperatorError::Password);
         }
         let (policy, entropy) = (self.policy.clone(), Arc::clone(&self.entropy));
-        let hashed = self.threads.run(move |bench| policy.hash(password.expose(), &*entropy, &mut bench.scratch)).await;
-        hashed.map_err(OperatorError::Hashing)?.map_err(|error| OperatorError::Hashing(error.into()))
+        let hashed = self
+            .threads
+            .run(move |bench| policy.hash(password.expose(), &*entropy, &mut bench.scratch))
+            .await;
+        hashed
+            .map_err(OperatorError::Hashing)?
+            .map_err(|error| OperatorError::Hashing(error.into()))
     }
 }
 

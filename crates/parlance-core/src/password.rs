@@ -6,6 +6,7 @@ use argon2::password_hash::phc;
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use subtle::ConstantTimeEq as _;
 
+use crate::Failure;
 use crate::ports::{Entropy, EntropyError};
 
 /// The longest password, in bytes, that is taken for one (OWASP ASVS 6.2.9 asks for 64 at least). A longer one is an ordinary failed
@@ -38,7 +39,12 @@ pub struct PasswordHash(String);
 
 /// Memory that one thread hashes in, kept from hash to hash.
 #[derive(Default)]
-pub(crate) struct Scratch(Vec<Block>);
+pub(crate) struct Scratch {
+    blocks: Vec<Block>,
+    /// The parameters of every hash that was computed here: memory in KiB, iterations, lanes.
+    #[cfg(test)]
+    pub(crate) ran: Vec<[u32; 3]>,
+}
 
 impl Default for PasswordPolicy {
     /// 19456 KiB, 2 iterations, 1 lane: OWASP's first choice.
@@ -53,15 +59,22 @@ impl PasswordPolicy {
     /// # Errors
     /// A parameter is out of its range.
     pub fn new(memory_kib: u32, iterations: u32, parallelism: u32) -> Result<Self, PolicyError> {
-        let params = Params::new(memory_kib, iterations, parallelism, Some(TAG)).map_err(|_| PolicyError)?;
+        let params =
+            Params::new(memory_kib, iterations, parallelism, Some(TAG)).map_err(|_| PolicyError)?;
         if bounded(&params) { Ok(Self { params }) } else { Err(PolicyError) }
     }
 
-    pub(crate) fn hash(&self, password: &str, entropy: &dyn Entropy, scratch: &mut Scratch) -> Result<PasswordHash, EntropyError> {
+    pub(crate) fn hash(
+        &self,
+        password: &str,
+        entropy: &dyn Entropy,
+        scratch: &mut Scratch,
+    ) -> Result<PasswordHash, EntropyError> {
         let mut salt = [0; SALT];
         entropy.fill(&mut salt)?;
         let mut tag = [0; TAG];
-        scratch.run(&self.params, Version::V0x13, password, &salt, &mut tag).ok_or(EntropyError)?;
+        let done = scratch.run(&self.params, Version::V0x13, password.as_bytes(), &salt, &mut tag);
+        done.ok_or(EntropyError)?;
         let hash = phc::PasswordHash {
             algorithm: Algorithm::Argon2id.ident(),
             version: Some(Version::V0x13.into()),
@@ -72,11 +85,21 @@ impl PasswordPolicy {
         Ok(PasswordHash(hash.to_string()))
     }
 
-    /// The work of one verification under this policy, which nothing passes.
-    pub(crate) fn verify_nothing(&self, password: &str, scratch: &mut Scratch) {
+    /// The work of one verification under this policy, which nothing passes. Of the password it takes as much as a password may have.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`] if there is no memory to work in.
+    pub(crate) fn verify_nothing(
+        &self,
+        password: &str,
+        scratch: &mut Scratch,
+    ) -> Result<(), Failure> {
         let mut tag = [0; TAG];
-        scratch.run(&self.params, Version::V0x13, password, &[0; SALT], &mut tag);
+        let password = password.as_bytes();
+        let password = password.get(..LONGEST).unwrap_or(password);
+        let done = scratch.run(&self.params, Version::V0x13, password, &[0; SALT], &mut tag);
         std::hint::black_box(tag);
+        done.ok_or(Failure::Unavailable)
     }
 
     /// Whether a hash was made under this policy.
@@ -111,13 +134,24 @@ impl PasswordHash {
     }
 
     /// Whether this is the password's hash. A hash that cannot be read costs the policy's work and refuses.
-    pub(crate) fn verify(&self, password: &str, policy: &PasswordPolicy, scratch: &mut Scratch) -> bool {
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`] if there is no memory to work in, which says nothing about the password.
+    pub(crate) fn verify(
+        &self,
+        password: &str,
+        policy: &PasswordPolicy,
+        scratch: &mut Scratch,
+    ) -> Result<bool, Failure> {
         let Some((version, params, salt, expected)) = self.parse() else {
-            policy.verify_nothing(password, scratch);
-            return false;
+            policy.verify_nothing(password, scratch)?;
+            return Ok(false);
         };
         let mut tag = vec![0; expected.len()];
-        scratch.run(&params, version, password, &salt, &mut tag).is_some() && bool::from(tag.as_slice().ct_eq(expected.as_bytes()))
+        let done = scratch.run(&params, version, password.as_bytes(), &salt, &mut tag);
+        scratch.keep(policy.params.block_count());
+        done.ok_or(Failure::Unavailable)?;
+        Ok(bool::from(tag.as_slice().ct_eq(expected.as_bytes())))
     }
 }
 
@@ -128,17 +162,37 @@ impl fmt::Debug for PasswordHash {
 }
 
 impl Scratch {
-    fn run(&mut self, params: &Params, version: Version, password: &str, salt: &[u8], tag: &mut [u8]) -> Option<()> {
+    fn run(
+        &mut self,
+        params: &Params,
+        version: Version,
+        password: &[u8],
+        salt: &[u8],
+        tag: &mut [u8],
+    ) -> Option<()> {
         let blocks = params.block_count();
-        if self.0.len() < blocks {
-            self.0.try_reserve_exact(blocks - self.0.len()).ok()?;
-            self.0.resize(blocks, Block::default());
+        if self.blocks.len() < blocks {
+            self.blocks.try_reserve_exact(blocks - self.blocks.len()).ok()?;
+            self.blocks.resize(blocks, Block::default());
         }
+        #[cfg(test)]
+        self.ran.push([params.m_cost(), params.t_cost(), params.p_cost()]);
         let argon2 = Argon2::new(Algorithm::Argon2id, version, params.clone());
-        argon2.hash_password_into_with_memory(password.as_bytes(), salt, tag, self.0.get_mut(..blocks)?).ok()
+        let blocks = self.blocks.get_mut(..blocks)?;
+        argon2.hash_password_into_with_memory(password, salt, tag, blocks).ok()
+    }
+
+    /// Gives back what a stored hash needed beyond the policy.
+    fn keep(&mut self, blocks: usize) {
+        if self.blocks.len() > blocks {
+            self.blocks.truncate(blocks);
+            self.blocks.shrink_to_fit();
+        }
     }
 }
 
 fn bounded(params: &Params) -> bool {
-    params.m_cost() <= MOST_MEMORY_KIB && params.t_cost() <= MOST_ITERATIONS && params.p_cost() <= MOST_LANES
+    params.m_cost() <= MOST_MEMORY_KIB
+        && params.t_cost() <= MOST_ITERATIONS
+        && params.p_cost() <= MOST_LANES
 }

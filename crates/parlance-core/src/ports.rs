@@ -1,10 +1,14 @@
 //! What the authority needs from outside: time, randomness, a store, somebody who counts.
 
+use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 
-use crate::{CanonicalName, Digest, Failure, PasswordHash, Rivals, Session, SessionId, Timestamp, User, UserId};
+use crate::{
+    CanonicalName, Digest, Failure, PasswordHash, Rivals, Session, SessionId, Timestamp, User,
+    UserId,
+};
 
 /// The time. Read by the shell once a request; the authority is told.
 pub trait Clock: Send + Sync + 'static {
@@ -64,8 +68,8 @@ pub struct UserPage {
     pub items: Vec<User>,
 }
 
-/// A key that signs. The private half is sealed before it comes here.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A key that signs. The private half is sealed before it comes here, and its `Debug` does not show it even so.
+#[derive(Clone, PartialEq, Eq)]
 pub struct SealedKey {
     /// RFC 7638 thumbprint of the public half.
     pub kid: String,
@@ -73,6 +77,15 @@ pub struct SealedKey {
     pub created: Timestamp,
     /// The private half (PKCS#8), encrypted.
     pub sealed: Vec<u8>,
+}
+
+impl fmt::Debug for SealedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SealedKey")
+            .field("kid", &self.kid)
+            .field("created", &self.created)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A change, as data. Each is one conditional act: what does not hold at its commit is not done.
@@ -184,7 +197,11 @@ pub trait Store: Send + Sync + 'static {
     /// Users in the order of their canonical names.
     fn users(&self, offset: u64, limit: u32) -> Pending<UserPage>;
     /// The sessions that live now, of one user or of all, oldest first, each with its user's name.
-    fn sessions(&self, of: Option<CanonicalName>, now: Timestamp) -> Pending<Vec<(Session, String)>>;
+    fn sessions(
+        &self,
+        of: Option<CanonicalName>,
+        now: Timestamp,
+    ) -> Pending<Vec<(Session, String)>>;
     /// How many sessions live now in each dialect.
     fn live(&self, now: Timestamp) -> Pending<Vec<(String, u64)>>;
     /// All keys, oldest first.

@@ -89,7 +89,8 @@ pub fn draw(alphabet: &[u8], length: usize, entropy: &dyn Entropy) -> Result<Sec
     while text.len() < length {
         entropy.fill(bytes.as_mut_slice())?;
         let usable = bytes.iter().map(|&byte| usize::from(byte)).filter(|&byte| byte < limit);
-        let letters = usable.filter_map(|byte| alphabet.get(byte % size)).map(|&letter| char::from(letter));
+        let letters =
+            usable.filter_map(|byte| alphabet.get(byte % size)).map(|&letter| char::from(letter));
         text.extend(letters.take(length - text.len()));
     }
     Ok(Secret::new(text))

@@ -36,7 +36,7 @@ pub struct Session {
     pub sid: Option<String>,
     /// When it was opened.
     pub created: Timestamp,
-    /// When it was last used; `None` until the first use.
+    /// When a use last slid it, or a renewal or a possessing login moved it; `None` until then. A use that slides nothing is not noted.
     pub last_used: Option<Timestamp>,
     /// From when on it is dead; `None` if it has no such moment.
     pub expires: Option<Timestamp>,

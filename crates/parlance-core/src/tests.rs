@@ -1,1 +1,15 @@
-//! placeholder
+//! Claims about the rules, under a clock that moves when it is told to.
+
+mod equal_work;
+mod hashing;
+mod lifetimes;
+mod logins;
+mod model;
+mod names;
+mod operators;
+mod passwords;
+mod races;
+mod refusals;
+mod rivals;
+mod secrets;
+mod world;

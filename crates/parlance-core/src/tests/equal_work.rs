@@ -1,0 +1,80 @@
+//! Every failed login costs the same: one look-up and one hash under the current policy.
+
+use super::world::{CHEAP, PLAIN, World, run};
+use crate::ports::{Change, Store as _};
+use crate::{Failure, PasswordHash, UserId, UserName};
+
+/// A login as `user` with `password` fails so, and costs what every other failure costs.
+#[track_caller]
+fn check(world: &World, user: &str, password: &str, expected: Failure) {
+    world.hashes();
+    world.store.calls();
+    assert_eq!(world.login(user, password).map(drop), Err(expected));
+    assert_eq!(world.store.calls(), ["user"], "{user:?}");
+    assert_eq!(world.hashes(), [CHEAP], "{user:?}");
+}
+
+fn add(world: &World, name: &str, hash: Option<&str>) {
+    let mut user = world.user("csmith");
+    let new = UserName::new(name).unwrap();
+    user.id = UserId(uuid::Uuid::from_u128(u128::from(world.entropy.next())));
+    (user.name, user.canonical) = (new.as_str().to_owned(), new.canonical());
+    user.password = hash.map(|hash| PasswordHash::stored(hash.to_owned()));
+    run(world.store.apply(Change::AddUser(Box::new(user)))).unwrap();
+}
+
+#[test]
+fn every_failed_login_costs_one_look_up_and_one_hash() {
+    let world = World::new(PLAIN);
+    world.add_user("disabled", "XXX");
+    world.add_user("expired", "XXX");
+    run(world.authority.set_enabled("disabled", false)).unwrap();
+    run(world.authority.expire_password("expired")).unwrap();
+    add(&world, "empty", None);
+    add(&world, "garbage", Some("garbage"));
+    add(
+        &world,
+        "outsized",
+        Some(
+            "$argon2id$v=19$m=4194304,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
+        ),
+    );
+
+    let (unknown, wrong) = (Failure::UnknownUser, Failure::WrongPassword);
+    check(&world, "csmith", "no", wrong);
+    check(&world, "nobody", "no", unknown);
+    check(&world, "", "", unknown);
+    check(&world, "a|b", "no", unknown);
+    check(&world, &"n".repeat(5000), "no", unknown);
+    check(&world, "disabled", "no", wrong);
+    check(&world, "disabled", "XXX", Failure::UserDisabled);
+    check(&world, "expired", "no", wrong);
+    check(&world, "expired", "XXX", Failure::PasswordExpired);
+    for user in ["empty", "garbage", "outsized"] {
+        check(&world, user, "no", wrong);
+        check(&world, user, "", wrong);
+    }
+    for password in ["", "\0", "XXX\0", &"X".repeat(4097), &"ä".repeat(3000), &"X".repeat(1 << 20)]
+    {
+        check(&world, "csmith", password, wrong);
+        check(&world, "nobody", password, unknown);
+        check(&world, "disabled", password, wrong);
+    }
+}
+
+#[test]
+fn a_login_costs_one_hash_as_well() {
+    let world = World::new(PLAIN);
+    assert!(world.login("csmith", "XXX").is_ok());
+    assert_eq!((world.store.calls(), world.hashes()), (vec!["user", "apply"], vec![CHEAP]));
+}
+
+#[test]
+fn a_login_without_credentials_costs_nothing() {
+    let world = World::new(PLAIN);
+    let mut open = world.open("", "");
+    open.login = None;
+    let refused = world.execute(crate::Command::Open(open)).map(drop);
+    assert_eq!(refused, Err(Failure::UnknownUser));
+    assert_eq!((world.store.calls(), world.hashes()), (Vec::new(), Vec::new()));
+}

@@ -1,0 +1,127 @@
+//! The hashing threads: a short queue that refuses, and threads that outlive what runs on them.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use super::world::{MINUTE, PLAIN, TestClock, TestMint, World, begin, run};
+use crate::{Command, Failure, HashThreads};
+
+/// Keeps a world's one hashing thread busy until it is dropped.
+struct Gate(#[expect(dead_code, reason = "dropping it opens the gate")] Sender<()>);
+
+impl Gate {
+    fn shut(threads: &HashThreads) -> Self {
+        let (open, opened): (Sender<()>, Receiver<()>) = channel();
+        let (enter, entered) = channel();
+        // Begun even though nobody waits for its answer: the future is kept until the thread is in it.
+        let work = threads.run(move |_| {
+            enter.send(()).unwrap();
+            let _opened = opened.recv();
+        });
+        entered.recv().unwrap();
+        drop(work);
+        Self(open)
+    }
+}
+
+#[test]
+fn the_sixty_fifth_that_waits_is_refused_at_once_and_the_others_are_not() {
+    let world = World::new(PLAIN);
+    let gate = Gate::shut(&world.authority.threads);
+    let waiting: Vec<_> =
+        (0..64).map(|number| world.authority.threads.run(move |_| number)).collect();
+    world.store.calls();
+    assert_eq!(world.login("csmith", "XXX").map(drop), Err(Failure::Busy));
+    assert_eq!(world.store.calls(), ["user"]);
+    drop(gate);
+    for (number, waiting) in waiting.into_iter().enumerate() {
+        assert_eq!(run(waiting), Ok(number));
+    }
+    assert!(world.login("csmith", "XXX").is_ok());
+}
+
+#[test]
+fn a_flood_of_logins_leaves_a_check_alone() {
+    let world = World::new(PLAIN);
+    let token = world.token();
+    let _gate = Gate::shut(&world.authority.threads);
+    let _waiting: Vec<_> = (0..64).map(|_| world.authority.threads.run(|_| ())).collect();
+    assert_eq!((world.check(&token), world.close(&token)), (Ok(()), Ok(())));
+}
+
+#[test]
+fn who_has_waited_more_than_three_seconds_is_refused_unhashed() {
+    for (millis, refused) in [(2999, false), (3000, false), (3001, true)] {
+        let world = World::new(PLAIN);
+        let gate = Gate::shut(&world.authority.threads);
+        let mut login =
+            pin!(world.authority.execute(Command::Open(world.open("csmith", "XXX")), world.cx()));
+        assert!(begin(login.as_mut()).is_pending());
+        world.clock.advance(Duration::from_millis(millis));
+        drop(gate);
+        let outcome = run(login).map(drop);
+        assert_eq!(outcome, if refused { Err(Failure::Busy) } else { Ok(()) }, "{millis}");
+        assert_eq!(world.hashes().len(), usize::from(!refused));
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_back_refuses_nobody() {
+    let world = World::new(PLAIN);
+    let gate = Gate::shut(&world.authority.threads);
+    let waiting = world.authority.threads.run(|_| ());
+    world.clock.set(world.now().minus(MINUTE));
+    drop(gate);
+    assert_eq!(run(waiting), Ok(()));
+}
+
+#[test]
+fn what_nobody_waits_for_is_not_begun() {
+    let world = World::new(PLAIN);
+    let gate = Gate::shut(&world.authority.threads);
+    {
+        let mut login =
+            pin!(world.authority.execute(Command::Open(world.open("csmith", "no")), world.cx()));
+        assert!(begin(login.as_mut()).is_pending());
+    }
+    drop(gate);
+    assert_eq!(world.hashes(), [[0; 3]; 0]);
+}
+
+#[test]
+fn a_mint_that_panics_costs_one_login_and_no_thread() {
+    let mint = Arc::new(TestMint::new(PLAIN));
+    let mut world = World::new(PLAIN);
+    world.mint = Arc::<TestMint>::clone(&mint);
+    mint.panics.store(true, Ordering::SeqCst);
+    for _ in 0..3 {
+        assert_eq!(world.login("csmith", "XXX").map(drop), Err(Failure::Busy));
+    }
+    mint.panics.store(false, Ordering::SeqCst);
+    assert!(world.login("csmith", "XXX").is_ok());
+    assert_eq!(world.living(), 1);
+}
+
+#[test]
+fn all_that_was_queued_is_done_before_the_threads_end() {
+    let world = World::new(PLAIN);
+    let clock: Arc<TestClock> = Arc::clone(&world.clock);
+    for threads in [0, 1, 3] {
+        let (pool, done) = (
+            HashThreads::start(threads, Arc::<TestClock>::clone(&clock)),
+            Arc::new(AtomicUsize::new(0)),
+        );
+        let answers: Vec<_> = (0..50)
+            .map(|_| {
+                let done = Arc::clone(&done);
+                pool.run(move |_| done.fetch_add(1, Ordering::SeqCst))
+            })
+            .collect();
+        drop(pool);
+        assert_eq!(done.load(Ordering::SeqCst), 50);
+        assert!(answers.into_iter().all(|answer| run(answer).is_ok()));
+    }
+}

@@ -1,0 +1,136 @@
+//! Password hashes: what they accept, and what a stored one may cost.
+
+use proptest::prelude::*;
+
+use super::world::{CHEAP, Seeded};
+use crate::password::Scratch;
+use crate::{PasswordHash, PasswordPolicy, PolicyError};
+
+/// Salt and tag of the reference implementation's answer for `password` and `somesalt`, 256 KiB, 2 iterations, 1 lane.
+const KNOWN: &str = "c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+
+fn policy() -> PasswordPolicy {
+    let [m, t, p] = CHEAP;
+    PasswordPolicy::new(m, t, p).unwrap()
+}
+
+/// A stored hash verifies `password`, or not, at the cost of these hashes.
+#[track_caller]
+fn check(hash: &str, verifies: bool, cost: [u32; 3]) {
+    let mut scratch = Scratch::default();
+    let got = PasswordHash::stored(hash.to_owned()).verify("password", &policy(), &mut scratch);
+    assert_eq!((got, scratch.ran), (Ok(verifies), vec![cost]), "{hash}");
+}
+
+#[test]
+fn a_hash_of_the_reference_implementation_verifies() {
+    check(&format!("$argon2id$v=19$m=256,t=2,p=1${KNOWN}"), true, [256, 2, 1]);
+    check(&format!("$argon2id$v=19$m=256,t=3,p=1${KNOWN}"), false, [256, 3, 1]);
+    check(&format!("$argon2id$v=16$m=256,t=2,p=1${KNOWN}"), false, [256, 2, 1]);
+}
+
+#[test]
+fn a_stored_hash_buys_no_work_beyond_the_bounds() {
+    for params in [
+        "m=262145,t=2,p=1",
+        "m=4194304,t=2,p=1",
+        "m=4294967295,t=4294967295,p=16777215",
+        "m=256,t=11,p=1",
+        "m=256,t=4294967295,p=1",
+        "m=256,t=2,p=17",
+        "m=7,t=1,p=1",
+        "m=8,t=0,p=1",
+        "m=8,t=1,p=0",
+        "m=8,t=1,p=2",
+        "m=99999999999999999999,t=1,p=1",
+        "m=-8,t=1,p=1",
+    ] {
+        check(&format!("$argon2id$v=19${params}${KNOWN}"), false, CHEAP);
+    }
+}
+
+#[test]
+fn what_is_no_argon2id_hash_verifies_nothing_at_the_usual_cost() {
+    for hash in [
+        "",
+        "$",
+        "$$$$$",
+        "password",
+        "garbage$argon2id$",
+        "$argon2id",
+        "$argon2id$v=19$m=256,t=2,p=1",
+        "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ",
+        "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$",
+        "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$AAAA",
+        "$argon2id$v=19$m=256,t=2,p=1$YQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
+        "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/",
+        "$argon2id$v=18$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
+        "$argon2i$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
+        "$argon2d$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
+        "$argon2$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
+        "$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW",
+        "pbkdf2_sha256$1000000$salt$hash",
+        "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4\n",
+    ] {
+        check(hash, false, CHEAP);
+    }
+    // The reference implementation's own argon2i and argon2d answers for this password.
+    check(
+        "$argon2i$v=19$m=256,t=2,p=1$c29tZXNhbHQ$iekCn0Y3spW+sCcFanM2xBT63UP2sghkUoHLIUpWRS8",
+        false,
+        CHEAP,
+    );
+}
+
+#[test]
+fn equal_passwords_have_different_hashes() {
+    let (policy, entropy, mut scratch) = (policy(), Seeded::default(), Scratch::default());
+    let one = policy.hash("password", &entropy, &mut scratch).unwrap();
+    let other = policy.hash("password", &entropy, &mut scratch).unwrap();
+    assert_ne!(one, other);
+    for hash in [one, other] {
+        assert_eq!(hash.verify("password", &policy, &mut scratch), Ok(true));
+        assert_eq!(hash.verify("Password", &policy, &mut scratch), Ok(false));
+        assert!(policy.made(&hash));
+    }
+}
+
+#[test]
+fn the_default_policy_makes_what_it_says() {
+    let (policy, mut scratch) = (PasswordPolicy::default(), Scratch::default());
+    let hash = policy.hash("password", &Seeded::default(), &mut scratch).unwrap();
+    let fields: Vec<_> = hash.as_str().split('$').collect();
+    assert_eq!(fields[..4], ["", "argon2id", "v=19", "m=19456,t=2,p=1"]);
+    assert_eq!((fields[4].len(), fields[5].len()), (22, 43), "16 bytes of salt, 32 of tag");
+    assert_eq!(scratch.ran, [[19456, 2, 1]]);
+}
+
+#[test]
+fn a_policy_keeps_within_the_bounds_of_stored_hashes() {
+    for (m, t, p) in [(8, 1, 1), (19456, 2, 1), (262_144, 10, 16), (128, 1, 16)] {
+        assert!(PasswordPolicy::new(m, t, p).is_ok(), "{m}, {t}, {p}");
+    }
+    let outside = [
+        (0, 1, 1),
+        (7, 1, 1),
+        (262_145, 1, 1),
+        (8, 0, 1),
+        (8, 11, 1),
+        (8, 1, 0),
+        (8, 1, 2),
+        (1024, 1, 17),
+    ];
+    for (m, t, p) in outside.into_iter().chain([(u32::MAX, u32::MAX, u32::MAX)]) {
+        assert_eq!(PasswordPolicy::new(m, t, p).map(drop), Err(PolicyError), "{m}, {t}, {p}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_stored_string_panics_or_verifies(hash in r"(\$argon2id)?(\$v=[0-9]{1,3})?(\$m=[0-9]{1,12},t=[0-9]{1,2},p=[0-9]{1,9})?[$a-zA-Z0-9+/=,]{0,60}") {
+        // A hash within the bounds may still ask for 256 MiB, which is too slow here; what it costs is claimed above.
+        prop_assume!(!hash.contains("m=") || hash.contains("m=9999"));
+        let verified = PasswordHash::stored(hash).verify("password", &policy(), &mut Scratch::default());
+        prop_assert_eq!(verified, Ok(false));
+    }
+}

@@ -1,0 +1,168 @@
+//! Secrets: as random as their source, and hidden.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+
+use uuid::Uuid;
+
+use super::world::{PLAIN, Seeded, World, login, opened, secret};
+use crate::ports::{Change, Entropy, EntropyError, SealedKey};
+use crate::{
+    Command, Credential, Digest, LOWER_AND_DIGITS, Minted, NewUser, PasswordHash, Rivals,
+    Timestamp, UPPER, draw, hex, uuid_v4,
+};
+
+/// Draws `draws` secrets: exact alphabet, exact length, no repeat, every letter as likely as any other at every position.
+#[track_caller]
+fn check(alphabet: &[u8], length: usize, draws: usize) {
+    let entropy = Seeded::default();
+    let mut seen = HashSet::with_capacity(draws);
+    let mut counts = vec![vec![0_u32; alphabet.len()]; length];
+    let mut index = [usize::MAX; 256];
+    alphabet.iter().enumerate().for_each(|(at, &letter)| index[usize::from(letter)] = at);
+    for _ in 0..draws {
+        let secret = draw(alphabet, length, &entropy).unwrap();
+        assert_eq!(secret.expose().len(), length);
+        for (position, letter) in secret.expose().bytes().enumerate() {
+            counts[position][index[usize::from(letter)]] += 1;
+        }
+        assert!(seen.insert(secret.expose().to_owned()), "a repeat");
+    }
+    let (freedom, expected) = ((alphabet.len() - 1) as f64, draws as f64 / alphabet.len() as f64);
+    let chi = |counts: &Vec<u32>| {
+        counts.iter().map(|&n| (f64::from(n) - expected).powi(2) / expected).sum::<f64>()
+    };
+    // Six standard deviations at any one position, four over all of them.
+    let each: Vec<f64> = counts.iter().map(chi).collect();
+    assert!(
+        each.iter().all(|&chi| (chi - freedom).abs() < 6.0 * (2.0 * freedom).sqrt()),
+        "{each:?}"
+    );
+    let (total, freedom) = (each.iter().sum::<f64>(), freedom * length as f64);
+    assert!((total - freedom).abs() < 4.0 * (2.0 * freedom).sqrt(), "{total}, expected {freedom}");
+}
+
+#[test]
+fn letters_are_equally_likely_at_every_position() {
+    check(UPPER, 60, 10_000);
+    check(LOWER_AND_DIGITS, 64, 10_000);
+    check(b"0123456789abcdef", 64, 5_000);
+    check(b"0123456789", 10, 20_000);
+}
+
+/// Every byte once, in order, for ever.
+struct EveryByte(Mutex<u8>);
+
+impl Entropy for EveryByte {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
+        let mut next = self.0.lock().unwrap();
+        for byte in bytes {
+            *byte = *next;
+            *next = next.wrapping_add(1);
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn what_does_not_divide_evenly_is_thrown_away() {
+    for (alphabet, each) in
+        [(UPPER, 9), (LOWER_AND_DIGITS, 7), (&b"0123456789abcdef"[..], 16), (b"a", 256)]
+    {
+        let secret = draw(alphabet, each * alphabet.len(), &EveryByte(Mutex::new(0))).unwrap();
+        for &letter in alphabet {
+            assert_eq!(secret.expose().bytes().filter(|&other| other == letter).count(), each);
+        }
+    }
+}
+
+#[test]
+fn no_alphabet_no_secret() {
+    assert!(draw(b"", 10, &Seeded::default()).is_err());
+    assert!(draw(&[b'a'; 257], 10, &Seeded::default()).is_err());
+    assert_eq!(draw(UPPER, 0, &Seeded::default()).unwrap().expose(), "");
+}
+
+#[test]
+fn hexadecimal_has_two_digits_a_byte() {
+    let text = hex(32, &Seeded::default()).unwrap();
+    assert_eq!(text.expose().len(), 64);
+    assert!(text.expose().bytes().all(|digit| b"0123456789abcdef".contains(&digit)));
+}
+
+#[test]
+fn uuids_are_of_version_four_and_differ() {
+    let entropy = Seeded::default();
+    let uuids: HashSet<Uuid> = (0..10_000).map(|_| uuid_v4(&entropy).unwrap()).collect();
+    assert_eq!(uuids.len(), 10_000);
+    assert!(uuids.iter().all(|uuid| uuid.get_version_num() == 4));
+}
+
+#[test]
+fn a_broken_source_makes_nothing() {
+    let entropy = Seeded::default();
+    entropy.broken.store(true, std::sync::atomic::Ordering::SeqCst);
+    assert!(
+        draw(UPPER, 60, &entropy).is_err()
+            && hex(32, &entropy).is_err()
+            && uuid_v4(&entropy).is_err()
+    );
+}
+
+#[test]
+fn a_digest_is_the_documented_one_and_differs_between_dialects() {
+    // printf 'parlance:v1:cluster-api\0SECRET' | sha256sum
+    let digest = Digest::of("cluster-api", "SECRET");
+    let text: String = digest.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(text, "522caf8aa0ce0bb1767c8b74e78e8d791918a6709c089c65bb7b8b8df9e400f2");
+    assert_ne!(digest, Digest::of("cluster-ap", "iSECRET"));
+    assert_ne!(digest, Digest::of("polish-longtoken", "SECRET"));
+    assert_eq!(Digest::stored(digest.as_bytes()), Some(digest));
+    for wrong in [0, 31, 33] {
+        assert_eq!(Digest::stored(&vec![0; wrong]), None);
+    }
+}
+
+#[test]
+fn nothing_that_is_printed_for_debugging_shows_a_secret() {
+    let canary = "hunter2";
+    let hidden = || secret(canary);
+    let world = World::new(PLAIN);
+    world.add_user("canary", canary);
+    let (session, user, token) = opened(world.login("canary", canary));
+    let hash = user.password.clone().unwrap();
+    let mut open = world.open("canary", canary);
+    open.shown = Some(Credential::new("test", hidden()));
+    open.outer = Some(login("canary", canary));
+    let sealed = canary.as_bytes().to_vec();
+    let key = SealedKey { kid: "kid".to_owned(), created: Timestamp::MIN, sealed };
+    let new = NewUser {
+        name: "n".to_owned(),
+        password: hidden(),
+        roles: Vec::new(),
+        unrestricted: false,
+    };
+    let minted = Minted { secret: hidden(), digest: Digest::of("test", canary), sid: None };
+    let change = Change::Open {
+        session: Box::new(session.clone()),
+        rivals: Rivals::Kill,
+        rehash: Some(hash.clone()),
+    };
+    let printed = [
+        format!("{:?}", hidden()),
+        format!("{open:?} {:?}", Command::Open(open.clone())),
+        format!("{key:?} {:?}", Change::AddFirstKey(Box::new(key.clone()))),
+        format!("{new:?} {minted:?} {change:?}"),
+        format!("{session:?} {user:?} {:?}", PasswordHash::stored(canary.to_owned())),
+        format!("{:?}", crate::Outcome::Opened(session, user, token.clone())),
+        format!("{:?} {:?} {:?}", world.authority, world.cx(), world.store.inner),
+    ];
+    let digest = format!("{:?}", Digest::of("test", token.expose()).as_bytes());
+    let salt_and_tag: Vec<_> = hash.as_str().split('$').skip(4).collect();
+    for text in printed {
+        for secret in [canary, token.expose(), &digest, &format!("{:?}", canary.as_bytes())] {
+            assert!(!text.contains(secret), "{text}");
+        }
+        assert!(salt_and_tag.iter().all(|part| !text.contains(part)), "{text}");
+    }
+}
