@@ -4,7 +4,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use parlance_core::{Authority, Command, Context, Failure, Mint, Outcome, SessionId, Timestamp, UserId};
+use parlance_core::{
+    Authority, Command, Context, Failure, Mint, Outcome, SessionId, Timestamp, UserId,
+};
 
 use crate::{Carrier, Dialect, Request, Response, Unread};
 
@@ -92,7 +94,8 @@ impl<D: Dialect> Service for Desk<D> {
                 Ok(call) => call,
                 Err(answer) => return answer,
             };
-            let result = self.authority.execute(self.dialect.command(&call), self.context(request)).await;
+            let result =
+                self.authority.execute(self.dialect.command(&call), self.context(request)).await;
             self.dialect.encode(&call, result.as_ref(), request.now)
         })
     }
@@ -100,7 +103,9 @@ impl<D: Dialect> Service for Desk<D> {
     fn admit<'a>(&'a self, request: &'a Request<'a>) -> Answer<'a, Result<Caller, Response>> {
         Box::pin(async move {
             let result = match self.dialect.present(request) {
-                Some(shown) => self.authority.execute(Command::Check(shown), self.context(request)).await,
+                Some(shown) => {
+                    self.authority.execute(Command::Check(shown), self.context(request)).await
+                }
                 None => Err(Failure::NoCredential),
             };
             match result {
@@ -114,7 +119,12 @@ impl<D: Dialect> Service for Desk<D> {
                     expires: session.expires,
                 }),
                 Ok(
-                    Outcome::Opened(..) | Outcome::Renewed(..) | Outcome::Closed | Outcome::Bumped(_) | Outcome::Users(_) | Outcome::Named(_),
+                    Outcome::Opened(..)
+                    | Outcome::Renewed(..)
+                    | Outcome::Closed
+                    | Outcome::Bumped(_)
+                    | Outcome::Users(_)
+                    | Outcome::Named(_),
                 ) => Err(self.dialect.deny(&Failure::Unavailable)),
                 Err(why) => Err(self.dialect.deny(&why)),
             }

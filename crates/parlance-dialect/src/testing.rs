@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parlance_core::ports::{Clock, Entropy, EntropyError, Unobserved};
@@ -42,7 +42,10 @@ pub struct SeededEntropy(AtomicU64);
 impl Entropy for SeededEntropy {
     fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
         for chunk in bytes.chunks_mut(8) {
-            let mut word = self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::SeqCst).wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut word = self
+                .0
+                .fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::SeqCst)
+                .wrapping_add(0x9e37_79b9_7f4a_7c15);
             word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
             word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
             let word = (word ^ (word >> 31)).to_le_bytes();
@@ -75,8 +78,20 @@ impl Default for World {
         // The cheapest that argon2 takes: tests are about rules, not about its cost.
         let policy = PasswordPolicy::new(8, 1, 1).unwrap_or_default();
         let entropy = Arc::new(SeededEntropy::default());
-        let authority = Authority::new(Arc::<Reference>::clone(&store), threads, policy, entropy, Arc::new(Unobserved));
-        Self { clock, store, authority: Arc::new(authority), peer: Some(IpAddr::from([192, 0, 2, 7])), secure: false }
+        let authority = Authority::new(
+            Arc::<Reference>::clone(&store),
+            threads,
+            policy,
+            entropy,
+            Arc::new(Unobserved),
+        );
+        Self {
+            clock,
+            store,
+            authority: Arc::new(authority),
+            peer: Some(IpAddr::from([192, 0, 2, 7])),
+            secure: false,
+        }
     }
 }
 
@@ -96,7 +111,8 @@ impl World {
     pub fn add_user(&self, name: &str, password: &str) {
         let role = uuid::Uuid::from_u128(0x9745_b902_2a36_4035_bdd6_012e_0dae_66c0);
         let password = Secret::new(password.to_owned());
-        let user = NewUser { name: name.to_owned(), password, roles: vec![role], unrestricted: true };
+        let user =
+            NewUser { name: name.to_owned(), password, roles: vec![role], unrestricted: true };
         let added = self.run(self.authority.add_user(user, self.clock.now()));
         assert!(added.is_ok(), "{added:?}");
     }
@@ -121,12 +137,24 @@ impl World {
         let mut lines = head.lines();
         let mut words = lines.next().unwrap_or_default().split(' ');
         let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
-        let headers: Vec<_> =
-            lines.filter_map(|line| line.split_once(": ")).map(|(name, value)| (name, value.as_bytes())).collect();
+        let (path, query) =
+            target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+        let headers: Vec<_> = lines
+            .filter_map(|line| line.split_once(": "))
+            .map(|(name, value)| (name, value.as_bytes()))
+            .collect();
         assert!(service.claims(path), "{path} is not claimed");
         let (peer, secure, now) = (self.peer, self.secure, self.clock.now());
-        let request = Request { method, path, query, headers: &headers, body: body.as_bytes(), peer, secure, now };
+        let request = Request {
+            method,
+            path,
+            query,
+            headers: &headers,
+            body: body.as_bytes(),
+            peer,
+            secure,
+            now,
+        };
         self.run(service.serve(&request))
     }
 

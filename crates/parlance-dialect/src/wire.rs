@@ -1,5 +1,6 @@
 //! Requests and responses as plain bytes.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use parlance_core::Timestamp;
@@ -8,7 +9,8 @@ use parlance_core::Timestamp;
 pub type Header<'r> = (&'r str, &'r [u8]);
 
 /// A request. It keeps every header line in its order: a map that hands out the first would hide the doubled one that must be refused.
-#[derive(Debug, Clone, Copy)]
+/// Its `Debug` shows no path, query, header value or body, since each may hold a credential.
+#[derive(Clone, Copy)]
 pub struct Request<'r> {
     /// `GET`, `POST`, ...
     pub method: &'r str,
@@ -31,7 +33,10 @@ pub struct Request<'r> {
 impl<'r> Request<'r> {
     /// All values of a header.
     pub fn values(&self, name: &str) -> impl Iterator<Item = &'r [u8]> {
-        self.headers.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
+        self.headers
+            .iter()
+            .filter(move |(other, _)| other.eq_ignore_ascii_case(name))
+            .map(|(_, value)| *value)
     }
 
     /// The value of a header that stands once and is visible ASCII with blanks.
@@ -39,7 +44,9 @@ impl<'r> Request<'r> {
     pub fn header(&self, name: &str) -> Option<&'r str> {
         let mut values = self.values(name);
         let value = values.next().filter(|_| values.next().is_none())?;
-        std::str::from_utf8(value).ok().filter(|value| value.bytes().all(|byte| (0x20..0x7f).contains(&byte)))
+        std::str::from_utf8(value)
+            .ok()
+            .filter(|value| value.bytes().all(|byte| (0x20..0x7f).contains(&byte)))
     }
 
     /// Whether a header stands there at all.
@@ -56,8 +63,8 @@ impl<'r> Request<'r> {
     }
 }
 
-/// A response.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A response. Its `Debug` shows no header value and no body, since each may hold a credential.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Response {
     /// The status code.
     pub status: u16,
@@ -94,5 +101,26 @@ impl Response {
             None => self.headers.push((name, value.into())),
         }
         self
+    }
+}
+
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("headers", &self.headers.iter().map(|(name, _)| name).collect::<Vec<_>>())
+            .field("body_len", &self.body.len())
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response")
+            .field("status", &self.status)
+            .field("headers", &self.headers.iter().map(|(name, _)| name).collect::<Vec<_>>())
+            .field("body_len", &self.body.len())
+            .finish_non_exhaustive()
     }
 }

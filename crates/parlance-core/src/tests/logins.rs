@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::world::{CHEAP, HOUR, MINUTE, PLAIN, TestMint, World, login, opened, run, secret};
+use super::world::{
+    CHEAP, HOUR, MINUTE, PLAIN, TestMint, World, canonical, login, opened, run, secret,
+};
 use crate::ports::{Change, Store as _};
 use crate::{Command, Failure, Lifetime, Login, Outcome, Terms};
 
@@ -96,6 +98,24 @@ fn a_user_without_a_readable_hash_never_logs_in() {
             let refused = world.login(name.as_str(), password).map(drop);
             assert_eq!(refused, Err(Failure::WrongPassword), "{hash:?}");
         }
+    }
+}
+
+#[test]
+fn what_is_no_password_opens_nothing_even_where_its_hash_is_stored() {
+    let world = World::new(PLAIN);
+    for (password, opens) in
+        [("p".repeat(4096), true), ("p".repeat(4097), false), ("p\0".to_owned(), false)]
+    {
+        let (policy, entropy) = (world.authority.policy.clone(), Arc::clone(&world.entropy));
+        let hashed = password.clone();
+        let hash = world
+            .authority
+            .threads
+            .run(move |bench| policy.hash(&hashed, &*entropy, &mut bench.scratch).unwrap());
+        let change = Change::SetPassword(canonical("csmith"), run(hash).unwrap());
+        run(world.store.apply(change)).unwrap();
+        assert_eq!(world.login("csmith", &password).is_ok(), opens, "{}", password.len());
     }
 }
 

@@ -219,6 +219,30 @@ fn a_disabled_session_is_refused_whatever_its_expiry() {
 }
 
 #[test]
+fn each_condition_of_a_living_session_counts_by_itself() {
+    let world = World::new(PLAIN);
+    let (session, user, _) = opened(world.login("csmith", "XXX"));
+    let now = world.now();
+    let session = crate::Session { expires: None, hard_end: None, ..session };
+    let live = |edit: fn(&mut crate::Session, &mut crate::User, crate::Timestamp)| {
+        let (mut session, mut user) = (session.clone(), user.clone());
+        edit(&mut session, &mut user, now);
+        session.is_live(&user, now)
+    };
+    assert!(live(|_, _, _| ()));
+    assert!(live(|session, _, now| session.expires = Some(now.plus(MINUTE))));
+    assert!(live(|session, _, now| session.hard_end = Some(now.plus(MINUTE))));
+    assert!(!live(|session, _, now| session.expires = Some(now)));
+    assert!(!live(|session, _, now| session.hard_end = Some(now)));
+    assert!(!live(|session, _, now| session.revoked = Some(now)));
+    assert!(!live(|session, _, _| session.enabled = false));
+    assert!(!live(|_, user, _| user.enabled = false));
+    assert!(!live(|session, _, _| session.epoch += 1));
+    assert!(!live(|_, user, _| user.epoch += 1));
+    assert!(live(|_, user, _| user.password_expired = true));
+}
+
+#[test]
 fn users_are_read_behind_a_credential() {
     let world = World::new(PLAIN);
     world.add_user("Anna", "ZZZ");
