@@ -131,13 +131,7 @@ impl Configure for FlaskUsertoken {
         about: "How long a token lives from its login; never leaves expirationTime out.",
     }];
 
-    const TOUR: &'static str = r#"TOKEN=$(curl -s -X POST -u "$NAME:$PASSWORD" "$BASE/auth/login" | sed 's/.*"token":"\([^"]*\)".*/\1/')
-SHOWN=$(printf '%s' "$NAME:$TOKEN" | base64 | tr -d '\n')
-curl -s -X POST "$BASE/auth/bump" -H "X-Auth-Token: $SHOWN"; echo
-curl -s "$BASE/user/$NAME" -H "X-Auth-Token: $SHOWN"; echo
-curl -s -X POST "$BASE/auth/logout" -H "X-Auth-Token: $SHOWN"; echo
-curl -s -X POST "$BASE/auth/logout" -H "X-Auth-Token: $SHOWN"; echo
-"#;
+    const TOUR: &'static str = include_str!("tour.sh");
 
     fn configure(values: &Values) -> Self {
         Self::new(Settings { lifetime: values.duration("lifetime"), zone: values.zone })

@@ -137,13 +137,7 @@ impl Configure for PolishLongtoken {
         },
     ];
 
-    const TOUR: &'static str = r#"TOKEN=$(curl -s "$BASE/login" -d "login=$NAME&longtoken=true" --data-urlencode "pass=$PASSWORD" |
-    sed 's/.*"token":"\([^"]*\)".*/\1/')
-curl -s "$BASE/login" -H "X-Auth-Bearer: $TOKEN"; echo
-curl -s -X PUT "$BASE/login" -H 'Content-Type: application/json' -d "{\"token\":\"$TOKEN\"}"; echo
-curl -s -X DELETE "$BASE/login" -H "X-Auth-Bearer: $TOKEN" -w '%{http_code}\n'
-curl -s "$BASE/login" -H "X-Auth-Bearer: $TOKEN"; echo
-"#;
+    const TOUR: &'static str = include_str!("tour.sh");
 
     fn configure(values: &Values) -> Self {
         let default = Settings::default();
