@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::task::Poll;
 use std::time::Duration;
 
 use super::world::{MINUTE, PLAIN, TestClock, TestMint, World, begin, run};
@@ -34,7 +35,9 @@ fn the_sixty_fifth_that_waits_is_refused_at_once_and_the_others_are_not() {
     let waiting: Vec<_> =
         (0..64).map(|number| world.authority.threads.run(move |_| number)).collect();
     world.store.calls();
-    assert_eq!(world.login("csmith", "XXX").map(drop), Err(Failure::Busy));
+    let open = Command::Open(world.open("csmith", "XXX"));
+    let refused = begin(pin!(world.authority.execute(open, world.cx())));
+    assert!(matches!(refused, Poll::Ready(Err(Failure::Busy))), "{refused:?}");
     assert_eq!(world.store.calls(), ["user"]);
     drop(gate);
     for (number, waiting) in waiting.into_iter().enumerate() {
