@@ -61,6 +61,9 @@ impl AxxonJsonrpc {
         },
     ];
 
+    /// Shell commands that show it at work: see [`parlance_dialect::Configure::TOUR`].
+    pub const TOUR: &'static str = include_str!("tour.sh");
+
     /// The wire under these settings, with these keys.
     #[must_use]
     pub fn new(settings: Settings, keys: KeyRing) -> Self {

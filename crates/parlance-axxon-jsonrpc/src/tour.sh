@@ -1,7 +1,8 @@
+grpc() { curl -s -H "Content-Type: application/json" "$@" "$BASE/grpc"; echo; }
 SERVICE=axxonsoft.bl.auth.AuthenticationService
-JSON='Content-Type: application/json'
-echo "log in:"; ANSWER=$(curl -s -u "$NAME:$PASSWORD" -H "$JSON" "$BASE/grpc" -d "{\"method\": \"$SERVICE.AuthenticateEx\", \"data\": {\"user_name\": \"$NAME\", \"password\": \"$PASSWORD\"}}"); echo "$ANSWER"
-TOKEN=$(echo "$ANSWER" | sed -n 's/.*"token_value": *"\([^"]*\)".*/\1/p')
-echo "use the session:"; curl -s -H "Authorization: Bearer $TOKEN" -H "$JSON" "$BASE/grpc" -d "{\"method\": \"$SERVICE.RenewSession\", \"data\": {}}"; echo
-echo "log out:"; curl -s -H "Authorization: Bearer $TOKEN" -H "$JSON" "$BASE/grpc" -d "{\"method\": \"$SERVICE.CloseSession\", \"data\": {}}"; echo
-echo "refused:"; curl -s -i -H "Authorization: Bearer $TOKEN" -H "$JSON" "$BASE/grpc" -d "{\"method\": \"$SERVICE.RenewSession\", \"data\": {}}" | sed -n '1p;$p'; echo
+LOGIN="{\"method\": \"$SERVICE.AuthenticateEx\", \"data\": {\"user_name\": \"$NAME\", \"password\": \"$PASSWORD\"}}"
+echo "log in:"; ANSWER=$(grpc -u "$NAME:$PASSWORD" -d "$LOGIN"); echo "$ANSWER"
+TOKEN=$(echo "$ANSWER" | sed -n 's/.*"token_value": *"\([A-Za-z0-9._-]*\)".*/\1/p')
+echo "use the session:"; grpc -H "Authorization: Bearer $TOKEN" -d "{\"method\": \"$SERVICE.RenewSession\", \"data\": {}}"
+echo "log out:"; grpc -H "Authorization: Bearer $TOKEN" -d "{\"method\": \"$SERVICE.CloseSession\", \"data\": {}}"
+echo "refused:"; grpc -i -H "Authorization: Bearer $TOKEN" -d "{\"method\": \"$SERVICE.RenewSession\", \"data\": {}}" | sed -n '1p;/error_code/p'

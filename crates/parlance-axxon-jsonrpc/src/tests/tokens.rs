@@ -201,7 +201,16 @@ fn exp_is_a_whole_number_that_a_date_can_hold() {
     ] {
         check_refused(|_, claims| claims["exp"] = exp.clone());
     }
-    // `serde_json` writes neither of these.
+    // Whatever the time is, a token that ended before it began was never ours.
+    let wire = Wire::new();
+    let (token, dialect) =
+        (wire.log_in(), AxxonJsonrpc::new(Settings::default(), wire.keys.clone()));
+    for (exp, counts) in [("1651420800", true), ("1651406400", true), ("1651406399", false)] {
+        let claims = part(&token, 1).replace("1651420800", exp);
+        let forged = forge(&wire.keys, &part(&token, 0), &claims);
+        assert_eq!(dialect.read(&forged).is_some(), counts, "{exp}");
+    }
+    // `serde_json` writes none of these.
     let wire = Wire::new();
     let token = wire.log_in();
     for exp in ["1e400", "1651420800e0", "18446744073709551616", "0x10", "+1"] {
