@@ -1,1 +1,65 @@
-fn main() {}
+//! Everything a developer runs: `cargo xtask`.
+
+#![expect(clippy::print_stdout, reason = "a command line tool")]
+
+mod ci;
+mod coverage;
+mod new_dialect;
+mod postgres;
+mod shell;
+mod test;
+#[cfg(test)]
+mod tests;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  test [ARGS]         every test, with a private PostgreSQL; ARGS go to the test runner
+  ci                  what must pass before a change counts: format, lints, tidy, coverage, tests, features, docs
+  tidy                the architecture's rules: imports, sizes, and that every dialect stands everywhere it must
+  coverage            which vector shows which statement of the documents
+  features            every dialect alone, none, PostgreSQL alone: each builds
+  new-dialect NAME    a sixth dialect: a crate that answers one path, and every line that it needs elsewhere
+  bench [ARGS]        the load generator; ARGS go to it";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let command = arguments.next().unwrap_or_default();
+    match run(&command, &arguments.collect::<Vec<_>>()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: &str, arguments: &[String]) -> Result<ExitCode> {
+    match (command, arguments) {
+        ("test", arguments) => return test::run(arguments),
+        ("ci", []) => ci::run()?,
+        ("tidy", []) => tidy::run()?,
+        ("coverage", []) => coverage::run()?,
+        ("features", []) => ci::features()?,
+        ("new-dialect", [name]) => new_dialect::run(&root(), name)?,
+        ("bench", arguments) => return ci::bench(arguments),
+        ("help" | "--help" | "-h", _) => println!("{HELP}"),
+        _ => {
+            eprintln!("{HELP}");
+            return Ok(ExitCode::from(2));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The workspace's folder.
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_owned()
+}

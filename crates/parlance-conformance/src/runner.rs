@@ -11,6 +11,9 @@ use crate::target::{Received, Sent, Target};
 use crate::variables::{Place, TextError, Variables, base64, percent};
 use crate::{Folder, Step, Vector};
 
+/// The length of `{long}`, in bytes: more than the 16 KiB that a server reads of a body.
+const LONG: usize = 17 * 1024;
+
 /// Who logs in. Its `Debug` shows no password.
 #[derive(Clone)]
 pub struct Users {
@@ -43,6 +46,7 @@ impl Users {
         variables.set("user", self.user.clone());
         variables.set("password", self.password.clone());
         variables.set("new_password", self.new_password.clone());
+        variables.set("long", "x".repeat(LONG));
         if let Some((other, password)) = &self.other {
             variables.set("other", other.clone());
             variables.set("other_password", password.clone());

@@ -11,7 +11,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The variables that a runner brings along.
-pub(crate) const GIVEN: [&str; 5] = ["user", "password", "other", "other_password", "new_password"];
+pub(crate) const GIVEN: [&str; 6] =
+    ["user", "password", "other", "other_password", "new_password", "long"];
 
 /// Where a value is put, which decides how it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

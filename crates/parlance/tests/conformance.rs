@@ -1,0 +1,176 @@
+//! Every dialect that is compiled in answers every vector, in this process and on default settings, with the bytes that
+//! `tests/conformance/<dialect>/*.snap` hold. `UPDATE_EXPECT=1` writes them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use expect_test::expect_file;
+use parlance::core::ports::Clock as _;
+use parlance::core::{Secret, Timestamp};
+use parlance::dialect::testing::{TestClock, World};
+use parlance::dialect::{Answer, Caller, Carrier, Request, Response, Service, Unread};
+use parlance::table::{Parts, TABLE};
+use parlance_conformance::process::{Hands, InProcess, Mounted};
+use parlance_conformance::{
+    Folder, Operation, Recording, Report, Users, Vector, embedded, run, run_file, select,
+};
+
+const USER: &str = "csmith";
+
+fn users() -> Users {
+    Users::one(USER, "XXX").and("jdoe", "YYY")
+}
+
+/// A world of its own for each vector.
+struct Operator {
+    world: World,
+    new_password: String,
+}
+
+impl Hands for Operator {
+    fn now(&self) -> Timestamp {
+        self.world.clock.now()
+    }
+
+    fn advance(&mut self, by: Duration) -> bool {
+        self.world.clock.advance(by);
+        true
+    }
+
+    fn operate(&mut self, operation: Operation) -> bool {
+        let (world, authority) = (&self.world, &self.world.authority);
+        let done = match operation {
+            Operation::Disable => world.run(authority.set_enabled(USER, false)),
+            Operation::Enable => world.run(authority.set_enabled(USER, true)),
+            Operation::ExpirePassword => world.run(authority.expire_password(USER)),
+            Operation::SetPassword => {
+                let password = Secret::new(self.new_password.clone());
+                world.run(authority.set_password(USER, password))
+            }
+            Operation::Revoke => world.run(authority.revoke_user(USER)),
+            Operation::StoreAway | Operation::StoreBack => {
+                world.store.set_away(operation == Operation::StoreAway);
+                Ok(())
+            }
+        };
+        done.unwrap();
+        true
+    }
+}
+
+/// Everything that is compiled in, on one world, each service as `wrap` gives it back.
+fn target(
+    vector: &Vector,
+    wrap: impl Fn(Arc<dyn Service>) -> Arc<dyn Service>,
+) -> InProcess<Operator, Mounted> {
+    let mut world = World::default();
+    if let Some(clock) = vector.clock {
+        world.clock = Arc::new(TestClock::at(Timestamp::from_millis(clock.timestamp_millis())));
+    }
+    let users = users();
+    world.add_user(&users.user, &users.password);
+    if let Some((name, password)) = &users.other {
+        world.add_user(name, password);
+    }
+    let parts = Parts::new(Arc::clone(&world.authority));
+    #[cfg(feature = "axxon-jsonrpc")]
+    let parts = parts.with_keys(parlance_axxon_jsonrpc::testing::keys());
+    let install = |entry: &parlance::table::Entry| {
+        (String::new(), wrap(entry.install(&entry.defaults(), &parts).unwrap()))
+    };
+    let mounted = Mounted(TABLE.iter().map(install).collect());
+    InProcess::new(Operator { world, new_password: users.new_password }, mounted)
+}
+
+/// The vectors of what is compiled in.
+fn folders() -> Vec<Folder> {
+    let names: Vec<_> = TABLE.iter().map(|entry| entry.name.to_owned()).collect();
+    let folders = embedded().unwrap();
+    if names.is_empty() { Vec::new() } else { select(folders, &names).unwrap() }
+}
+
+fn snapshot(vector: &Vector) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/conformance");
+    root.canonicalize().unwrap().join(&vector.file).with_extension("snap")
+}
+
+#[test]
+fn every_dialect_answers_every_vector() {
+    let folders = folders();
+    let mut report = Report::new(folders.iter().map(|folder| folder.dialect.clone()).collect());
+    let mut transcripts = Vec::new();
+    for vector in folders.iter().flat_map(|folder| &folder.vectors) {
+        let mut target = Recording::new(target(vector, |service| service));
+        report.add(run_file(vector, &users(), &mut target));
+        transcripts.push((vector, target.into_text()));
+    }
+    assert!(report.is_success() || folders.is_empty(), "\n{report}");
+    assert_eq!(report.total().skipped, 0, "\n{report}");
+    for (vector, transcript) in transcripts {
+        expect_file![snapshot(vector)].assert_eq(&format!("{}\n\n{transcript}", vector.title));
+    }
+}
+
+#[test]
+fn every_snapshot_belongs_to_a_vector() {
+    for folder in folders() {
+        let known: Vec<_> = folder.vectors.iter().map(snapshot).collect();
+        let home = known[0].parent().unwrap();
+        let files = home.read_dir().unwrap().map(|entry| entry.unwrap().path());
+        let strays: Vec<_> = files
+            .filter(|path| path.extension() == Some("snap".as_ref()) && !known.contains(path))
+            .collect();
+        assert!(strays.is_empty(), "{strays:?}");
+    }
+}
+
+/// A service that gets one byte of every body wrong.
+#[derive(Debug)]
+struct Broken(Arc<dyn Service>);
+
+impl Service for Broken {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn paths(&self) -> &'static [&'static str] {
+        self.0.paths()
+    }
+
+    fn carrier(&self) -> Carrier {
+        self.0.carrier()
+    }
+
+    fn claims(&self, path: &str) -> bool {
+        self.0.claims(path)
+    }
+
+    fn serve<'a>(&'a self, request: &'a Request<'a>) -> Answer<'a, Response> {
+        Box::pin(async move {
+            let mut response = self.0.serve(request).await;
+            if let Some(last) = response.body.last_mut() {
+                *last = b' ';
+            }
+            response
+        })
+    }
+
+    fn admit<'a>(&'a self, request: &'a Request<'a>) -> Answer<'a, Result<Caller, Response>> {
+        self.0.admit(request)
+    }
+
+    fn unread(&self, why: Unread) -> Response {
+        self.0.unread(why)
+    }
+}
+
+#[test]
+fn a_dialect_that_gets_a_byte_wrong_turns_the_run_red() {
+    for folder in folders() {
+        let break_it = |service| Arc::new(Broken(service)) as Arc<dyn Service>;
+        let folder = [folder];
+        let report = run(&folder, &users(), |vector| target(vector, break_it));
+        assert!(!report.is_success(), "\n{report}");
+    }
+}

@@ -1,0 +1,90 @@
+//! `cargo xtask ci`, and the steps that are cargo's.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use cargo_metadata::MetadataCommand;
+
+use crate::shell::{cargo, has, status, succeed};
+use crate::{coverage, postgres, test, tidy};
+
+/// Everything that must pass before a change counts, in the order of what fails soonest.
+pub(crate) fn run() -> Result<()> {
+    postgres::provide()?;
+    let mut done = Vec::new();
+    let mut step = |name: &'static str, run: &dyn Fn() -> Result<()>| -> Result<()> {
+        println!("==> {name}");
+        let watch = start();
+        run()?;
+        let took = watch.elapsed();
+        println!("    {name}: {}", seconds(took));
+        done.push((name, took));
+        Ok(())
+    };
+    let all = ["--workspace", "--all-features"];
+    step("format", &|| succeed(&mut cargo(["fmt", "--all", "--check"])))?;
+    step("tidy", &tidy::run)?;
+    step("coverage", &coverage::run)?;
+    step("lints", &|| {
+        succeed(cargo(["clippy", "--all-targets"]).args(all).args(["--", "-D", "warnings"]))
+    })?;
+    step("test", &|| {
+        let code = test::run(&[])?;
+        if code == ExitCode::SUCCESS { Ok(()) } else { bail!("a test failed") }
+    })?;
+    step("features", &features)?;
+    step("docs", &|| {
+        succeed(cargo(["doc", "--no-deps"]).args(all).env("RUSTDOCFLAGS", "-D warnings"))
+    })?;
+    if has("cargo-deny", &["--version"]) {
+        // Advisories have to be fetched: `cargo deny check advisories`, where there is a network.
+        let offline =
+            ["deny", "--all-features", "--offline", "check", "bans", "licenses", "sources"];
+        step("deny", &|| succeed(&mut cargo(offline)))?;
+    } else {
+        println!("==> deny: skipped, cargo-deny is not installed");
+    }
+    for (name, took) in done {
+        println!("{name:>10}  {}", seconds(took));
+    }
+    Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "how long a step takes is no rule of parlance")]
+fn start() -> Instant {
+    Instant::now()
+}
+
+fn seconds(took: Duration) -> String {
+    format!("{:.1} s", took.as_secs_f64())
+}
+
+/// Each dialect alone, none at all, PostgreSQL alone: each builds.
+pub(crate) fn features() -> Result<()> {
+    let metadata = MetadataCommand::new().current_dir(crate::root()).no_deps().exec()?;
+    let server =
+        metadata.packages.iter().find(|package| package.name.as_str() == "parlance-server");
+    let features = server.into_iter().flat_map(|server| server.features.keys());
+    let dialects =
+        features.filter(|name| !matches!(name.as_str(), "default" | "sqlite" | "postgres"));
+    let mut sets: Vec<_> = dialects.map(|dialect| format!("sqlite,{dialect}")).collect();
+    sets.extend(["sqlite".to_owned(), "postgres".to_owned()]);
+    for set in sets {
+        println!("    {set}");
+        let build =
+            ["build", "--quiet", "-p", "parlance-server", "--no-default-features", "--features"];
+        succeed(cargo(build).arg(&set))?;
+    }
+    Ok(())
+}
+
+/// The load generator.
+pub(crate) fn bench(arguments: &[String]) -> Result<ExitCode> {
+    let run = ["run", "--release", "--quiet", "-p", "parlance-bench", "--"];
+    let status = status(cargo(run).args(arguments))?;
+    Ok(status
+        .code()
+        .and_then(|code| u8::try_from(code).ok())
+        .map_or(ExitCode::FAILURE, ExitCode::from))
+}
