@@ -1,0 +1,73 @@
+//! The binary under test, built once a run.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+
+static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
+    let binary = folder().join("parlance");
+    let _lock = lock("build");
+    // nextest runs every test in a process of its own; the first builds for all.
+    let run = std::env::var("NEXTEST_RUN_ID").ok();
+    let stamp = folder().join("run");
+    if run.is_some() && fs::read_to_string(&stamp).ok() == run && binary.exists() {
+        return binary;
+    }
+    build(&["--features", "postgres"], &binary);
+    fs::write(stamp, run.unwrap_or_default()).unwrap();
+    binary
+});
+
+/// The program.
+pub(crate) fn parlance() -> &'static Path {
+    &BINARY
+}
+
+/// `target/<profile>/deps/e2e-...` runs; this is `target/<profile>`.
+fn profile() -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    own.ancestors().nth(2).unwrap().to_owned()
+}
+
+/// Where the tests keep what outlives a run: `target/e2e`.
+pub(crate) fn folder() -> PathBuf {
+    let folder = profile().parent().unwrap().join("e2e");
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// Holds a lock that all test processes share, until it is dropped.
+pub(crate) fn lock(name: &str) -> File {
+    let file = File::create(folder().join(format!("{name}.lock"))).unwrap();
+    file.lock().unwrap();
+    file
+}
+
+/// Builds `parlance` with these flags and keeps a copy: cargo's own is replaced by the next build with others. The caller holds the
+/// lock `build`.
+pub(crate) fn build(flags: &[&str], copy: &Path) {
+    let profile = profile();
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .args(["build", "--quiet", "--package", "parlance-server", "--bin", "parlance"])
+        .args(flags);
+    command.arg("--target-dir").arg(profile.parent().unwrap());
+    match profile.file_name().and_then(|name| name.to_str()) {
+        Some("debug") => {}
+        name => {
+            command.arg("--profile").arg(name.unwrap());
+        }
+    }
+    command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    let built = command.output().unwrap();
+    assert!(
+        built.status.success(),
+        "{flags:?} does not build:\n{}",
+        String::from_utf8_lossy(&built.stderr)
+    );
+    let new = copy.with_extension("new");
+    fs::copy(profile.join("parlance"), &new).unwrap();
+    fs::rename(new, copy).unwrap();
+}

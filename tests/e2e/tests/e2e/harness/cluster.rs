@@ -1,0 +1,108 @@
+//! A PostgreSQL of a test's own, which it may stop.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+/// A small cluster in a temporary folder, stopped when it is dropped.
+pub(crate) struct Cluster {
+    folder: TempDir,
+    programs: PathBuf,
+    port: u16,
+}
+
+impl Cluster {
+    /// Makes one and starts it.
+    pub(crate) fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let cluster = Self { folder, programs: programs(), port };
+        if is_root() {
+            let owned =
+                Command::new("chown").arg("postgres").arg(cluster.folder.path()).status().unwrap();
+            assert!(owned.success(), "there is no system user postgres");
+        }
+        let data = cluster.data();
+        cluster.run("initdb", &["-D", &data, "-U", "postgres", "-A", "trust", "--no-sync"]);
+        cluster.resume();
+        cluster
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// Stops it as a crash does: connections are cut.
+    pub(crate) fn stop(&self) {
+        self.run("pg_ctl", &["-D", &self.data(), "-m", "immediate", "-w", "stop"]);
+    }
+
+    /// Starts it again, on the same port.
+    pub(crate) fn resume(&self) {
+        let here = self.folder.path().display();
+        let options = format!("-p {} -k {here} -c listen_addresses=127.0.0.1", self.port);
+        let log = format!("{here}/log");
+        self.run("pg_ctl", &["-D", &self.data(), "-o", &options, "-l", &log, "-w", "start"]);
+    }
+
+    fn data(&self) -> String {
+        self.folder.path().join("data").display().to_string()
+    }
+
+    /// PostgreSQL refuses to run as root, so root runs it as the user postgres.
+    #[track_caller]
+    fn run(&self, program: &str, arguments: &[&str]) {
+        let path = self.programs.join(program);
+        let mut command = if is_root() {
+            let mut command = Command::new("runuser");
+            command.args(["-u", "postgres", "--"]).arg(path);
+            command
+        } else {
+            Command::new(path)
+        };
+        // Into a file: the server that `pg_ctl` leaves behind would hold a pipe open.
+        let said = self.folder.path().join(format!("{program}.out"));
+        let file = fs::File::create(&said).unwrap();
+        let status = command
+            .args(arguments)
+            .current_dir("/")
+            .stdout(file.try_clone().unwrap())
+            .stderr(file)
+            .status()
+            .unwrap();
+        assert!(status.success(), "{program}: {}", fs::read_to_string(said).unwrap_or_default());
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // It may be down already, and a second panic would hide the first.
+            let pid = fs::read_to_string(self.folder.path().join("data/postmaster.pid"))
+                .unwrap_or_default();
+            if let Some(pid) = pid.lines().next() {
+                let _gone = Command::new("kill").args(["-QUIT", pid]).status();
+            }
+        } else {
+            self.stop();
+        }
+    }
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").unwrap().uid() == 0
+}
+
+/// The newest of Debian's versions, or whatever is in the path.
+fn programs() -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let newest =
+        versions.filter_map(|version| version.file_name().to_str()?.parse::<u32>().ok()).max();
+    newest.map_or_else(PathBuf::new, |version| {
+        PathBuf::from(format!("/usr/lib/postgresql/{version}/bin"))
+    })
+}

@@ -1,0 +1,101 @@
+//! A database of a test's own.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tempfile::TempDir;
+
+/// A database that is gone with its test.
+pub(crate) enum Database {
+    Sqlite(TempDir),
+    Postgres {
+        admin: String,
+        url: String,
+        name: String,
+    },
+    /// One that somebody else looks after.
+    Foreign(String),
+}
+
+impl Database {
+    pub(crate) fn sqlite() -> Self {
+        Self::Sqlite(tempfile::tempdir().unwrap())
+    }
+
+    /// A database on the server that `PARLANCE_TEST_POSTGRES` names.
+    pub(crate) fn postgres() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let Ok(admin) = std::env::var("PARLANCE_TEST_POSTGRES") else {
+            panic!(
+                "PARLANCE_TEST_POSTGRES names no PostgreSQL to test on: run `cargo xtask test`, which starts one"
+            );
+        };
+        let name = format!("e2e_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let (server, rest) = admin.rsplit_once('/').unwrap();
+        let query = rest.find('?').map_or("", |at| &rest[at..]);
+        let url = format!("{server}/{name}{query}");
+        psql(&admin, &format!("CREATE DATABASE {name}"));
+        Self::Postgres { admin, url, name }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        match self {
+            Self::Sqlite(folder) => format!("sqlite:{}", file(folder.path()).display()),
+            Self::Postgres { url, .. } | Self::Foreign(url) => url.clone(),
+        }
+    }
+
+    /// Everything that is written there, as bytes: the files, or a dump.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Sqlite(folder) => {
+                let files = std::fs::read_dir(folder.path()).unwrap();
+                files.flat_map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
+            }
+            Self::Postgres { url, .. } | Self::Foreign(url) => {
+                let dump = Command::new("pg_dump").args(["--inserts", url]).output().unwrap();
+                assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+                dump.stdout
+            }
+        }
+    }
+
+    /// Asserts that nothing is damaged, by another SQLite than the one inside the binary.
+    pub(crate) fn check_integrity(&self) {
+        let Self::Sqlite(folder) = self else { return };
+        let script = "import sqlite3,sys; print(*sqlite3.connect(sys.argv[1]).execute('PRAGMA integrity_check').fetchone())";
+        let checked =
+            Command::new("python3").args(["-c", script]).arg(file(folder.path())).output().unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(&checked.stdout).trim(),
+            "ok",
+            "{}",
+            String::from_utf8_lossy(&checked.stderr)
+        );
+    }
+}
+
+fn file(folder: &Path) -> PathBuf {
+    folder.join("parlance.db")
+}
+
+/// Runs a statement.
+#[track_caller]
+pub(crate) fn psql(url: &str, statement: &str) -> String {
+    let mut command = Command::new("psql");
+    command.args(["-X", "-q", "-At", "-v", "ON_ERROR_STOP=1", "-c", statement, url]);
+    let done = command.output().expect("psql is installed");
+    assert!(done.status.success(), "{statement}: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).unwrap()
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        if let Self::Postgres { admin, name, .. } = self {
+            let statement = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
+            let _best_effort =
+                Command::new("psql").args(["-X", "-q", "-c", &statement, admin]).output();
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! A small HTTP client that sends exactly what it is told, and counts a broken answer as none.
+
+use std::fmt::Write as _;
+use std::io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// Far beyond every bound of the server's.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A request. `Host`, `Content-Length` and `Connection` are added when it is written.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) method: String,
+    pub(crate) target: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+/// An answer, whole.
+#[derive(Clone, Debug)]
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Request {
+    pub(crate) fn new(method: &str, target: &str) -> Self {
+        Self {
+            method: method.to_owned(),
+            target: target.to_owned(),
+            headers: Vec::new(),
+            body: Vec::new(),
+        }
+    }
+
+    pub(crate) fn get(target: &str) -> Self {
+        Self::new("GET", target)
+    }
+
+    pub(crate) fn post(target: &str) -> Self {
+        Self::new("POST", target)
+    }
+
+    pub(crate) fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// With an urlencoded form.
+    pub(crate) fn form(mut self, fields: &[(&str, &str)]) -> Self {
+        let pairs: Vec<_> = fields
+            .iter()
+            .map(|(name, value)| format!("{}={}", escape(name), escape(value)))
+            .collect();
+        self.body = pairs.join("&").into_bytes();
+        self.header("Content-Type", "application/x-www-form-urlencoded")
+    }
+
+    pub(crate) fn json(mut self, value: &Value) -> Self {
+        self.body = value.to_string().into_bytes();
+        self.header("Content-Type", "application/json")
+    }
+
+    /// The bytes on the wire.
+    pub(crate) fn bytes(&self, keep_alive: bool) -> Vec<u8> {
+        let mut head =
+            format!("{} {} HTTP/1.1\r\nHost: parlance.test\r\n", self.method, self.target);
+        for (name, value) in &self.headers {
+            write!(head, "{name}: {value}\r\n").unwrap();
+        }
+        if !self.body.is_empty() || self.method == "POST" || self.method == "PUT" {
+            write!(head, "Content-Length: {}\r\n", self.body.len()).unwrap();
+        }
+        head.push_str(if keep_alive { "\r\n" } else { "Connection: close\r\n\r\n" });
+        let mut bytes = head.into_bytes();
+        bytes.extend_from_slice(&self.body);
+        bytes
+    }
+}
+
+impl Response {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(other, _)| other.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body as JSON, or null.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or(Value::Null)
+    }
+
+    /// A text in the JSON body, or nothing.
+    pub(crate) fn at(&self, pointer: &str) -> String {
+        self.json().pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+    }
+}
+
+/// A connection that is used again and again.
+pub(crate) struct Connection(BufReader<TcpStream>);
+
+impl Connection {
+    pub(crate) fn open(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        Ok(Self(BufReader::new(stream)))
+    }
+
+    /// Sends a request and reads its answer; an error leaves open what the server did.
+    pub(crate) fn exchange(&mut self, request: &Request) -> io::Result<Response> {
+        self.write(&request.bytes(true))?;
+        self.read(request.method == "HEAD")
+    }
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.get_mut().write_all(bytes)
+    }
+
+    /// The same connection, for another thread to read from.
+    pub(crate) fn another(&self) -> Self {
+        Self(BufReader::new(self.0.get_ref().try_clone().unwrap()))
+    }
+
+    /// No more will be written.
+    pub(crate) fn finish(&mut self) {
+        let _gone = self.0.get_mut().shutdown(std::net::Shutdown::Write);
+    }
+
+    /// Reads one answer.
+    pub(crate) fn read(&mut self, head_only: bool) -> io::Result<Response> {
+        let line = self.line()?;
+        let status = line
+            .strip_prefix("HTTP/1.1 ")
+            .and_then(|rest| rest.get(..3)?.parse().ok())
+            .ok_or(ErrorKind::InvalidData)?;
+        let mut headers = Vec::new();
+        loop {
+            let line = self.line()?;
+            if line.is_empty() {
+                break;
+            }
+            let (name, value) = line.split_once(':').ok_or(ErrorKind::InvalidData)?;
+            headers.push((name.to_owned(), value.trim().to_owned()));
+        }
+        let mut response = Response { status, headers, body: Vec::new() };
+        if head_only || status == 204 || status < 200 {
+            return Ok(response);
+        }
+        match response.header("content-length") {
+            Some(length) => {
+                response.body = vec![0; length.parse().map_err(|_| ErrorKind::InvalidData)?];
+                self.0.read_exact(&mut response.body)?;
+            }
+            None => {
+                return Err(io::Error::new(
+                    ErrorKind::InvalidData,
+                    "an answer without Content-Length",
+                ));
+            }
+        }
+        Ok(response)
+    }
+
+    fn line(&mut self) -> io::Result<String> {
+        let mut bytes = Vec::new();
+        self.0.read_until(b'\n', &mut bytes)?;
+        let Some(line) = bytes.strip_suffix(b"\r\n") else {
+            return Err(ErrorKind::UnexpectedEof.into());
+        };
+        Ok(line.iter().copied().map(char::from).collect())
+    }
+}
+
+/// Sends one request over a connection of its own.
+pub(crate) fn exchange(address: SocketAddr, request: &Request) -> io::Result<Response> {
+    let mut connection = Connection::open(address)?;
+    connection.write(&request.bytes(false))?;
+    connection.read(request.method == "HEAD")
+}
+
+/// As [`exchange`], where there must be an answer.
+#[track_caller]
+pub(crate) fn send(address: SocketAddr, request: &Request) -> Response {
+    exchange(address, request).unwrap_or_else(|error| {
+        panic!("no answer to {} {}: {error}", request.method, request.target)
+    })
+}
+
+/// Percent-encodes everything but letters and digits.
+pub(crate) fn escape(text: &str) -> String {
+    text.bytes()
+        .map(|byte| {
+            if byte.is_ascii_alphanumeric() {
+                char::from(byte).to_string()
+            } else {
+                format!("%{byte:02X}")
+            }
+        })
+        .collect()
+}

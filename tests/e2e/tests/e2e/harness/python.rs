@@ -1,0 +1,41 @@
+//! Python with what the documents' clients import.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+
+use super::binary;
+
+static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
+    let wanted = fs::read_to_string(scripts().join("requirements.txt")).unwrap();
+    let folder = binary::folder().join("venv");
+    let python = folder.join("bin/python");
+    let _lock = binary::lock("venv");
+    let stamp = folder.join("requirements.txt");
+    if fs::read_to_string(&stamp).is_ok_and(|made| made == wanted) && python.exists() {
+        return python;
+    }
+    let _absent = fs::remove_dir_all(&folder);
+    run(Command::new("python3").args(["-m", "venv"]).arg(&folder));
+    run(Command::new(&python)
+        .args(["-m", "pip", "install", "--quiet", "--requirement"])
+        .arg(scripts().join("requirements.txt")));
+    fs::write(stamp, wanted).unwrap();
+    python
+});
+
+/// An interpreter that knows `requests`, `PyJWT` and `cryptography`, in the versions of `clients/requirements.txt`.
+pub(crate) fn python() -> &'static Path {
+    &PYTHON
+}
+
+/// The folder of the clients' code.
+pub(crate) fn scripts() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients")
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}

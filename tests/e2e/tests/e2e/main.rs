@@ -1,0 +1,31 @@
+//! The real binary with real clients, databases and faults.
+//!
+//! Every test starts `parlance` itself, in a folder and on a database of its own, and talks to it as clients do: over sockets, with
+//! `curl`, with the Python clients that the documents print. Nothing of parlance is linked. `cargo xtask test` runs them; by hand they
+//! need `PARLANCE_TEST_POSTGRES`, the URL of a PostgreSQL on which databases may be made.
+
+#[cfg(test)]
+mod harness;
+
+#[cfg(test)]
+mod alone;
+#[cfg(test)]
+mod away;
+#[cfg(test)]
+mod clients;
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod demo;
+#[cfg(test)]
+mod malformed;
+#[cfg(test)]
+mod nodes;
+#[cfg(test)]
+mod operator;
+#[cfg(test)]
+mod secrets;
+#[cfg(test)]
+mod stop;

@@ -1,0 +1,454 @@
+//! Bytes that no honest client sends, over raw sockets.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::thread;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::harness::http::{Connection, exchange};
+use crate::harness::wires::basic;
+use crate::harness::{
+    Database, Dice, Held, PASSWORD, Request, Response, Server, Site, USER, Watch, Wire,
+};
+
+/// How many broken requests each wire gets.
+const MUTATIONS: usize = 3000;
+
+/// A login's body with this as its password, percent-encoded or JSON-escaped already.
+fn with_password(wire: Wire, password: &[u8]) -> Request {
+    const MARK: &str = "MARK";
+    let mut request = wire.login(USER, MARK);
+    if wire == Wire::Axxon {
+        // Basic is right, so that it is `data` that decides.
+        request.headers.retain(|(name, _)| name != "Authorization");
+        request = request.header("Authorization", basic(USER, PASSWORD));
+    }
+    if wire == Wire::Flask {
+        let credentials = [USER.as_bytes(), b":", password].concat();
+        request.headers.retain(|(name, _)| name != "Authorization");
+        return request.header("Authorization", format!("Basic {}", STANDARD.encode(credentials)));
+    }
+    let at = request.body.windows(MARK.len()).position(|window| window == MARK.as_bytes()).unwrap();
+    request.body.splice(at..at + MARK.len(), password.iter().copied());
+    request
+}
+
+/// The ids of all sessions.
+#[track_caller]
+fn ids(site: &Site) -> BTreeSet<String> {
+    site.sessions().iter().map(|session| session["id"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Asserts what a request is answered, and that its body has the wire's own form.
+#[track_caller]
+fn check(server: &Server, wire: Wire, what: &str, request: &Request, status: u16) -> Response {
+    let answer = server.send(request);
+    assert_eq!(answer.status, status, "{} {what}: {}", wire.name(), answer.text());
+    let own = match wire {
+        Wire::Cluster => answer.at("/status") == "error",
+        Wire::Polish | Wire::Cookie => !answer.at("/error").is_empty(),
+        Wire::Flask => !answer.at("/message").is_empty(),
+        Wire::Axxon => !answer.at("/error_code").is_empty(),
+    };
+    assert!(own, "{} {what}: {}", wire.name(), answer.text());
+    answer
+}
+
+/// Runs a sweep on a server that must live through it and open no session.
+#[track_caller]
+fn sweep(work: impl FnOnce(&Server, &[Held])) {
+    let site = Site::new(Database::sqlite());
+    let mut server = site.start_with_user();
+    let held = server.log_in_everywhere();
+    let before = ids(&site);
+    work(&server, &held);
+    assert!(server.is_running(), "{}", server.log.text());
+    assert!(ids(&site).is_subset(&before), "a session was made");
+    assert!(!server.log.text().contains("panicked"), "{}", server.log.text());
+    server.log_in_everywhere();
+}
+
+#[test]
+fn a_body_beyond_16_kib_is_refused_however_it_is_framed() {
+    sweep(|server, _| {
+        for wire in Wire::ALL {
+            let status = if wire == Wire::Cluster { 200 } else { 413 };
+            let mut long = wire.login(USER, PASSWORD);
+            long.body.resize(17 * 1024, b' ');
+            check(server, wire, "long body", &long, status);
+
+            let mut connection = Connection::open(server.dialects).unwrap();
+            let head = String::from_utf8(Request { body: Vec::new(), ..long.clone() }.bytes(false))
+                .unwrap();
+            let head = head.replace("Content-Length: 0\r\n", "Transfer-Encoding: chunked\r\n");
+            connection.write(head.as_bytes()).unwrap();
+            for chunk in long.body.chunks(1024) {
+                // The answer may come, and the connection close, before the end.
+                let _closed = connection.write(format!("{:x}\r\n", chunk.len()).as_bytes());
+                let _closed = connection.write(chunk).and_then(|()| connection.write(b"\r\n"));
+            }
+            let answer =
+                connection.read(false).unwrap_or_else(|error| panic!("{}: {error}", wire.name()));
+            assert_eq!(answer.status, status, "{} chunked: {}", wire.name(), answer.text());
+        }
+    });
+}
+
+#[test]
+fn a_parameter_that_stands_twice_is_refused() {
+    sweep(|server, _| {
+        let form = |path: &str, body: &str| {
+            let mut request =
+                Request::post(path).header("Content-Type", "application/x-www-form-urlencoded");
+            request.body = body.as_bytes().to_vec();
+            request
+        };
+        let json = |path: &str, body: &str| {
+            let mut request = Request::post(path).header("Content-Type", "application/json");
+            request.body = body.as_bytes().to_vec();
+            request
+        };
+        let password = crate::harness::http::escape(PASSWORD);
+        let login = "/beta-latest/api/!login";
+        let cases = [
+            (
+                Wire::Cluster,
+                200,
+                form("/api/login", &format!("username={USER}&password=wrong&password={password}")),
+            ),
+            (
+                Wire::Cluster,
+                200,
+                form("/api/login", &format!("username={USER}&username={USER}&password={password}")),
+            ),
+            (
+                Wire::Cluster,
+                200,
+                form(
+                    &format!("/api/login?username={USER}"),
+                    &format!("username={USER}&password={password}"),
+                ),
+            ),
+            (
+                Wire::Polish,
+                400,
+                form("/login", &format!("login={USER}&pass=wrong&pass={password}")),
+            ),
+            (Wire::Polish, 400, form("/login", &format!("login={USER}&login=x&pass={password}"))),
+            (Wire::Cookie, 400, form(login, &format!("uid={USER}&pw=wrong&pw={password}"))),
+            (
+                Wire::Cookie,
+                400,
+                form(login, &format!("uid={USER}&pw={password}&kill=yes&kill=possess")),
+            ),
+            (
+                Wire::Cookie,
+                400,
+                form(&format!("{login}?uid={USER}"), &format!("uid={USER}&pw={password}")),
+            ),
+            (
+                Wire::Cookie,
+                400,
+                json(login, &format!(r#"{{"uid":"{USER}","pw":"x","pw":"{PASSWORD}"}}"#)),
+            ),
+            (
+                Wire::Flask,
+                401,
+                Wire::Flask.login(USER, PASSWORD).header("Authorization", basic(USER, PASSWORD)),
+            ),
+            (
+                Wire::Axxon,
+                401,
+                Wire::Axxon.login(USER, PASSWORD).header("Authorization", basic(USER, PASSWORD)),
+            ),
+            (
+                Wire::Axxon,
+                400,
+                json(
+                    "/v1/authentication/authenticate_ex2",
+                    &format!(r#"{{"user_name":"{USER}","password":"x","password":"{PASSWORD}"}}"#),
+                ),
+            ),
+        ];
+        for (wire, status, request) in cases {
+            check(server, wire, "doubled parameter", &request, status);
+        }
+    });
+}
+
+#[test]
+fn a_password_that_is_not_text_is_an_ordinary_wrong_one() {
+    sweep(|server, _| {
+        for wire in Wire::ALL {
+            let wrong = server.send(&with_password(wire, b"wrong"));
+            let (bad, nul): (&[u8], &[u8]) = match wire {
+                Wire::Cluster | Wire::Polish | Wire::Cookie => {
+                    (b"correct%FFhorse", b"correct%00horse")
+                }
+                Wire::Flask => (b"correct\xFFhorse", b"correct\0horse"),
+                Wire::Axxon => (b"correct\xFFhorse", b"correct\\u0000horse"),
+            };
+            let mut cases = vec![bad, nul];
+            if wire == Wire::Flask {
+                cases.extend([
+                    &b"correct\r\nhorse"[..],
+                    b"correct\x1b[31m",
+                    b"correct\x7f",
+                    b"correct\xc2\x85",
+                ]);
+            }
+            for password in cases {
+                let answer = server.send(&with_password(wire, password));
+                assert_eq!(
+                    (answer.status, answer.text()),
+                    (wrong.status, wrong.text()),
+                    "{} {password:?}",
+                    wire.name()
+                );
+            }
+        }
+        for credentials in [
+            &b"csmith\r\nenabled=1:x"[..],
+            b"csmith\0:correct horse battery",
+            b"csmith",
+            b":",
+            b"\xff:\xff",
+            b"",
+        ] {
+            for wire in [Wire::Flask, Wire::Axxon] {
+                let mut request = wire.login(USER, PASSWORD);
+                request.headers.retain(|(name, _)| name != "Authorization");
+                let request = request
+                    .header("Authorization", format!("Basic {}", STANDARD.encode(credentials)));
+                let answer = check(server, wire, "odd Basic", &request, 401);
+                assert!(
+                    answer
+                        .header("www-authenticate")
+                        .is_some_and(|challenge| challenge.starts_with("Basic "))
+                );
+            }
+        }
+    });
+}
+
+/// Sends bytes and reads the status of the answer, or nothing if the connection is closed without one.
+fn status(address: SocketAddr, bytes: &[u8]) -> Option<u16> {
+    let mut connection = Connection::open(address).unwrap();
+    connection.write(bytes).unwrap();
+    connection.finish();
+    connection.read(false).ok().map(|answer| answer.status)
+}
+
+#[test]
+fn smuggling_tricks_are_refused() {
+    sweep(|server, _| {
+        for wire in Wire::ALL {
+            let whole = String::from_utf8(wire.login(USER, PASSWORD).bytes(false)).unwrap();
+            let length = whole.lines().find(|line| line.starts_with("Content-Length")).unwrap();
+            let tricks = [
+                ("two hosts", whole.replacen("Host: ", "Host: other.test\r\nHost: ", 1)),
+                ("no host", whole.replacen("Host: parlance.test\r\n", "", 1)),
+                (
+                    "both framings",
+                    whole.replacen(length, &format!("{length}\r\nTransfer-Encoding: chunked"), 1),
+                ),
+                (
+                    "both framings, the other way",
+                    whole.replacen(length, &format!("Transfer-Encoding: chunked\r\n{length}"), 1),
+                ),
+                (
+                    "two lengths",
+                    whole.replacen(length, &format!("{length}\r\nContent-Length: 1"), 1),
+                ),
+                ("a signed length", whole.replacen("Content-Length: ", "Content-Length: +", 1)),
+                ("a length that is none", whole.replacen(length, "Content-Length: many", 1)),
+                (
+                    "an unknown framing",
+                    whole.replacen(length, "Transfer-Encoding: chunked, identity", 1),
+                ),
+                ("a header without a name", whole.replacen("Host", ": x\r\nHost", 1)),
+                (
+                    "a blank before the colon",
+                    whole.replacen("Content-Length:", "Content-Length :", 1),
+                ),
+                (
+                    "a folded header",
+                    whole.replacen("\r\nContent-Length", "\r\n folded\r\nContent-Length", 1),
+                ),
+            ];
+            for (what, bytes) in tricks {
+                let status = status(server.dialects, bytes.as_bytes());
+                assert!(
+                    matches!(status, None | Some(400 | 408 | 431 | 501)),
+                    "{} {what}: {status:?}",
+                    wire.name()
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn a_body_that_dribbles_is_cut_off_after_ten_seconds() {
+    sweep(|server, _| {
+        thread::scope(|scope| {
+            for wire in Wire::ALL {
+                scope.spawn(move || dribble(server, wire));
+            }
+        });
+    });
+}
+
+fn dribble(server: &Server, wire: Wire) {
+    let request = wire.login(USER, PASSWORD);
+    let head = String::from_utf8(Request { body: Vec::new(), ..request }.bytes(false)).unwrap();
+    let mut connection = Connection::open(server.dialects).unwrap();
+    connection.write(head.replace("Content-Length: 0", "Content-Length: 1000").as_bytes()).unwrap();
+    let watch = Watch::start();
+    let (answered, silence) = std::sync::mpsc::channel();
+    thread::scope(|scope| {
+        let mut reader = connection.another();
+        scope.spawn(move || {
+            let answer = reader.read(false);
+            answered.send((answer, watch.elapsed())).unwrap();
+        });
+        let (answer, took) = loop {
+            if let Ok(answer) = silence.recv_timeout(Duration::from_millis(500)) {
+                break answer;
+            }
+            let _closed = connection.write(b" ");
+        };
+        let answer = answer.unwrap_or_else(|error| {
+            panic!("{} has no answer after {took:?}: {error}", wire.name())
+        });
+        let expected = if wire == Wire::Cluster { 200 } else { 408 };
+        assert_eq!(answer.status, expected, "{}: {}", wire.name(), answer.text());
+        assert!((9..14).contains(&took.as_secs()), "{} after {took:?}", wire.name());
+    });
+}
+
+#[test]
+fn no_mutation_of_a_request_breaks_the_server_or_opens_a_session() {
+    sweep(|server, held| {
+        thread::scope(|scope| {
+            for (number, held) in held.iter().enumerate() {
+                let wire = held.wire;
+                scope.spawn(move || {
+                    let seeds = [
+                        with_password(wire, b"wrong").bytes(false),
+                        wire.login("nobody", "wrong").bytes(false),
+                        held.using().bytes(false),
+                        held.renewal().bytes(false),
+                    ];
+                    let mut dice = Dice::new(number as u64 + 1);
+                    for count in 0..MUTATIONS {
+                        let seed = dice.below(seeds.len());
+                        let bytes = mutate(&seeds[seed], &mut dice);
+                        attempt(server.dialects, wire, count, &bytes);
+                    }
+                });
+            }
+        });
+        let good = exchange(server.dialects, &Request::get("/login")).unwrap();
+        assert_eq!(good.status, 404);
+    });
+}
+
+/// Sends bytes, and asserts that whatever comes back is no failure of the server's.
+fn attempt(address: SocketAddr, wire: Wire, count: usize, bytes: &[u8]) {
+    let mut connection = Connection::open(address)
+        .unwrap_or_else(|error| panic!("{} {count}: the server is gone: {error}", wire.name()));
+    let _closed = connection.write(bytes);
+    connection.finish();
+    while let Ok(answer) = connection.read(bytes.starts_with(b"HEAD ")) {
+        let shown = String::from_utf8_lossy(bytes);
+        assert!(
+            answer.status < 500 || matches!(answer.status, 501 | 503 | 505),
+            "{} {count}: {} to {shown:?}",
+            wire.name(),
+            answer.status
+        );
+    }
+}
+
+/// Changes a request in one to four places.
+fn mutate(request: &[u8], dice: &mut Dice) -> Vec<u8> {
+    const WORDS: &[&[u8]] = &[
+        b"\0",
+        b"\r\n",
+        b"\r\n\r\n",
+        b"%",
+        b"%00",
+        b"%FF",
+        b"%ff%fe",
+        b"|",
+        b"||",
+        b"&",
+        b"&&",
+        b"=",
+        b";",
+        b"\"",
+        b"\\u0000",
+        b"\\ud800",
+        b"{",
+        b"[[[[[[[[",
+        b"}",
+        b"null",
+        b"-1",
+        b"1e999",
+        b"18446744073709551616",
+        b"\xff",
+        b"\xc3\x28",
+        b"\xf0\x9f\x98\x80",
+        b":",
+        b"Content-Length: 0\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"Expect: 100-continue\r\n",
+        b"Authorization: Bearer a.b.c\r\n",
+        b"Cookie: session=|||\r\n",
+        b"X-Auth-Token: Og==\r\n",
+        b"Content-Type: application/json\r\n",
+        b"/../",
+        b"!login",
+        b"?token=",
+        b"&token=",
+        b" ",
+        b"\t",
+        b"HTTP/1.0",
+    ];
+    const METHODS: &[&[u8]] = &[
+        b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE", b"CONNECT",
+        b"BREW", b"post",
+    ];
+    let mut bytes = request.to_vec();
+    for _ in 0..=dice.below(4) {
+        let at = dice.below(bytes.len().max(1));
+        let end = (at + 1 + dice.below(24)).min(bytes.len());
+        match dice.below(8) {
+            0 => bytes[at] ^= 1 << dice.below(8),
+            1 => bytes[at] = u8::try_from(dice.below(256)).unwrap(),
+            2 => {
+                bytes.drain(at..end);
+            }
+            3 => {
+                let copy = bytes[at..end].to_vec();
+                bytes.splice(at..at, copy);
+            }
+            4 | 5 => {
+                bytes.splice(at..at, dice.pick(WORDS).iter().copied());
+            }
+            6 => {
+                let space = bytes.iter().position(|&byte| byte == b' ').unwrap_or(0);
+                bytes.splice(..space, dice.pick(METHODS).iter().copied());
+            }
+            _ => bytes.truncate(at.max(1)),
+        }
+        if bytes.is_empty() {
+            break;
+        }
+    }
+    bytes
+}

@@ -1,0 +1,255 @@
+//! Nothing secret is written down, and nothing that a client chose can forge a record.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+
+use crate::harness::wires::{basic, disguises, grpc};
+use crate::harness::{Database, Held, Request, Site, USER, Verdict, Wire, on_both_databases};
+
+on_both_databases!(no_secret_reaches_the_log_the_metrics_or_the_database);
+
+const PASSWORD: &str = "canary-Password-Xq7!";
+const WRONG: &str = "canary-Wrong-Zk3?";
+const NEW: &str = "canary-Newer-Wm5+";
+const QUERY: &str = "canaryInQuery8Jd2";
+
+/// Where a secret stands in these bytes, and in which form.
+fn found(secret: &str, bytes: &[u8]) -> Option<&'static str> {
+    let hidden = disguises(secret)
+        .into_iter()
+        .find(|(_, form)| bytes.windows(form.len()).any(|window| window == form.as_bytes()));
+    hidden.map(|(name, _)| name)
+}
+
+fn no_secret_reaches_the_log_the_metrics_or_the_database(database: Database) {
+    let site = Site::with(database, "log_level = \"debug\"\n");
+    let mut server = site.start();
+    site.add_user(USER, PASSWORD);
+    let mut secrets: Vec<String> = [PASSWORD, WRONG, NEW, QUERY].map(str::to_owned).to_vec();
+    let mut remember = |held: &Held| {
+        secrets.extend(held.secrets());
+        if held.wire == Wire::Axxon {
+            let claims: Value = serde_json::from_slice(
+                &URL_SAFE_NO_PAD.decode(held.secret.split('.').nth(1).unwrap()).unwrap(),
+            )
+            .unwrap();
+            secrets.push(claims["sid"].as_str().unwrap().to_owned());
+        }
+    };
+    for wire in Wire::ALL {
+        for _ in 0..2 {
+            let held = server.login(wire, USER, PASSWORD);
+            remember(&held);
+            assert_eq!(server.check(&held), Verdict::Yes);
+            let renewed = held.renewed(&server.send(&held.renewal())).unwrap();
+            remember(&renewed);
+            // In places where it does not belong.
+            for path in [
+                "/",
+                "/api/x",
+                "/login",
+                "/auth/bump",
+                "/v/api/!x",
+                "/grpc",
+                "/v1/authentication/renew",
+                "/nowhere",
+            ] {
+                let target = format!(
+                    "{path}?token={0}&access_token={0}&password={QUERY}&pw={QUERY}",
+                    renewed.secret.replace('|', "%7C")
+                );
+                server.send(&Request::get(&target));
+                server.send(
+                    &Request::post(&target)
+                        .header("X-Auth-Token", &renewed.secret)
+                        .header("X-Auth-Bearer", &renewed.secret),
+                );
+            }
+            server.refusal(wire, USER, WRONG);
+            server.refusal(wire, PASSWORD.trim_start_matches("canary-").get(..1).unwrap(), WRONG);
+        }
+        let last = server.login(wire, USER, PASSWORD);
+        remember(&last);
+        assert_eq!(server.log_out(&last), Verdict::Yes);
+        assert_eq!(server.check(&last), Verdict::No);
+        assert_eq!(server.log_out(&last), Verdict::No);
+    }
+    let rest = Request::get(&format!(
+        "/v1/authentication/authenticate_ex?user_name={USER}&password={QUERY}"
+    ));
+    assert_eq!(server.send(&rest.header("Authorization", basic(USER, PASSWORD))).status, 400);
+    let mismatched = grpc("AuthenticateEx", &json!({"user_name": "other", "password": WRONG}));
+    assert_eq!(server.send(&mismatched.header("Authorization", basic(USER, PASSWORD))).status, 401);
+    let set =
+        site.operate_with(&["user", "set-password", USER, "--password-stdin"], &format!("{NEW}\n"));
+    let living = server.login(Wire::Cluster, USER, NEW);
+    remember(&living);
+
+    let listed = site.must(&["session", "list", "--json"])
+        + &site.must(&["user", "show", USER, "--json"])
+        + &set.stdout
+        + &set.stderr;
+    let metrics = server.admin("/metrics").text();
+    let while_running = site.database.bytes();
+    server.signal("TERM");
+    server.ended();
+    let log = server.log.whole();
+    assert!(
+        log.contains("login refused") && log.lines().count() > 40,
+        "the log says something: {log}"
+    );
+    let places = [
+        ("the log", log.as_bytes()),
+        ("the metrics", metrics.as_bytes()),
+        ("what the operator sees", listed.as_bytes()),
+        ("the database", &while_running),
+        ("the database afterwards", &site.database.bytes()),
+    ];
+    for (place, bytes) in places {
+        assert!(!bytes.is_empty());
+        for secret in &secrets {
+            assert_eq!(found(secret, bytes), None, "{secret} stands in {place}");
+        }
+    }
+    assert!(!log.contains("token=") && !log.contains("$argon2"), "{log}");
+    assert_eq!(
+        found(USER, &while_running),
+        Some("clear"),
+        "what is no secret is found: the search works"
+    );
+}
+
+#[test]
+fn the_search_finds_a_secret_in_every_disguise() {
+    use base64::engine::general_purpose::STANDARD;
+    let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    for text in [
+        format!("x{PASSWORD}y"),
+        hex(PASSWORD),
+        hex(PASSWORD).to_uppercase(),
+        STANDARD.encode(PASSWORD),
+        STANDARD.encode(format!("u:{PASSWORD}")),
+        STANDARD.encode(format!("user:{PASSWORD} and more")),
+        STANDARD.encode(format!("user1:{PASSWORD}")),
+        "password=canary%2DPassword%2DXq7%21".to_owned(),
+    ] {
+        assert!(found(PASSWORD, text.as_bytes()).is_some(), "{text}");
+    }
+    assert_eq!(found(PASSWORD, b"nothing"), None);
+}
+
+/// Names that would break a line, colour a terminal, turn text around, or fill a disk.
+fn hostile() -> Vec<String> {
+    let mut names: Vec<String> = [
+        "a\r\n2026-01-01T00:00:00Z  INFO login forged=1",
+        "a\nb",
+        "a\rb",
+        "\u{1b}[31mred\u{1b}[0m",
+        "\u{9b}31m",
+        "a\u{202e}b\u{2066}c",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    names.extend(
+        ["\u{2028}line", "\"quote\\", "tab\tbell\u{7}", "{\"json\":1}", "\u{feff}bom"]
+            .map(str::to_owned),
+    );
+    names.push("long".repeat(3000));
+    names
+}
+
+#[track_caller]
+fn lines_of_hostile_logins(format: &str) -> Vec<String> {
+    let site = Site::with(Database::sqlite(), &format!("log_format = \"{format}\"\n"));
+    let mut server = site.start();
+    for name in hostile() {
+        server.refusal(Wire::Cluster, &name, WRONG);
+        let json = Request::post("/v/api/!login").json(&json!({"uid": name, "pw": WRONG}));
+        assert_eq!(server.send(&json).status, 401);
+        server.send(&Wire::Flask.login(&name, WRONG));
+        server.send(&Wire::Axxon.login(&name, WRONG));
+        server.send(&Wire::Polish.login(&name, WRONG));
+    }
+    let metrics = server.admin("/metrics").text();
+    assert!(!metrics.contains("forged"), "{metrics}");
+    server.signal("TERM");
+    server.ended();
+    server.log.whole().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_hostile_name_makes_one_line_and_no_control_character() {
+    let lines = lines_of_hostile_logins("text");
+    let forbidden = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}' | '\u{feff}')
+    };
+    for line in &lines {
+        assert!(!line.contains(forbidden), "{line:?}");
+        assert!(line.len() < 2000, "{} bytes in a line", line.len());
+        assert!(line.starts_with("20") && line.contains('Z'), "every line is a record: {line:?}");
+    }
+    let refused = |dialect: &str| {
+        lines.iter().filter(|line| line.contains("login refused") && line.contains(dialect)).count()
+    };
+    for wire in [Wire::Cluster, Wire::Cookie] {
+        assert_eq!(refused(wire.name()), hostile().len(), "{}: {lines:#?}", wire.name());
+    }
+}
+
+#[test]
+fn a_hostile_name_leaves_every_json_record_whole() {
+    let lines = lines_of_hostile_logins("json");
+    let records: Vec<Value> = lines
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect();
+    let refused = |dialect: &str| {
+        let of = |record: &&Value| {
+            record["fields"]["message"] == "login refused" && record["fields"]["dialect"] == dialect
+        };
+        records.iter().filter(of).count()
+    };
+    for wire in [Wire::Cluster, Wire::Cookie] {
+        assert_eq!(refused(wire.name()), hostile().len(), "{}", wire.name());
+    }
+}
+
+#[test]
+fn the_counters_of_a_dialect_move_with_what_happens_in_it() {
+    let site = Site::new(Database::sqlite());
+    let server = site.start_with_user();
+    for wire in Wire::ALL {
+        let name = wire.name();
+        let of =
+            |counter: &str| server.metric(&format!("parlance_{counter}{{dialect=\"{name}\"}}"));
+        let counters = || {
+            ["logins_total", "checks_total", "renewals_total", "ends_total", "live_sessions"]
+                .map(of)
+        };
+        let answered = || {
+            server.metric(&format!("parlance_request_duration_seconds_count{{dialect=\"{name}\"}}"))
+        };
+        assert_eq!((counters(), answered()), ([0; 5], 0), "{name}");
+        let password = crate::harness::PASSWORD;
+        let held = server.login(wire, USER, password);
+        assert_eq!((counters(), answered()), ([1, 0, 0, 0, 1], 1), "{name} after a login");
+        server.check(&held);
+        let expected = if wire == Wire::Axxon { [1, 0, 1, 0, 1] } else { [1, 1, 0, 0, 1] };
+        assert_eq!((counters(), answered()), (expected, 2), "{name} after a use");
+        server.log_out(&held);
+        let [logins, checks, renewals, ..] = expected;
+        assert_eq!(
+            (counters(), answered()),
+            ([logins, checks, renewals, 1, 0], 3),
+            "{name} after a logout"
+        );
+        server.refusal(wire, USER, "wrong");
+        let reason = if wire == Wire::Axxon { "outer_credential" } else { "wrong_password" };
+        let refused = server.metric(&format!(
+            "parlance_refusals_total{{dialect=\"{name}\",action=\"login\",reason=\"{reason}\"}}"
+        ));
+        assert_eq!(refused, 1, "{name}");
+    }
+}
