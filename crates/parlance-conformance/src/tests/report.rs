@@ -183,3 +183,12 @@ fn a_report_is_text_json_and_xml() {
         </testsuites>
     "#]].assert_eq(&report.to_junit());
 }
+
+#[test]
+fn a_dialect_that_ran_does_not_stand_for_one_that_did_not() {
+    let mut report = Report::new(vec!["silent".to_owned(), "wire".to_owned()]);
+    let mut target = Scripted::saying([answer(200, &[], "")]);
+    report.add(run_file(&vector(&step("status = 200")), &users(), &mut target));
+    assert_eq!((report.total().failed, report.silent()), (0, vec!["silent"]));
+    assert!(!report.is_success());
+}
