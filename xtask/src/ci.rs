@@ -39,9 +39,8 @@ pub(crate) fn run() -> Result<()> {
     })?;
     if has("cargo-deny", &["--version"]) {
         // Advisories have to be fetched: `cargo deny check advisories`, where there is a network.
-        let offline =
-            ["deny", "--all-features", "--offline", "check", "bans", "licenses", "sources"];
-        step("deny", &|| succeed(&mut cargo(offline)))?;
+        let check = ["deny", "check", "bans", "licenses", "sources"];
+        step("deny", &|| succeed(&mut cargo(check)))?;
     } else {
         println!("==> deny: skipped, cargo-deny is not installed");
     }

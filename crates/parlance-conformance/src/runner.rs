@@ -210,7 +210,7 @@ fn request(step: &Step, variables: &Variables) -> Result<Sent, TextError> {
     } else if let Some(json) = &wire.json {
         (to_json(json, variables)?.to_string(), Some("application/json"))
     } else if let Some(body) = &wire.body {
-        (variables.fill(body, Place::in_body(typed(&headers).as_deref()))?, None)
+        (variables.fill(body, Place::in_body(typed(&headers).as_deref(), body))?, None)
     } else {
         (String::new(), None)
     };
@@ -295,7 +295,7 @@ fn compare(step: &Step, answer: &Answer, around: &Around<'_>) -> Result<Vec<Stri
         );
     }
     if let Some(body) = &step.body {
-        let place = Place::in_body(received.header("content-type").as_deref());
+        let place = Place::in_body(received.header("content-type").as_deref(), body);
         let body = around.variables.fill(body, place)?;
         if body.as_bytes() != received.body {
             found.push(wrong("body", &body, &answer.body()));

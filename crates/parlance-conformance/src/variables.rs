@@ -26,12 +26,13 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    /// The place that a body of this media type is.
-    pub(crate) fn in_body(content_type: Option<&str>) -> Self {
+    /// The place that a body of this media type is; where nothing is said, what begins like JSON is taken for it.
+    pub(crate) fn in_body(content_type: Option<&str>, body: &str) -> Self {
         let media_type = content_type.and_then(|value| value.split(';').next());
         match media_type.map(|media_type| media_type.trim().to_ascii_lowercase()).as_deref() {
             Some("application/x-www-form-urlencoded") => Self::Url,
             Some("application/json") => Self::Json,
+            None if body.starts_with("{{") || body.starts_with('[') => Self::Json,
             Some(_) | None => Self::Plain,
         }
     }

@@ -186,17 +186,21 @@ fn what_a_step_keeps_is_sent_by_later_ones() {
 
 #[test]
 fn a_value_is_written_as_its_place_demands() {
-    let place = |content_type: &str| {
+    #[track_caller]
+    fn check(headers: &str, body: &str, sent: &str) {
         let mut target = Scripted::saying([answer(200, &[], "")]);
         let steps = format!(
-            "[[step]]\nsource = [\"a.b\"]\nstatus = 200\nrequest = {{ method = \"POST\", path = \"/\", headers = [[\"Content-Type\", {content_type:?}]], body = \"{{user}}\" }}\n",
+            "[[step]]\nsource = [\"a.b\"]\nstatus = 200\nrequest = {{ method = \"POST\", path = \"/\", headers = [{headers}], body = {body:?} }}\n",
         );
         run_file(&vector(&steps), &crate::Users::one("a \"b\"", ""), &mut target);
-        String::from_utf8(target.sent.remove(0).body).unwrap()
-    };
-    assert_eq!(place("application/x-www-form-urlencoded; charset=utf-8"), "a%20%22b%22");
-    assert_eq!(place("application/json"), "a \\\"b\\\"");
-    assert_eq!(place("text/plain"), "a \"b\"");
+        assert_eq!(String::from_utf8_lossy(&target.sent[0].body), sent);
+    }
+    let form = "[\"Content-Type\", \"application/x-www-form-urlencoded; charset=utf-8\"]";
+    check(form, "{user}", "a%20%22b%22");
+    check("[\"content-type\", \"application/json\"]", "{user}", "a \\\"b\\\"");
+    check("[\"Content-Type\", \"text/plain\"]", "{{{user}", "{a \"b\"");
+    check("", "{user}", "a \"b\"");
+    check("", "[\"{user}\"]", "[\"a \\\"b\\\"\"]");
 }
 
 #[test]
