@@ -1,5 +1,6 @@
 //! The database goes away and comes back.
 
+use std::thread;
 use std::time::Duration;
 
 use crate::harness::cluster::Cluster;
@@ -22,10 +23,15 @@ fn without_its_database_every_dialect_says_503_and_afterwards_all_is_as_before()
 
     cluster.stop();
     let mut slowest = Duration::ZERO;
-    for round in 0..3 {
-        for held in &held {
-            slowest = slowest.max(everything_is_away(&server, held, round));
-        }
+    for round in 0..2 {
+        let longest = thread::scope(|scope| {
+            let wires: Vec<_> = held
+                .iter()
+                .map(|held| scope.spawn(|| everything_is_away(&server, held, round)))
+                .collect();
+            wires.into_iter().map(|wire| wire.join().unwrap()).max().unwrap()
+        });
+        slowest = slowest.max(longest);
     }
     assert!(slowest < PATIENCE, "an answer took {slowest:?}");
     let ready = server.admin("/readyz");

@@ -11,7 +11,12 @@ const EXPECTED: [(&str, &[&str]); 5] = [
     ("1010-cookie", &["\"epw\": \"_______", "No such call", "Logged out", "Access denied"]),
     (
         "axxon-jsonrpc",
-        &["AUTHENTICATE_CODE_OK", "\"error_code\": \"OK\"", "AUTHENTICATE_CODE_WRONG_CREDENTIALS"],
+        &[
+            "AUTHENTICATE_CODE_OK",
+            "AUTHENTICATE_CODE_OK",
+            "\"error_code\": \"OK\"",
+            "AUTHENTICATE_CODE_WRONG_CREDENTIALS",
+        ],
     ),
     (
         "cluster-api",
@@ -19,7 +24,7 @@ const EXPECTED: [(&str, &[&str]); 5] = [
     ),
     (
         "flask-usertoken",
-        &["lastLoginTime", "\"name\":\"demo\"", "{\"success\":true}", "Authorization failed"],
+        &["\"token\":", "lastLoginTime", "{\"success\":true}", "Authorization failed"],
     ),
     ("polish-longtoken", &["\"user\":\"demo\"", "\"user\":\"demo\"", "204", "Token not found"]),
 ];

@@ -14,6 +14,8 @@ mod away;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod configuration;
+#[cfg(test)]
 mod conformance;
 #[cfg(test)]
 mod crash;
@@ -22,10 +24,16 @@ mod demo;
 #[cfg(test)]
 mod malformed;
 #[cfg(test)]
+mod mutations;
+#[cfg(test)]
 mod nodes;
 #[cfg(test)]
 mod operator;
 #[cfg(test)]
+mod peers;
+#[cfg(test)]
 mod secrets;
+#[cfg(test)]
+mod start;
 #[cfg(test)]
 mod stop;

@@ -8,17 +8,14 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::harness::http::{Connection, exchange};
+use crate::harness::http::Connection;
 use crate::harness::wires::basic;
 use crate::harness::{
-    Database, Dice, Held, PASSWORD, Request, Response, Server, Site, USER, Watch, Wire,
+    Database, Held, PASSWORD, Request, Response, Server, Site, USER, Watch, Wire,
 };
 
-/// How many broken requests each wire gets.
-const MUTATIONS: usize = 3000;
-
 /// A login's body with this as its password, percent-encoded or JSON-escaped already.
-fn with_password(wire: Wire, password: &[u8]) -> Request {
+pub(crate) fn with_password(wire: Wire, password: &[u8]) -> Request {
     const MARK: &str = "MARK";
     let mut request = wire.login(USER, MARK);
     if wire == Wire::Axxon {
@@ -59,7 +56,7 @@ fn check(server: &Server, wire: Wire, what: &str, request: &Request, status: u16
 
 /// Runs a sweep on a server that must live through it and open no session.
 #[track_caller]
-fn sweep(work: impl FnOnce(&Server, &[Held])) {
+pub(crate) fn sweep(work: impl FnOnce(&Server, &[Held])) {
     let site = Site::new(Database::sqlite());
     let mut server = site.start_with_user();
     let held = server.log_in_everywhere();
@@ -328,127 +325,4 @@ fn dribble(server: &Server, wire: Wire) {
         assert_eq!(answer.status, expected, "{}: {}", wire.name(), answer.text());
         assert!((9..14).contains(&took.as_secs()), "{} after {took:?}", wire.name());
     });
-}
-
-#[test]
-fn no_mutation_of_a_request_breaks_the_server_or_opens_a_session() {
-    sweep(|server, held| {
-        thread::scope(|scope| {
-            for (number, held) in held.iter().enumerate() {
-                let wire = held.wire;
-                scope.spawn(move || {
-                    let seeds = [
-                        with_password(wire, b"wrong").bytes(false),
-                        wire.login("nobody", "wrong").bytes(false),
-                        held.using().bytes(false),
-                        held.renewal().bytes(false),
-                    ];
-                    let mut dice = Dice::new(number as u64 + 1);
-                    for count in 0..MUTATIONS {
-                        let seed = dice.below(seeds.len());
-                        let bytes = mutate(&seeds[seed], &mut dice);
-                        attempt(server.dialects, wire, count, &bytes);
-                    }
-                });
-            }
-        });
-        let good = exchange(server.dialects, &Request::get("/login")).unwrap();
-        assert_eq!(good.status, 404);
-    });
-}
-
-/// Sends bytes, and asserts that whatever comes back is no failure of the server's.
-fn attempt(address: SocketAddr, wire: Wire, count: usize, bytes: &[u8]) {
-    let mut connection = Connection::open(address)
-        .unwrap_or_else(|error| panic!("{} {count}: the server is gone: {error}", wire.name()));
-    let _closed = connection.write(bytes);
-    connection.finish();
-    while let Ok(answer) = connection.read(bytes.starts_with(b"HEAD ")) {
-        let shown = String::from_utf8_lossy(bytes);
-        assert!(
-            answer.status < 500 || matches!(answer.status, 501 | 503 | 505),
-            "{} {count}: {} to {shown:?}",
-            wire.name(),
-            answer.status
-        );
-    }
-}
-
-/// Changes a request in one to four places.
-fn mutate(request: &[u8], dice: &mut Dice) -> Vec<u8> {
-    const WORDS: &[&[u8]] = &[
-        b"\0",
-        b"\r\n",
-        b"\r\n\r\n",
-        b"%",
-        b"%00",
-        b"%FF",
-        b"%ff%fe",
-        b"|",
-        b"||",
-        b"&",
-        b"&&",
-        b"=",
-        b";",
-        b"\"",
-        b"\\u0000",
-        b"\\ud800",
-        b"{",
-        b"[[[[[[[[",
-        b"}",
-        b"null",
-        b"-1",
-        b"1e999",
-        b"18446744073709551616",
-        b"\xff",
-        b"\xc3\x28",
-        b"\xf0\x9f\x98\x80",
-        b":",
-        b"Content-Length: 0\r\n",
-        b"Transfer-Encoding: chunked\r\n",
-        b"Expect: 100-continue\r\n",
-        b"Authorization: Bearer a.b.c\r\n",
-        b"Cookie: session=|||\r\n",
-        b"X-Auth-Token: Og==\r\n",
-        b"Content-Type: application/json\r\n",
-        b"/../",
-        b"!login",
-        b"?token=",
-        b"&token=",
-        b" ",
-        b"\t",
-        b"HTTP/1.0",
-    ];
-    const METHODS: &[&[u8]] = &[
-        b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE", b"CONNECT",
-        b"BREW", b"post",
-    ];
-    let mut bytes = request.to_vec();
-    for _ in 0..=dice.below(4) {
-        let at = dice.below(bytes.len().max(1));
-        let end = (at + 1 + dice.below(24)).min(bytes.len());
-        match dice.below(8) {
-            0 => bytes[at] ^= 1 << dice.below(8),
-            1 => bytes[at] = u8::try_from(dice.below(256)).unwrap(),
-            2 => {
-                bytes.drain(at..end);
-            }
-            3 => {
-                let copy = bytes[at..end].to_vec();
-                bytes.splice(at..at, copy);
-            }
-            4 | 5 => {
-                bytes.splice(at..at, dice.pick(WORDS).iter().copied());
-            }
-            6 => {
-                let space = bytes.iter().position(|&byte| byte == b' ').unwrap_or(0);
-                bytes.splice(..space, dice.pick(METHODS).iter().copied());
-            }
-            _ => bytes.truncate(at.max(1)),
-        }
-        if bytes.is_empty() {
-            break;
-        }
-    }
-    bytes
 }

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
+/// How the program under test is built.
+pub(crate) const FLAGS: &[&str] = &["--features", "postgres"];
+
 static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
     let binary = folder().join("parlance");
     let _lock = lock("build");
@@ -14,7 +17,7 @@ static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
     if run.is_some() && fs::read_to_string(&stamp).ok() == run && binary.exists() {
         return binary;
     }
-    build(&["--features", "postgres"], &binary);
+    build(FLAGS, &binary);
     fs::write(stamp, run.unwrap_or_default()).unwrap();
     binary
 });

@@ -74,10 +74,12 @@ impl Site {
     /// The program, in this folder, with none of the caller's own settings.
     pub(crate) fn bare_command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command
-            .args(arguments)
-            .current_dir(self.folder.path())
-            .env_remove("PARLANCE_TEST_POSTGRES");
+        command.args(arguments).current_dir(self.folder.path());
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("PARLANCE_") {
+                command.env_remove(name);
+            }
+        }
         command
     }
 

@@ -1,0 +1,97 @@
+//! Whose address counts.
+
+use std::process::Command;
+
+use crate::harness::server::run;
+use crate::harness::{Database, Held, PASSWORD, Request, Server, Site, USER, Verdict, Wire};
+
+const FOREIGN: &str = "The token is not important for this IP address, please log in.";
+
+/// Logs in through a proxy that says this.
+#[track_caller]
+fn log_in_from(server: &Server, forwarded: &[&str]) -> Held {
+    let answer = server.send(&through(Wire::Cluster.login(USER, PASSWORD), forwarded));
+    Wire::Cluster.opened(USER, &answer).unwrap()
+}
+
+/// The request with these `X-Forwarded-For` lines.
+fn through(request: Request, forwarded: &[&str]) -> Request {
+    forwarded.iter().fold(request, |request, line| request.header("X-Forwarded-For", *line))
+}
+
+/// What a logout is told that shows a token from there; success is no sentence.
+#[track_caller]
+fn log_out_from(server: &Server, held: &Held, forwarded: &[&str]) -> String {
+    server.send(&through(held.logout(), forwarded)).at("/error")
+}
+
+#[test]
+fn a_token_is_good_from_the_address_of_its_login_only_and_outlives_a_wrong_one() {
+    let site = Site::new(Database::sqlite());
+    let server = site.start_with_user();
+    let held = server.log_in(Wire::Cluster);
+    let mut command = Command::new("curl");
+    let token = format!("access_token={}", held.secret);
+    command
+        .args(["-s", "--noproxy", "*", "--interface", "127.0.0.2", "-d", &token])
+        .arg(format!("{}/api/logout", server.base()));
+    let elsewhere = run(command, "");
+    assert!(elsewhere.stdout.contains(FOREIGN), "{elsewhere:?}");
+    assert_eq!(server.check(&held), Verdict::Yes, "a wrong address ends nothing");
+    // Nobody is a proxy unless he is listed.
+    assert_eq!(log_out_from(&server, &held, &["192.0.2.9"]), "", "the header counts for nothing");
+}
+
+#[test]
+fn a_listed_proxy_is_believed_and_its_own_proxies_are_looked_through() {
+    let site =
+        Site::with(Database::sqlite(), "trusted_proxies = [\"127.0.0.0/8\", \"10.0.0.0/8\"]\n");
+    let server = site.start_with_user();
+    let same: &[&[&str]] = &[
+        &["192.0.2.9"],
+        &["192.0.2.9:4711"],
+        &["::ffff:192.0.2.9"],
+        &["[::ffff:192.0.2.9]:4711"],
+        &["192.0.2.9, 10.1.2.3"],
+        &["203.0.113.5, 192.0.2.9, 10.1.2.3, 127.0.0.1"],
+        &["203.0.113.5", "192.0.2.9", "10.1.2.3"],
+        &["nonsense, 192.0.2.9"],
+    ];
+    for forwarded in same {
+        let held = log_in_from(&server, &["192.0.2.9"]);
+        assert_eq!(log_out_from(&server, &held, forwarded), "", "{forwarded:?} is 192.0.2.9");
+    }
+    let others: &[&[&str]] = &[
+        &[],
+        &["192.0.2.8"],
+        &["192.0.2.9, 192.0.2.8"],
+        &["192.0.2.9, nonsense"],
+        &["192.0.2.9", "2001:db8::1"],
+    ];
+    let held = log_in_from(&server, &["192.0.2.9"]);
+    for forwarded in others {
+        assert_eq!(
+            log_out_from(&server, &held, forwarded),
+            FOREIGN,
+            "{forwarded:?} is not 192.0.2.9"
+        );
+    }
+    assert_eq!(site.sessions()[0]["address"], "192.0.2.9");
+}
+
+#[test]
+fn the_cookie_is_secure_where_a_listed_proxy_speaks_tls() {
+    let cookie = |configuration: &str, scheme: &str| {
+        let site = Site::with(Database::sqlite(), configuration);
+        let server = site.start_with_user();
+        let login = Wire::Cookie.login(USER, PASSWORD).header("X-Forwarded-Proto", scheme);
+        server.send(&login).header("set-cookie").unwrap().to_owned()
+    };
+    let trusting = "trusted_proxies = [\"127.0.0.1\"]\n";
+    assert!(cookie(trusting, "https").ends_with("; Path=/; HttpOnly; SameSite=Lax; Secure"));
+    assert!(cookie(trusting, "http").ends_with("; Path=/; HttpOnly; SameSite=Lax"));
+    assert!(
+        cookie("", "https").ends_with("; Path=/; HttpOnly; SameSite=Lax"),
+        "an unlisted proxy's word counts for nothing"
+    );
+}
