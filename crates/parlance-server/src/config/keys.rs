@@ -8,9 +8,6 @@ use ipnet::IpNet;
 use parlance::dialect::{Kind as DialectKind, Value};
 use parlance::table::TABLE;
 
-/// A default that stands for the host's name.
-const HOST_NAME: &str = "$HOSTNAME";
-
 /// A configuration key.
 #[derive(Debug, Clone)]
 pub(crate) struct Key {
@@ -70,7 +67,9 @@ pub(crate) fn keys() -> Vec<Key> {
         keys.push(top(&path("enabled"), Kind::Switch, "true", "Whether the dialect is served."));
         keys.push(top(&path("prefix"), Kind::Prefix, "", "What its paths begin with: empty, or such as \"/legacy\"."));
         for setting in entry.settings {
-            let default = if setting.default == HOST_NAME { host_name() } else { setting.default.to_owned() };
+            // An issuer is the host's name, which a dialect does not know (decision 0170).
+            let unnamed = setting.key == "issuer" && setting.default.is_empty();
+            let default = if unnamed { host_name() } else { setting.default.to_owned() };
             keys.push(top(&path(setting.key), Kind::Dialect(setting.kind), &default, setting.about));
         }
     }
