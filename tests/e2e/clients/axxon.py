@@ -2,6 +2,7 @@
 axxon.py BASE USER PASSWORD"""
 
 import datetime
+import socket
 import sys
 
 import jwt
@@ -45,6 +46,7 @@ def verified(answer):
     assert claims["exp"] - claims["iat"] == 14400, claims
     expires = datetime.datetime.fromtimestamp(claims["exp"], datetime.timezone.utc)
     assert expires.strftime("%Y%m%dT%H%M%S") == body["expires_at"], (claims, body)
+    assert claims["iss"] == socket.gethostname(), "the issuer is the host, as in the document's sample"
     assert claims["lgn"] == user and claims["sub"] == body["user_id"] and claims["rls"] == body["roles_ids"], (claims, body)
     return token, claims
 
