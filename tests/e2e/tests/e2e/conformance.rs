@@ -1,10 +1,10 @@
 //! `parlance conformance`, pointed at the binary: green, and red where one byte is wrong.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use serde_json::Value;
@@ -62,21 +62,53 @@ fn the_binary_conforms_to_every_document(database: Database) {
 
 #[test]
 fn one_wrong_byte_in_one_answer_is_found() {
+    // Of the first answer that has it, and which the rest of a vector stands on.
+    check_red(
+        1,
+        &[
+            ("cluster-api", "\"status\": \"success\"", "\"status\": \"succesS\""),
+            ("polish-longtoken", "\"token\"", "\"tokem\""),
+            ("flask-usertoken", "\"token\"", "\"tokem\""),
+            ("1010-cookie", "{\"error\": ", "{\"errar\": "),
+            ("axxon-jsonrpc", "\"token_value\"", "\"token_valve\""),
+        ],
+    );
+}
+
+#[test]
+fn one_wrong_byte_in_all_answers_of_a_kind_is_found() {
+    check_red(
+        usize::MAX,
+        &[
+            ("cluster-api", "Wrong password.", "Wrong password!"),
+            ("polish-longtoken", "\"validTo\"", "\"validto\""),
+            ("flask-usertoken", "lastLoginTime", "lastLoginTine"),
+            ("flask-usertoken", "vary: Accept", "vary: Accepx"),
+            ("1010-cookie", "\"rc\": \"0\"", "\"rc\": \"1\""),
+            ("1010-cookie", "SameSite=Lax", "SameSite=Lay"),
+            ("axxon-jsonrpc", "AUTHENTICATE_CODE_OK", "AUTHENTICATE_CODE_0K"),
+            ("axxon-jsonrpc", "www-authenticate: Bearer", "www-authenticate: Bearex"),
+        ],
+    );
+}
+
+/// Asserts that each of these changes to so many answers of a good server turns the report red.
+#[track_caller]
+fn check_red(times: usize, changes: &[(&str, &'static str, &'static str)]) {
     let site = Site::new(Database::sqlite());
     let server = site.start_with_user();
-    for (dialect, good, bad) in [
-        ("cluster-api", "\"status\": \"success\"", "\"status\": \"succesS\""),
-        ("polish-longtoken", "\"validTo\"", "\"validto\""),
-        ("flask-usertoken", "\"enabled\":true", "\"enabled\":tru3"),
-        ("1010-cookie", "\"rc\": \"0\"", "\"rc\": \"1\""),
-        ("axxon-jsonrpc", "AUTHENTICATE_CODE_OK", "AUTHENTICATE_CODE_0K"),
-    ] {
-        let flipped = Arc::new(AtomicBool::new(false));
-        let base = format!("http://{}", proxy(server.dialects, good, bad, Arc::clone(&flipped)));
-        let output = conformance(&site, &base, &["--dialect", dialect, "--junit", "red.xml"]);
-        assert!(flipped.load(Ordering::Relaxed), "{dialect}: no answer has {good}");
-        assert_eq!(output.code, 1, "{dialect}: {}\n{}", output.stdout, output.stderr);
-        assert!(junit(&site, "red.xml").1 > 0, "{dialect}");
+    for (dialect, good, bad) in changes {
+        let changed = Arc::new(AtomicUsize::new(0));
+        let address =
+            proxy(server.dialects, Fault { good, bad, times, changed: Arc::clone(&changed) });
+        let output = conformance(
+            &site,
+            &format!("http://{address}"),
+            &["--dialect", dialect, "--junit", "red.xml"],
+        );
+        assert!(changed.load(Ordering::Relaxed) > 0, "{dialect}: no answer has {good}");
+        assert_eq!(output.code, 1, "{dialect} {bad}: {}\n{}", output.stdout, output.stderr);
+        assert!(junit(&site, "red.xml").1 > 0, "{dialect} {bad}");
     }
 }
 
@@ -107,13 +139,29 @@ fn a_wrong_password_is_not_green() {
     assert_eq!(output.code, 1, "{output:?}");
 }
 
-/// A proxy that, once, writes `bad` where the server wrote `good`.
-fn proxy(
-    server: SocketAddr,
+/// What a proxy does to answers.
+#[derive(Clone)]
+struct Fault {
     good: &'static str,
     bad: &'static str,
-    flipped: Arc<AtomicBool>,
-) -> SocketAddr {
+    /// To so many at most.
+    times: usize,
+    changed: Arc<AtomicUsize>,
+}
+
+impl Fault {
+    fn change(&self, answer: &mut [u8]) {
+        let good = self.good.as_bytes();
+        if let Some(at) = answer.windows(good.len()).position(|window| window == good)
+            && self.changed.fetch_add(1, Ordering::Relaxed) < self.times
+        {
+            answer[at..at + good.len()].copy_from_slice(self.bad.as_bytes());
+        }
+    }
+}
+
+/// A proxy that changes answers.
+fn proxy(server: SocketAddr, fault: Fault) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
@@ -123,36 +171,23 @@ fn proxy(
                 (client.try_clone().unwrap(), server.try_clone().unwrap());
             thread::spawn(move || {
                 let _closed = std::io::copy(&mut from_client, &mut to_server);
-                let _closed = to_server.shutdown(std::net::Shutdown::Write);
+                let _closed = to_server.shutdown(Shutdown::Write);
             });
-            let flipped = Arc::clone(&flipped);
-            thread::spawn(move || {
-                forward(server, client, good.as_bytes(), bad.as_bytes(), &flipped)
-            });
+            let fault = fault.clone();
+            thread::spawn(move || forward(server, client, &fault));
         }
     });
     address
 }
 
 /// An answer of these wires is short and comes in one piece.
-fn forward(
-    mut server: TcpStream,
-    mut client: TcpStream,
-    good: &[u8],
-    bad: &[u8],
-    flipped: &AtomicBool,
-) {
+fn forward(mut server: TcpStream, mut client: TcpStream, fault: &Fault) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(length @ 1..) = server.read(&mut buffer) {
-        let piece = &mut buffer[..length];
-        if let Some(at) = piece.windows(good.len()).position(|window| window == good)
-            && !flipped.swap(true, Ordering::Relaxed)
-        {
-            piece[at..at + bad.len()].copy_from_slice(bad);
-        }
-        if client.write_all(piece).is_err() {
+        fault.change(&mut buffer[..length]);
+        if client.write_all(&buffer[..length]).is_err() {
             return;
         }
     }
-    let _closed = client.shutdown(std::net::Shutdown::Both);
+    let _closed = client.shutdown(Shutdown::Both);
 }
