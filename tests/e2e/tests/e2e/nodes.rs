@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::harness::{
-    Database, PASSWORD, Site, USER, Verdict, Watch, Wire, on_both_databases, pace,
+    Database, PASSWORD, Server, Site, USER, Verdict, Watch, Wire, on_both_databases, pace,
 };
 
 on_both_databases!(
@@ -38,28 +38,36 @@ fn a_session_opened_here_is_good_there_and_ended_there_is_dead_here(database: Da
 fn a_session_used_in_turns_on_two_servers_outlives_its_lifetime_and_an_unused_one_does_not(
     database: Database,
 ) {
-    let site = Site::with(
-        database,
-        "[dialects.cluster-api]\nlifetime = \"1s\"\n[dialects.1010-cookie]\nidle_lifetime = \"2s\"\n",
-    );
+    let configuration = "[dialects.cluster-api]\nlifetime = \"1s\"\n[dialects.1010-cookie]\nidle_lifetime = \"2s\"\n";
+    let site = Site::with(database, configuration);
     let here = site.start_with_user();
     let there = site.start();
     site.add_user("idle", PASSWORD);
+    // A machine that loses half a second cannot tell; it gets another chance.
+    let told = (0..5).any(|_| lives_while_it_is_used(&here, &there));
+    assert!(told, "this machine is too slow to tell");
+}
+
+/// Whether everything was on time, so that it could be told.
+#[track_caller]
+fn lives_while_it_is_used(here: &Server, there: &Server) -> bool {
+    let half = Duration::from_millis(500);
     let sliding = [Wire::Cluster, Wire::Cookie];
     let idle = sliding.map(|wire| here.login(wire, "idle", PASSWORD));
-    let used = sliding.map(|wire| here.login(wire, USER, PASSWORD));
     let watch = Watch::start();
-    for half in 1..=7_u32 {
-        pace((Duration::from_millis(500) * half).saturating_sub(watch.elapsed()));
-        let server = if half % 2 == 0 { &here } else { &there };
-        let late = watch.elapsed();
-        assert!(
-            late < Duration::from_millis(500) * half + Duration::from_millis(400),
-            "this machine is too slow to tell: {late:?}"
-        );
-        server.expect(&used, &Verdict::Yes, "used every half second");
+    let used = sliding.map(|wire| here.login(wire, USER, PASSWORD));
+    for round in 1..=7 {
+        pace((half * round).saturating_sub(watch.elapsed()));
+        let server = if round % 2 == 0 { here } else { there };
+        let verdicts = used.each_ref().map(|held| server.check(held));
+        // Even the second of the two came less than a second after its use before.
+        if watch.elapsed() > half * round + Duration::from_millis(400) {
+            return false;
+        }
+        assert_eq!(verdicts, [Verdict::Yes, Verdict::Yes], "used every half second, round {round}");
     }
-    for server in [&here, &there] {
+    for server in [here, there] {
         server.expect(&idle, &Verdict::No, "unused for 3.5 seconds");
     }
+    true
 }
