@@ -1,9 +1,12 @@
 //! The database goes away and comes back.
 
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use crate::harness::cluster::Cluster;
+use crate::harness::database::psql;
+use crate::harness::log::Lines;
 use crate::harness::{Database, Held, PASSWORD, Server, Site, USER, Verdict, Watch, Wire, clock};
 
 /// No answer may take longer than this while the database is away.
@@ -79,4 +82,87 @@ fn everything_is_away(server: &Server, held: &Held, round: usize) -> Duration {
         timed("logout", &|| server.log_out(held)),
     ];
     attempts.into_iter().max().unwrap()
+}
+
+#[test]
+fn a_connection_that_is_cut_is_mended_and_no_good_token_is_refused_meanwhile() {
+    let database = Database::postgres();
+    let url = database.url();
+    let site = Site::new(database);
+    let server = site.start_with_user();
+    let held = server.log_in_everywhere();
+    let mut away = 0;
+    for _ in 0..20 {
+        let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        let count = psql(&url, cut);
+        assert_ne!(count.trim(), "0", "the server holds connections");
+        for held in &held {
+            clock::until("a good token to count", || match server.check(held) {
+                Verdict::Yes => Some(()),
+                Verdict::Away => {
+                    away += 1;
+                    None
+                }
+                other @ (Verdict::No | Verdict::Odd(_)) => {
+                    panic!("{}: {other:?}", held.wire.name())
+                }
+            });
+        }
+    }
+    let connections = psql(
+        &url,
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    );
+    assert!(
+        connections.trim().parse::<usize>().unwrap() <= 8,
+        "{connections} connections: some leaked"
+    );
+    eprintln!(
+        "connections cut: 20 times, {away} answers 503 in 100 uses, {} connections afterwards",
+        connections.trim()
+    );
+}
+
+#[test]
+fn while_another_program_locks_the_file_uses_go_on_and_logins_say_503() {
+    let site = Site::new(Database::sqlite());
+    let server = site.start_with_user();
+    let held = server.log_in_everywhere();
+    let file = site.database.url().strip_prefix("sqlite:").unwrap().to_owned();
+    let script = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute('BEGIN IMMEDIATE'); \
+                  print('locked', flush=True); sys.stdin.read()";
+    let mut command = Command::new("python3");
+    let mut locker = command
+        .args(["-c", script, &file])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let said = Lines::of(locker.stdout.take().unwrap());
+    said.line_with("locked").expect("it locks the file");
+    let watch = Watch::start();
+    let refusals = thread::scope(|scope| {
+        let server = &server;
+        let logins =
+            Wire::ALL.map(|wire| (wire, scope.spawn(move || server.refusal(wire, USER, PASSWORD))));
+        // What writes nothing at once goes on.
+        for held in held
+            .iter()
+            .filter(|held| matches!(held.wire, Wire::Cluster | Wire::Polish | Wire::Cookie))
+        {
+            assert_eq!(server.check(held), Verdict::Yes, "{} under a lock", held.wire.name());
+        }
+        logins.map(|(wire, login)| (wire, login.join().unwrap()))
+    });
+    let took = watch.elapsed();
+    drop(locker.stdin.take());
+    locker.wait().unwrap();
+    for (wire, verdict) in refusals {
+        assert_eq!(verdict, Verdict::Away, "{}", wire.name());
+    }
+    // A batch waits five seconds for the lock, and a login may have to wait for the batch before its own.
+    assert!(took < 2 * PATIENCE, "503 came after {took:?}");
+    server.expect(&held, &Verdict::Yes, "after the lock");
+    server.log_in_everywhere();
+    eprintln!("file locked: 503 after {took:?}");
 }
