@@ -19,7 +19,7 @@ pub mod ports;
 pub mod reference;
 mod secret;
 mod session;
-#[cfg(feature = "suite")]
+#[cfg(any(test, feature = "suite"))]
 pub mod suite;
 mod time;
 mod user;

@@ -33,7 +33,11 @@ impl Reference {
 
     fn answer<T: Send + 'static>(&self, act: impl FnOnce(&mut State) -> T) -> Pending<T> {
         let mut state = self.lock();
-        let answer = if state.away { Err(StoreError::Unavailable("taken away".to_owned())) } else { Ok(act(&mut state)) };
+        let answer = if state.away {
+            Err(StoreError::Unavailable("taken away".to_owned()))
+        } else {
+            Ok(act(&mut state))
+        };
         Box::pin(ready(answer))
     }
 }
@@ -54,23 +58,42 @@ impl State {
         Applied::Done
     }
 
-    fn open(&mut self, mut session: Session, rivals: Rivals, rehash: Option<crate::PasswordHash>) -> Applied {
+    fn open(
+        &mut self,
+        mut session: Session,
+        rivals: Rivals,
+        rehash: Option<crate::PasswordHash>,
+    ) -> Applied {
         let now = session.created;
         let may = |user: &&mut User| {
-            user.id == session.user && user.enabled && !user.password_expired && user.epoch == session.epoch
+            user.id == session.user
+                && user.enabled
+                && !user.password_expired
+                && user.epoch == session.epoch
         };
         let Some(user) = self.users.values_mut().find(may) else { return Applied::Refused };
         let user_now = user.clone();
         let rival = |other: &Session| {
-            other.user == session.user && other.dialect == session.dialect && other.is_live(&user_now, now)
+            other.user == session.user
+                && other.dialect == session.dialect
+                && other.is_live(&user_now, now)
         };
         let possessed = match rivals {
-            Rivals::Possess => self.sessions.values().filter(|other| rival(other)).max_by_key(|other| other.created).map(|s| s.id),
+            Rivals::Possess => self
+                .sessions
+                .values()
+                .filter(|other| rival(other))
+                .max_by_key(|other| (other.created, other.id))
+                .map(|s| s.id),
             Rivals::Allow | Rivals::Kill => None,
         };
         let taken = |other: &&Session| {
             other.digest == session.digest
-                || (possessed.is_none() && other.sid.is_some() && other.sid == session.sid && other.revoked.is_none())
+                || (possessed.is_none() && other.id == session.id)
+                || (possessed.is_none()
+                    && other.sid.is_some()
+                    && other.sid == session.sid
+                    && other.revoked.is_none())
         };
         if self.sessions.values().any(|other| taken(&other)) {
             return Applied::Taken;
@@ -82,7 +105,10 @@ impl State {
         if let Some(old) = possessed.and_then(|id| self.sessions.get_mut(&id)) {
             old.digest = session.digest;
             old.last_used = Some(now);
-            old.expires = session.expires.map(|expires| old.hard_end.map_or(expires, |end| expires.min(end))).or(old.hard_end);
+            old.expires = session
+                .expires
+                .map(|expires| old.hard_end.map_or(expires, |end| expires.min(end)))
+                .or(old.hard_end);
             old.address = session.address;
             old.version += 1;
             return Applied::Opened(Box::new(old.clone()));
@@ -128,16 +154,23 @@ impl State {
             Change::Close { id, now } => self.end(id, now, false),
             Change::RevokeSession(id, now) => self.end(id, now, true),
             Change::Forget { id, now } => {
-                let dead = self.sessions.get(&id).is_some_and(|session| !self.is_live(session, now));
-                if dead && self.sessions.remove(&id).is_some() { Applied::Done } else { Applied::Refused }
-            }
-            Change::Bump { user, now } => match self.users.values_mut().find(|other| other.id == user && other.enabled) {
-                Some(user) => {
-                    user.last_login = Some(now);
+                let dead =
+                    self.sessions.get(&id).is_some_and(|session| !self.is_live(session, now));
+                if dead && self.sessions.remove(&id).is_some() {
                     Applied::Done
+                } else {
+                    Applied::Refused
                 }
-                None => Applied::Refused,
-            },
+            }
+            Change::Bump { user, now } => {
+                match self.users.values_mut().find(|other| other.id == user && other.enabled) {
+                    Some(user) => {
+                        user.last_login = Some(now);
+                        Applied::Done
+                    }
+                    None => Applied::Refused,
+                }
+            }
             Change::AddUser(user) => {
                 if self.users.contains_key(&user.canonical) {
                     return Applied::Taken;
@@ -154,7 +187,9 @@ impl State {
                 user.enabled = enabled;
                 user.epoch += i64::from(!enabled);
             }),
-            Change::ExpirePassword(name) => self.edit_user(&name, |user| user.password_expired = true),
+            Change::ExpirePassword(name) => {
+                self.edit_user(&name, |user| user.password_expired = true)
+            }
             Change::RevokeUser(name) => self.edit_user(&name, |user| user.epoch += 1),
             Change::RevokeAll => {
                 self.users.values_mut().for_each(|user| user.epoch += 1);
@@ -179,7 +214,13 @@ impl State {
                     let gone = |end: Option<Timestamp>| end.is_some_and(|end| end < before);
                     gone(session.revoked) || gone(session.expires) || gone(session.hard_end)
                 };
-                let ids: Vec<_> = self.sessions.values().filter(dead).take(limit as usize).map(|session| session.id).collect();
+                let ids: Vec<_> = self
+                    .sessions
+                    .values()
+                    .filter(dead)
+                    .take(limit as usize)
+                    .map(|session| session.id)
+                    .collect();
                 ids.iter().for_each(|id| drop(self.sessions.remove(id)));
                 Applied::Rows(ids.len() as u64)
             }
@@ -207,7 +248,11 @@ impl Store for Reference {
         })
     }
 
-    fn sessions(&self, of: Option<CanonicalName>, now: Timestamp) -> Pending<Vec<(Session, String)>> {
+    fn sessions(
+        &self,
+        of: Option<CanonicalName>,
+        now: Timestamp,
+    ) -> Pending<Vec<(Session, String)>> {
         self.answer(|state| {
             let mut found: Vec<_> = state
                 .sessions
@@ -246,9 +291,14 @@ impl Store for Reference {
 
     fn touch(&self, touch: Touch) {
         let mut state = self.lock();
-        if let Some(session) = state.sessions.get_mut(&touch.id).filter(|session| session.revoked.is_none()) {
+        if let Some(session) =
+            state.sessions.get_mut(&touch.id).filter(|session| session.revoked.is_none())
+        {
             session.last_used = session.last_used.max(Some(touch.used));
-            session.expires = session.expires.max(touch.expires);
+            // A session without an expiry keeps none: a use never shortens.
+            session.expires = session
+                .expires
+                .map(|expires| touch.expires.map_or(expires, |touch| touch.max(expires)));
         }
     }
 

@@ -1,1 +1,30 @@
-//! Placeholder.
+#![doc = include_str!("docs.md")]
+
+#[cfg(not(any(feature = "sqlite", feature = "postgres")))]
+compile_error!("parlance-store needs a database: enable its feature `sqlite` or `postgres`");
+
+mod any;
+mod changes;
+mod checks;
+mod connection;
+mod fragments;
+mod lane;
+mod live;
+mod migrations;
+mod options;
+mod queue;
+mod reports;
+mod rows;
+mod schema;
+mod store;
+mod touches;
+mod url;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use migrations::migrate;
+pub use options::{OpenError, Options};
+pub use store::{Database, advice, open};
+pub use url::UrlError;

@@ -1,0 +1,151 @@
+//! Claims about users, and what becomes of their sessions.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::User;
+use crate::ports::{Applied, Change, Store};
+
+use super::world::{World, at, digest, hash, named, session, user, wait};
+
+pub(super) fn a_user_is_found_as_he_was_made(store: &Arc<dyn Store>) {
+    let world = World(store);
+    let full = User {
+        unrestricted: true,
+        password_expired: true,
+        roles: vec![Uuid::from_u128(7), Uuid::from_u128(5)],
+        last_login: Some(at(3)),
+        epoch: 4,
+        version: 5,
+        ..user(1, "Stra\u{df}e \u{1F511} O'Neil")
+    };
+    let bare = User { password: None, enabled: false, ..user(2, "bare") };
+    for user in [full, bare] {
+        assert_eq!(world.apply(Change::AddUser(Box::new(user.clone()))), Applied::Done);
+        assert_eq!(world.now(&user), user);
+    }
+    assert_eq!(wait(store.user(named("nobody"))), None);
+    assert_eq!(wait(store.user(named(""))), None);
+}
+
+pub(super) fn one_name_belongs_to_one_user(store: &Arc<dyn Store>) {
+    let world = World(store);
+    let ann = world.user(1, "Ann");
+    assert_eq!(world.apply(Change::AddUser(Box::new(user(2, "aNN")))), Applied::Taken);
+    assert_eq!(world.now(&ann), ann);
+    assert_eq!(world.apply(Change::RemoveUser(ann.canonical)), Applied::Done);
+    world.user(2, "aNN");
+}
+
+pub(super) fn a_new_password_ends_his_sessions(store: &Arc<dyn Store>) {
+    let world = World(store);
+    let (ann, bob) = (world.user(1, "ann"), world.user(2, "bob"));
+    world.open(&session(&ann, 1));
+    world.open(&session(&bob, 2));
+    world.apply(Change::ExpirePassword(ann.canonical.clone()));
+    let change = Change::SetPassword(ann.canonical.clone(), hash("$argon2id$second"));
+    assert_eq!(world.apply(change), Applied::Done);
+    let expected = User {
+        password: Some(hash("$argon2id$second")),
+        last_login: Some(at(0)),
+        epoch: 1,
+        version: 2,
+        ..ann
+    };
+    assert_eq!(world.now(&expected), expected);
+    assert_eq!((world.lives(digest(1), 0), world.lives(digest(2), 0)), (false, true));
+}
+
+pub(super) fn disabling_ends_his_sessions_and_enabling_revives_none(store: &Arc<dyn Store>) {
+    let world = World(store);
+    let (ann, bob) = (world.user(1, "ann"), world.user(2, "bob"));
+    world.open(&session(&ann, 1));
+    world.open(&session(&bob, 2));
+    let set = |enabled| world.apply(Change::SetEnabled(ann.canonical.clone(), enabled));
+    for (enabled, epoch, version) in [(false, 1, 1), (true, 1, 2), (true, 1, 3), (false, 2, 4)] {
+        assert_eq!(set(enabled), Applied::Done);
+        let found = world.now(&ann);
+        assert_eq!((found.enabled, found.epoch, found.version), (enabled, epoch, version));
+        assert_eq!((world.lives(digest(1), 0), world.lives(digest(2), 0)), (false, true));
+    }
+}
+
+pub(super) fn an_expired_password_leaves_sessions_alone(store: &Arc<dyn Store>) {
+    let world = World(store);
+    let ann = world.user(1, "ann");
+    world.open(&session(&ann, 1));
+    assert_eq!(world.apply(Change::ExpirePassword(ann.canonical.clone())), Applied::Done);
+    let found = world.now(&ann);
+    assert_eq!((found.password_expired, found.epoch, found.version), (true, 0, 1));
+    assert!(world.lives(digest(1), 0));
+}
+
+pub(super) fn a_removed_user_leaves_nothing_behind(store: &Arc<dyn Store>) {
+    let world = World(store);
+    let (ann, bob) = (world.user(1, "ann"), world.user(2, "bob"));
+    (1..=3).for_each(|number| world.open(&session(&ann, number)));
+    world.open(&session(&bob, 4));
+    assert_eq!(world.apply(Change::RemoveUser(ann.canonical.clone())), Applied::Done);
+    assert_eq!(wait(store.user(ann.canonical)), None);
+    assert!((1..=3).all(|number| world.found(digest(number)).is_none()));
+    assert!(world.lives(digest(4), 0));
+    // Another one of that name inherits nothing.
+    world.user(3, "ann");
+    assert!((1..=3).all(|number| world.found(digest(number)).is_none()));
+}
+
+pub(super) fn revoking_a_user_ends_his_sessions_alone(store: &Arc<dyn Store>) {
+    let world = World(store);
+    let (ann, bob) = (world.user(1, "ann"), world.user(2, "bob"));
+    world.open(&session(&ann, 1));
+    world.open(&session(&bob, 2));
+    assert_eq!(world.apply(Change::RevokeUser(ann.canonical.clone())), Applied::Done);
+    let found = world.now(&ann);
+    assert_eq!((found.epoch, found.version), (1, 1));
+    assert_eq!((world.lives(digest(1), 0), world.lives(digest(2), 0)), (false, true));
+    world.open(&session(&found, 3));
+    assert!(world.lives(digest(3), 0));
+}
+
+pub(super) fn revoking_all_ends_every_session(store: &Arc<dyn Store>) {
+    let world = World(store);
+    assert_eq!(world.apply(Change::RevokeAll), Applied::Rows(0));
+    let users = [world.user(1, "ann"), world.user(2, "bob")];
+    (1..).zip(&users).for_each(|(number, user)| world.open(&session(user, number)));
+    assert_eq!(world.apply(Change::RevokeAll), Applied::Rows(2));
+    assert_eq!((world.lives(digest(1), 0), world.lives(digest(2), 0)), (false, false));
+    (11..).zip(&users).for_each(|(number, user)| world.open(&session(&world.now(user), number)));
+    assert_eq!((world.lives(digest(11), 0), world.lives(digest(12), 0)), (true, true));
+}
+
+pub(super) fn only_an_enabled_user_is_bumped(store: &Arc<dyn Store>) {
+    let world = World(store);
+    let ann = world.user(1, "ann");
+    assert_eq!(world.apply(Change::Bump { user: ann.id, now: at(5) }), Applied::Done);
+    assert_eq!(world.now(&ann), User { last_login: Some(at(5)), ..ann.clone() });
+    world.apply(Change::SetEnabled(ann.canonical.clone(), false));
+    assert_eq!(world.apply(Change::Bump { user: ann.id, now: at(6) }), Applied::Refused);
+    assert_eq!(world.now(&ann).last_login, Some(at(5)));
+    let nobody = user(2, "nobody").id;
+    assert_eq!(world.apply(Change::Bump { user: nobody, now: at(6) }), Applied::Refused);
+}
+
+pub(super) fn nobody_cannot_be_changed(store: &Arc<dyn Store>) {
+    let world = World(store);
+    let ann = world.user(1, "ann");
+    let changes = [
+        Change::SetPassword(named("nobody"), hash("$argon2id$other")),
+        Change::SetEnabled(named("nobody"), false),
+        Change::ExpirePassword(named("nobody")),
+        Change::RemoveUser(named("nobody")),
+        Change::RevokeUser(named("nobody")),
+        Change::RevokeSession(session(&ann, 1).id, at(0)),
+        Change::Renew { id: session(&ann, 1).id, now: at(0), expires: None },
+        Change::Forget { id: session(&ann, 1).id, now: at(0) },
+    ];
+    for change in changes {
+        assert_eq!(world.apply(change.clone()), Applied::Refused, "{change:?}");
+    }
+    assert_eq!(world.now(&ann), ann);
+}

@@ -1,0 +1,70 @@
+//! One connection type over the databases that are compiled in, so that every statement is written once.
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    unreachable_patterns,
+    irrefutable_let_patterns,
+    unused_qualifications,
+    elided_lifetimes_in_paths,
+    missing_debug_implementations,
+    clippy::expect_used,
+    clippy::wildcard_enum_match_arm,
+    clippy::use_self,
+    reason = "what diesel generates for the enum"
+)]
+
+use diesel::QueryResult;
+use diesel::connection::{AnsiTransactionManager, TransactionManager};
+
+/// A connection to one of them. The order matters to nobody: [`crate::connection::Manager`] knows which one it wants.
+#[derive(diesel::MultiConnection)]
+pub enum AnyConnection {
+    #[cfg(feature = "postgres")]
+    Postgres(diesel::PgConnection),
+    #[cfg(feature = "sqlite")]
+    Sqlite(diesel::SqliteConnection),
+}
+
+pub use self::multi_connection_impl::MultiBackend as Any;
+pub use self::multi_connection_impl::MultiRawValue as AnyValue;
+
+impl AnyConnection {
+    /// Begins a transaction that may write. On SQLite it takes the write lock at once, where waiting for it is possible; on PostgreSQL
+    /// it is read committed, whatever the server's default, since every change is one conditional statement after another.
+    pub fn begin(&mut self) -> QueryResult<()> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(conn) => AnsiTransactionManager::begin_transaction_sql(
+                conn,
+                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
+            ),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(conn) => {
+                AnsiTransactionManager::begin_transaction_sql(conn, "BEGIN IMMEDIATE")
+            }
+        }
+    }
+
+    /// Commits.
+    pub fn commit(&mut self) -> QueryResult<()> {
+        <Self as TransactionManager<Self>>::commit_transaction(self)
+    }
+
+    /// Rolls back.
+    pub fn rollback(&mut self) -> QueryResult<()> {
+        <Self as TransactionManager<Self>>::rollback_transaction(self)
+    }
+
+    /// Lets nobody else add a signing key until the transaction ends. SQLite lets nobody write anyway.
+    pub fn lock_keys(&mut self) -> QueryResult<()> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(conn) => diesel::connection::SimpleConnection::batch_execute(
+                conn,
+                "LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE",
+            ),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => Ok(()),
+        }
+    }
+}

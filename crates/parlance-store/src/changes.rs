@@ -1,0 +1,367 @@
+//! Each change as conditional statements, within a transaction that somebody else begins and commits.
+
+use diesel::dsl::{insert_into, not};
+use diesel::prelude::*;
+use parlance_core::ports::{Applied, Change, SealedKey, Touch};
+use parlance_core::{CanonicalName, PasswordHash, Rivals, Session, SessionId, Timestamp, User};
+
+use crate::any::AnyConnection;
+use crate::fragments::{MOST, OneOf, OrNothing, TouchAll};
+use crate::live::is_live;
+use crate::rows::{Id, Moment, SessionRow, pack};
+use crate::schema::{sessions, signing_keys, users};
+use crate::touches::Touches;
+
+/// Why a change cannot share its transaction.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    /// It found something taken after it had already changed something else: that must be undone.
+    #[error("taken")]
+    Taken,
+    #[error(transparent)]
+    Database(#[from] diesel::result::Error),
+}
+
+/// Where a batch of changes is made.
+pub(crate) struct Scene<'s> {
+    pub(crate) any: &'s mut AnyConnection,
+    touches: &'s Touches,
+    /// The touches that changes have counted in: once they are committed these must not be written.
+    pub(crate) consumed: Vec<Touch>,
+}
+
+/// Writes touches: forward only, and to no session that has been ended.
+pub(crate) fn write_touches(any: &mut AnyConnection, touches: &[Touch]) -> QueryResult<()> {
+    touches.chunks(MOST).try_for_each(|chunk| TouchAll::new(chunk).execute(any).map(drop))
+}
+
+fn done(rows: usize) -> Applied {
+    if rows > 0 { Applied::Done } else { Applied::Refused }
+}
+
+impl<'s> Scene<'s> {
+    pub(crate) fn new(any: &'s mut AnyConnection, touches: &'s Touches) -> Self {
+        Self { any, touches, consumed: Vec::new() }
+    }
+
+    /// Makes one change.
+    ///
+    /// # Errors
+    /// It cannot be made in this transaction, which is to be rolled back.
+    pub(crate) fn apply(&mut self, change: &Change) -> Result<Applied, Fault> {
+        match change {
+            Change::Open { session, rivals, rehash } => {
+                self.open(session, *rivals, rehash.as_ref())
+            }
+            Change::Renew { id, now, expires } => Ok(self.renew(*id, *now, *expires)?),
+            Change::Close { id, now } => Ok(self.close(*id, *now)?),
+            Change::Forget { id, now } => Ok(self.forget(*id, *now)?),
+            Change::Bump { user, now } => {
+                let user = users::table
+                    .filter(users::id.eq(user.0.as_bytes().as_slice()).and(users::enabled));
+                Ok(done(
+                    diesel::update(user)
+                        .set(users::last_login_at.eq(now.millis()))
+                        .execute(self.any)?,
+                ))
+            }
+            Change::AddUser(user) => Ok(self.add_user(user)?),
+            Change::SetPassword(name, hash) => Ok(self.set_password(name, hash)?),
+            Change::SetEnabled(name, enabled) => {
+                let epoch = users::epoch.eq(users::epoch + i64::from(!enabled));
+                let set =
+                    (users::enabled.eq(*enabled), epoch, users::version.eq(users::version + 1));
+                Ok(done(diesel::update(named(name)).set(set).execute(self.any)?))
+            }
+            Change::ExpirePassword(name) => {
+                let set = (users::password_expired.eq(true), users::version.eq(users::version + 1));
+                Ok(done(diesel::update(named(name)).set(set).execute(self.any)?))
+            }
+            Change::RemoveUser(name) => Ok(done(diesel::delete(named(name)).execute(self.any)?)),
+            Change::RevokeSession(id, now) => Ok(self.revoke(*id, *now)?),
+            Change::RevokeUser(name) => {
+                let set =
+                    (users::epoch.eq(users::epoch + 1), users::version.eq(users::version + 1));
+                Ok(done(diesel::update(named(name)).set(set).execute(self.any)?))
+            }
+            Change::RevokeAll => {
+                let rows = diesel::update(users::table)
+                    .set(users::epoch.eq(users::epoch + 1))
+                    .execute(self.any)?;
+                Ok(Applied::Rows(rows as u64))
+            }
+            Change::AddFirstKey(key) => Ok(self.add_first_key(key)?),
+            Change::Purge { before, limit } => Ok(self.purge(*before, *limit)?),
+        }
+    }
+
+    fn open(
+        &mut self,
+        session: &Session,
+        rivals: Rivals,
+        rehash: Option<&PasswordHash>,
+    ) -> Result<Applied, Fault> {
+        // First, since it locks the user's row: logins, disabling and a new password of one user then come one after the other.
+        let user = users::table.filter(users::id.eq(session.user.0.as_bytes().as_slice()));
+        let user = user.filter(
+            users::enabled.and(not(users::password_expired)).and(users::epoch.eq(session.epoch)),
+        );
+        let last_login = users::last_login_at.eq(session.created.millis());
+        let may = match rehash {
+            Some(hash) => diesel::update(user)
+                .set((last_login, users::password.eq(hash.as_str())))
+                .execute(self.any)?,
+            None => diesel::update(user).set(last_login).execute(self.any)?,
+        };
+        if may == 0 {
+            return Ok(Applied::Refused);
+        }
+        if rivals == Rivals::Possess
+            && let Some(possessed) = self.possess(session)?
+        {
+            return Ok(Applied::Opened(Box::new(possessed)));
+        }
+        if self.insert(session)? == 0 {
+            return Err(Fault::Taken);
+        }
+        if rivals == Rivals::Kill {
+            self.kill(session)?;
+        }
+        Ok(Applied::Opened(Box::new(Session { version: 0, ..session.clone() })))
+    }
+
+    fn insert(&mut self, session: &Session) -> QueryResult<usize> {
+        let insert = insert_into(sessions::table).values((
+            sessions::digest.eq(session.digest.as_bytes().as_slice()),
+            sessions::id.eq(session.id.0.as_bytes().as_slice()),
+            sessions::dialect.eq(&session.dialect),
+            sessions::user_id.eq(session.user.0.as_bytes().as_slice()),
+            sessions::epoch.eq(session.epoch),
+            sessions::sid.eq(session.sid.as_ref()),
+            sessions::created_at.eq(session.created.millis()),
+            sessions::last_used_at.eq(session.last_used.map(Timestamp::millis)),
+            sessions::expires_at.eq(session.expires.map(Timestamp::millis)),
+            sessions::hard_end_at.eq(session.hard_end.map(Timestamp::millis)),
+            sessions::address.eq(session.address.map(|address| address.to_string())),
+            sessions::note.eq(session.note.as_ref()),
+            sessions::enabled.eq(session.enabled),
+            sessions::version.eq(0),
+            sessions::revoked_at.eq(session.revoked.map(Timestamp::millis)),
+        ));
+        OrNothing(insert).execute(self.any)
+    }
+
+    /// The user's other sessions of this dialect that live, uses that are not written yet counted in. His row is locked: he is enabled,
+    /// and at the session's epoch.
+    fn rivals(&mut self, session: &Session) -> QueryResult<Vec<Session>> {
+        let (id, user) = (session.id.0.as_bytes().as_slice(), session.user.0.as_bytes().as_slice());
+        let his = sessions::table
+            .filter(sessions::user_id.eq(user).and(sessions::dialect.eq(&session.dialect)));
+        let standing = sessions::revoked_at
+            .is_null()
+            .and(sessions::enabled)
+            .and(sessions::epoch.eq(session.epoch));
+        let rows: Vec<SessionRow> = his
+            .filter(standing.and(sessions::id.ne(id)))
+            .select(SessionRow::as_select())
+            .load(self.any)?;
+        let mut rivals: Vec<_> = rows.into_iter().map(Session::from).collect();
+        rivals.iter_mut().for_each(|rival| self.touches.count_into(rival));
+        let now = session.created;
+        rivals.retain(|rival| {
+            [rival.expires, rival.hard_end].into_iter().flatten().all(|end| now < end)
+        });
+        Ok(rivals)
+    }
+
+    /// Lets the newest rival go on under the new secret.
+    fn possess(&mut self, session: &Session) -> Result<Option<Session>, Fault> {
+        let mut rivals = self.rivals(session)?;
+        rivals.sort_by_key(|rival| (rival.created, rival.id));
+        if rivals.iter().any(|rival| rival.digest == session.digest) {
+            return Err(Fault::Taken);
+        }
+        while let Some(old) = rivals.pop() {
+            let ends = [session.expires, old.hard_end].into_iter().flatten().min();
+            let new = Session {
+                digest: session.digest,
+                last_used: Some(session.created),
+                expires: ends,
+                address: session.address,
+                version: old.version + 1,
+                ..old
+            };
+            // Another node may have ended it since we looked.
+            let still = sessions::table.filter(
+                sessions::id.eq(new.id.0.as_bytes().as_slice()).and(sessions::revoked_at.is_null()),
+            );
+            let set = (
+                sessions::digest.eq(new.digest.as_bytes().as_slice()),
+                sessions::last_used_at.eq(new.last_used.map(Timestamp::millis)),
+                sessions::expires_at.eq(new.expires.map(Timestamp::millis)),
+                sessions::address.eq(new.address.map(|address| address.to_string())),
+                sessions::version.eq(sessions::version + 1),
+            );
+            if diesel::update(still).set(set).execute(self.any)? > 0 {
+                self.consumed.extend(self.touches.of(new.id));
+                return Ok(Some(new));
+            }
+        }
+        Ok(None)
+    }
+
+    fn kill(&mut self, session: &Session) -> QueryResult<()> {
+        let rivals = self.rivals(session)?;
+        rivals.chunks(MOST).try_for_each(|rivals| {
+            let rivals = OneOf::new(
+                sessions::id,
+                rivals.iter().map(|rival| rival.id.0.as_bytes().as_slice()),
+            );
+            let standing = sessions::table.filter(rivals).filter(sessions::revoked_at.is_null());
+            let set = (
+                sessions::revoked_at.eq(session.created.millis()),
+                sessions::version.eq(sessions::version + 1),
+            );
+            diesel::update(standing).set(set).execute(self.any).map(drop)
+        })
+    }
+
+    /// Whether a use that may not be written yet keeps a session from having expired.
+    fn is_used(&self, id: SessionId, now: Timestamp) -> bool {
+        self.touches.of(id).and_then(|touch| touch.expires).is_some_and(|expires| now < expires)
+    }
+
+    fn renew(
+        &mut self,
+        id: SessionId,
+        now: Timestamp,
+        expires: Option<Timestamp>,
+    ) -> QueryResult<Applied> {
+        let touch = self.touches.of(id);
+        let living = sessions::table
+            .filter(sessions::id.eq(id.0.as_bytes().as_slice()))
+            .filter(is_live(now, self.is_used(id, now)));
+        let set = (
+            sessions::expires_at.eq(expires.map(Timestamp::millis)),
+            sessions::last_used_at.eq(now.millis()),
+            sessions::version.eq(sessions::version + 1),
+        );
+        let rows = diesel::update(living).set(set).execute(self.any)?;
+        self.consumed.extend(touch.filter(|_| rows > 0));
+        Ok(done(rows))
+    }
+
+    fn close(&mut self, id: SessionId, now: Timestamp) -> QueryResult<Applied> {
+        let standing = sessions::table.filter(
+            sessions::id.eq(id.0.as_bytes().as_slice()).and(sessions::revoked_at.is_null()),
+        );
+        let set =
+            (sessions::revoked_at.eq(now.millis()), sessions::version.eq(sessions::version + 1));
+        Ok(done(diesel::update(standing).set(set).execute(self.any)?))
+    }
+
+    fn revoke(&mut self, id: SessionId, now: Timestamp) -> QueryResult<Applied> {
+        let living = sessions::table
+            .filter(sessions::id.eq(id.0.as_bytes().as_slice()))
+            .filter(is_live(now, self.is_used(id, now)));
+        let set =
+            (sessions::revoked_at.eq(now.millis()), sessions::version.eq(sessions::version + 1));
+        Ok(done(diesel::update(living).set(set).execute(self.any)?))
+    }
+
+    fn forget(&mut self, id: SessionId, now: Timestamp) -> QueryResult<Applied> {
+        let dead = sessions::table
+            .filter(sessions::id.eq(id.0.as_bytes().as_slice()))
+            .filter(not(is_live(now, self.is_used(id, now))));
+        Ok(done(diesel::delete(dead).execute(self.any)?))
+    }
+
+    fn add_user(&mut self, user: &User) -> QueryResult<Applied> {
+        let insert = insert_into(users::table).values((
+            users::id.eq(user.id.0.as_bytes().as_slice()),
+            users::name.eq(&user.name),
+            users::canonical.eq(user.canonical.as_str()),
+            users::password.eq(user.password.as_ref().map(PasswordHash::as_str)),
+            users::enabled.eq(user.enabled),
+            users::password_expired.eq(user.password_expired),
+            users::unrestricted.eq(user.unrestricted),
+            users::roles.eq(pack(&user.roles)),
+            users::created_at.eq(user.created.millis()),
+            users::last_login_at.eq(user.last_login.map(Timestamp::millis)),
+            users::epoch.eq(user.epoch),
+            users::version.eq(user.version),
+        ));
+        Ok(if OrNothing(insert).execute(self.any)? > 0 { Applied::Done } else { Applied::Taken })
+    }
+
+    fn set_password(&mut self, name: &CanonicalName, hash: &PasswordHash) -> QueryResult<Applied> {
+        let set = (
+            users::password.eq(hash.as_str()),
+            users::password_expired.eq(false),
+            users::epoch.eq(users::epoch + 1),
+            users::version.eq(users::version + 1),
+        );
+        Ok(done(diesel::update(named(name)).set(set).execute(self.any)?))
+    }
+
+    fn add_first_key(&mut self, key: &SealedKey) -> QueryResult<Applied> {
+        self.any.lock_keys()?;
+        let first: Option<String> =
+            signing_keys::table.select(signing_keys::kid).first(self.any).optional()?;
+        if first.is_some() {
+            return Ok(Applied::Refused);
+        }
+        let row = (
+            signing_keys::kid.eq(&key.kid),
+            signing_keys::created_at.eq(key.created.millis()),
+            signing_keys::sealed.eq(key.sealed.as_slice()),
+        );
+        Ok(done(insert_into(signing_keys::table).values(row).execute(self.any)?))
+    }
+
+    fn purge(&mut self, before: Timestamp, limit: u32) -> QueryResult<Applied> {
+        let dead = sessions::table.filter(gone(before)).limit(limit.into());
+        let columns = (sessions::id, sessions::revoked_at, sessions::hard_end_at);
+        let rows: Vec<(Id, Option<Moment>, Option<Moment>)> =
+            dead.select(columns).load(self.any)?;
+        // A use that is not written yet may keep one alive that only seems to have expired.
+        let ended = |end: Option<Moment>| end.is_some_and(|end| end.0 < before);
+        let used = |id: Id| {
+            self.touches
+                .of(SessionId(id.0))
+                .and_then(|touch| touch.expires)
+                .is_some_and(|expires| expires >= before)
+        };
+        let ids = rows
+            .into_iter()
+            .filter(|(id, revoked, end)| ended(*revoked) || ended(*end) || !used(*id))
+            .map(|(id, ..)| id);
+        let ids: Vec<_> = ids.collect();
+        let mut dropped = 0;
+        for ids in ids.chunks(MOST) {
+            let ids = OneOf::new(sessions::id, ids.iter().map(|id| id.0.as_bytes().as_slice()));
+            dropped += diesel::delete(sessions::table.filter(ids).filter(gone(before)))
+                .execute(self.any)?;
+        }
+        Ok(Applied::Rows(dropped as u64))
+    }
+}
+
+#[diesel::dsl::auto_type(no_type_alias)]
+fn named(name: &CanonicalName) -> _ {
+    let name: &str = name.as_str();
+    users::table.filter(users::canonical.eq(name))
+}
+
+/// Whether a session was dead before a moment, as far as its row says when it died.
+#[diesel::dsl::auto_type(no_type_alias)]
+fn gone(before: Timestamp) -> _ {
+    let before: i64 = before.millis();
+    let revoked =
+        sessions::revoked_at.is_not_null().and(sessions::revoked_at.assume_not_null().lt(before));
+    let expired =
+        sessions::expires_at.is_not_null().and(sessions::expires_at.assume_not_null().lt(before));
+    let ended =
+        sessions::hard_end_at.is_not_null().and(sessions::hard_end_at.assume_not_null().lt(before));
+    revoked.or(expired).or(ended)
+}

@@ -1,0 +1,172 @@
+//! The lane of checks: sessions by digest, users by name. All that has gathered is answered by one query.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use diesel::prelude::*;
+use parlance_core::ports::StoreError;
+use parlance_core::{CanonicalName, Digest, Session, User};
+
+use crate::any::AnyConnection;
+use crate::connection::Held;
+use crate::fragments::{MOST, OneOf};
+use crate::lane::Work;
+use crate::queue::{Reply, answer};
+use crate::rows::{SessionRow, UserRow};
+use crate::schema::{sessions, users};
+use crate::touches::Touches;
+
+/// How often a query is made again because touches moved under it. Twice within one query means that it took longer than a tick.
+const TRIES: usize = 3;
+
+/// A look-up.
+pub(crate) enum Check {
+    Session(Digest, Reply<Option<(Session, User)>>),
+    User(CanonicalName, Reply<Option<User>>),
+    Ping(Reply<()>),
+}
+
+/// Answers look-ups.
+pub(crate) struct Checks {
+    touches: Arc<Touches>,
+}
+
+type Askers<T> = Vec<Reply<Option<T>>>;
+
+/// Who asks for what. Many ask for the same.
+#[derive(Default)]
+struct Asked {
+    sessions: HashMap<Digest, Askers<(Session, User)>>,
+    users: HashMap<CanonicalName, Askers<User>>,
+    pings: Vec<Reply<()>>,
+}
+
+#[derive(Default)]
+struct Found {
+    sessions: HashMap<Digest, (Session, User)>,
+    users: HashMap<CanonicalName, User>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum CheckError {
+    #[error(transparent)]
+    Database(#[from] diesel::result::Error),
+    #[error("queries take longer than the time between two writes of touches")]
+    Outrun,
+}
+
+impl Checks {
+    pub(crate) fn new(touches: Arc<Touches>) -> Self {
+        Self { touches }
+    }
+
+    fn look_up(&self, any: &mut AnyConnection, asked: &Asked) -> Result<Found, CheckError> {
+        let mut found = Found::default();
+        if !asked.sessions.is_empty() {
+            found.sessions = self.sessions(any, &asked.sessions)?;
+        }
+        if !asked.users.is_empty() {
+            found.users = users_by_name(any, asked.users.keys())?;
+        }
+        if asked.sessions.is_empty() && asked.users.is_empty() && !asked.pings.is_empty() {
+            diesel::r2d2::R2D2Connection::ping(any)?;
+        }
+        Ok(found)
+    }
+
+    fn sessions<T>(
+        &self,
+        any: &mut AnyConnection,
+        asked: &HashMap<Digest, T>,
+    ) -> Result<HashMap<Digest, (Session, User)>, CheckError> {
+        for _ in 0..TRIES {
+            let mark = self.touches.mark();
+            let mut found = sessions_by_digest(any, asked.keys())?;
+            if self.touches.overlay(mark, found.values_mut().map(|(session, _)| session)) {
+                return Ok(found);
+            }
+        }
+        Err(CheckError::Outrun)
+    }
+}
+
+fn sessions_by_digest<'d>(
+    any: &mut AnyConnection,
+    digests: impl Iterator<Item = &'d Digest>,
+) -> QueryResult<HashMap<Digest, (Session, User)>> {
+    let wanted = OneOf::new(sessions::digest, digests.map(|digest| digest.as_bytes().as_slice()));
+    let query = sessions::table.inner_join(users::table).filter(wanted);
+    let rows = query
+        .select((SessionRow::as_select(), UserRow::as_select()))
+        .load_iter::<(SessionRow, UserRow), _>(any)?;
+    rows.map(|row| {
+        row.map(|(session, user)| {
+            let session = Session::from(session);
+            (session.digest, (session, User::from(user)))
+        })
+    })
+    .collect()
+}
+
+fn users_by_name<'n>(
+    any: &mut AnyConnection,
+    names: impl Iterator<Item = &'n CanonicalName>,
+) -> QueryResult<HashMap<CanonicalName, User>> {
+    let wanted = OneOf::new(users::canonical, names.map(CanonicalName::as_str));
+    let rows = users::table.filter(wanted).select(UserRow::as_select()).load::<UserRow>(any)?;
+    Ok(rows.into_iter().map(User::from).map(|user| (user.canonical.clone(), user)).collect())
+}
+
+impl Work for Checks {
+    type Job = Check;
+    const MOST: usize = MOST;
+
+    fn turn(&mut self, jobs: Vec<Check>, held: &mut Held) {
+        let mut asked = Asked::default();
+        for job in jobs {
+            match job {
+                // Nobody waits for it any more.
+                Check::Session(_, reply) if reply.is_canceled() => {}
+                Check::User(_, reply) if reply.is_canceled() => {}
+                Check::Session(digest, reply) => {
+                    asked.sessions.entry(digest).or_default().push(reply)
+                }
+                Check::User(name, reply) => asked.users.entry(name).or_default().push(reply),
+                Check::Ping(reply) => asked.pings.push(reply),
+            }
+        }
+        match held.twice(|any| self.look_up(any, &asked)) {
+            Ok(mut found) => {
+                asked
+                    .sessions
+                    .into_iter()
+                    .for_each(|(digest, replies)| deal(replies, found.sessions.remove(&digest)));
+                asked
+                    .users
+                    .into_iter()
+                    .for_each(|(name, replies)| deal(replies, found.users.remove(&name)));
+                asked.pings.into_iter().for_each(|reply| answer(reply, Ok(())));
+            }
+            Err(text) => {
+                let away = StoreError::Unavailable(text);
+                let sessions = asked.sessions.into_values().flatten();
+                sessions.for_each(|reply| answer(reply, Err(away.clone())));
+                asked
+                    .users
+                    .into_values()
+                    .flatten()
+                    .for_each(|reply| answer(reply, Err(away.clone())));
+                asked.pings.into_iter().for_each(|reply| answer(reply, Err(away.clone())));
+            }
+        }
+    }
+}
+
+/// The same answer for each; the last one gets it uncopied.
+fn deal<T: Clone>(mut replies: Vec<Reply<T>>, result: T) {
+    let last = replies.pop();
+    replies.into_iter().for_each(|reply| answer(reply, Ok(result.clone())));
+    if let Some(reply) = last {
+        answer(reply, Ok(result));
+    }
+}

@@ -1,0 +1,256 @@
+//! Connections: how they are made, what is set on each, when one is thrown away.
+
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection as _;
+use diesel::dsl::sql;
+use diesel::r2d2::R2D2Connection as _;
+use diesel::sql_types::Text;
+use diesel::{Connection as _, RunQueryDsl as _};
+
+use crate::any::AnyConnection;
+use crate::options::OpenError;
+use crate::url::Target;
+
+/// The oldest SQLite that keeps what two connections write: before it, a write and a checkpoint at one moment could lose commits.
+#[cfg(feature = "sqlite")]
+const OLDEST_SQLITE: [u32; 3] = [3, 51, 3];
+
+/// `busy_timeout` comes first, or the others fail where they should wait. Under `synchronous=NORMAL` a power cut could undo what has been
+/// acknowledged. Reading through a mapping (up to 1 GiB) spares a copy and a lock a page, which doubles the look-ups a second among a
+/// million sessions; nothing is written through it.
+#[cfg(feature = "sqlite")]
+const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout=5000; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; \
+                               PRAGMA cache_size=-32768; PRAGMA mmap_size=1073741824;";
+
+/// A statement that hangs must not hold up its lane, nor a lock that somebody else holds.
+#[cfg(feature = "postgres")]
+const POSTGRES_SETTINGS: &str =
+    "SET statement_timeout = '5s'; SET lock_timeout = '3s'; SET client_min_messages = 'warning'";
+
+/// A pool of connections.
+pub(crate) type Pool = r2d2::Pool<Manager>;
+
+/// A connection of the pool.
+pub(crate) struct Link {
+    pub(crate) any: AnyConnection,
+    /// Something failed on it: it is not to be used again.
+    pub(crate) spoilt: bool,
+}
+
+/// Makes connections to one database.
+pub(crate) struct Manager {
+    target: Target,
+}
+
+/// Sets up each connection of the pool.
+#[derive(Debug, Default)]
+pub(crate) struct Setup {
+    /// Counts the statements of every connection.
+    #[cfg(test)]
+    pub(crate) statements: std::sync::Arc<std::sync::atomic::AtomicUsize>,
+}
+
+/// Why a connection cannot be had. The text holds no password.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LinkError {
+    #[error("{0}")]
+    NotMade(String),
+    #[error("{0}")]
+    Unfit(String),
+}
+
+impl From<diesel::result::Error> for LinkError {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::NotMade(error.to_string())
+    }
+}
+
+impl From<LinkError> for OpenError {
+    fn from(error: LinkError) -> Self {
+        match error {
+            LinkError::NotMade(text) => Self::Unreachable(text),
+            LinkError::Unfit(text) => Self::Unfit(text),
+        }
+    }
+}
+
+impl Manager {
+    pub(crate) fn new(target: Target) -> Self {
+        Self { target }
+    }
+}
+
+impl r2d2::ManageConnection for Manager {
+    type Connection = Link;
+    type Error = LinkError;
+
+    fn connect(&self) -> Result<Link, LinkError> {
+        connect(&self.target).map(|any| Link { any, spoilt: false })
+    }
+
+    fn is_valid(&self, link: &mut Link) -> Result<(), LinkError> {
+        Ok(link.any.ping()?)
+    }
+
+    fn has_broken(&self, link: &mut Link) -> bool {
+        link.spoilt || link.any.is_broken()
+    }
+}
+
+impl r2d2::CustomizeConnection<Link, LinkError> for Setup {
+    fn on_acquire(&self, link: &mut Link) -> Result<(), LinkError> {
+        set_up(&mut link.any)?;
+        #[cfg(test)]
+        {
+            let statements = std::sync::Arc::clone(&self.statements);
+            link.any.set_instrumentation(
+                move |event: diesel::connection::InstrumentationEvent<'_>| {
+                    if matches!(event, diesel::connection::InstrumentationEvent::StartQuery { .. })
+                    {
+                        statements.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                    }
+                },
+            );
+        }
+        Ok(())
+    }
+}
+
+/// A connection as it comes: nothing is set, nothing is asserted. A file that is not there is not made.
+pub(crate) fn connect(target: &Target) -> Result<AnyConnection, LinkError> {
+    match target {
+        #[cfg(feature = "sqlite")]
+        Target::Sqlite(path) => {
+            if !path.is_file() {
+                return Err(LinkError::NotMade(format!("there is no file {}", path.display())));
+            }
+            let path = path
+                .to_str()
+                .ok_or_else(|| LinkError::NotMade("the path is not Unicode".to_owned()))?;
+            // Relative paths that SQLite would take for something else.
+            let plain = if path.starts_with('/') { path.to_owned() } else { format!("./{path}") };
+            let conn = diesel::SqliteConnection::establish(&plain)
+                .map_err(|error| LinkError::NotMade(error.to_string()))?;
+            Ok(AnyConnection::Sqlite(conn))
+        }
+        #[cfg(feature = "postgres")]
+        Target::Postgres(server) => {
+            let refused = |error: diesel::ConnectionError| {
+                LinkError::NotMade(server.redact(&error.to_string()))
+            };
+            diesel::PgConnection::establish(&server.url)
+                .map(AnyConnection::Postgres)
+                .map_err(refused)
+        }
+    }
+}
+
+/// Settings and assertions for a connection that is to be worked with.
+pub(crate) fn set_up(any: &mut AnyConnection) -> Result<(), LinkError> {
+    match any {
+        #[cfg(feature = "sqlite")]
+        AnyConnection::Sqlite(_) => {
+            any.batch_execute(SQLITE_SETTINGS)?;
+            let version = text(any, "sqlite_version()")?;
+            if sqlite_is_older(&version) {
+                let [major, minor, patch] = OLDEST_SQLITE;
+                return Err(LinkError::Unfit(format!(
+                    "SQLite {version} can lose commits; {major}.{minor}.{patch} is the oldest that does not"
+                )));
+            }
+            match text(any, "(SELECT journal_mode FROM pragma_journal_mode)")?.as_str() {
+                "wal" => Ok(()),
+                other => Err(LinkError::Unfit(format!(
+                    "SQLite keeps its journal as `{other}` and not as a write-ahead log here"
+                ))),
+            }
+        }
+        #[cfg(feature = "postgres")]
+        AnyConnection::Postgres(_) => {
+            any.batch_execute(POSTGRES_SETTINGS)?;
+            match text(any, "current_setting('synchronous_commit')")?.as_str() {
+                "on" | "remote_apply" | "remote_write" => Ok(()),
+                weak => Err(LinkError::Unfit(format!(
+                    "synchronous_commit is `{weak}`, so a crash may undo what has been acknowledged; set it to `on`"
+                ))),
+            }
+        }
+    }
+}
+
+fn text(any: &mut AnyConnection, expression: &str) -> Result<String, LinkError> {
+    Ok(diesel::select(sql::<Text>(expression)).get_result(any)?)
+}
+
+#[cfg(feature = "sqlite")]
+pub(crate) fn sqlite_is_older(version: &str) -> bool {
+    let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
+    let version: [u32; 3] = std::array::from_fn(|_| parts.next().unwrap_or(0));
+    version < OLDEST_SQLITE
+}
+
+/// A pool for `lanes` threads, each of which keeps one. It connects when it is asked, and tries again in the background; nothing of it
+/// is logged, since the lanes tell their callers.
+pub(crate) fn pool(target: Target, setup: Setup, lanes: u32, connect_within: Duration) -> Pool {
+    r2d2::Pool::builder()
+        .max_size(lanes)
+        .min_idle(Some(0))
+        .max_lifetime(None)
+        .idle_timeout(None)
+        .test_on_check_out(true)
+        .connection_timeout(connect_within)
+        .connection_customizer(Box::new(setup))
+        .error_handler(Box::new(r2d2::NopErrorHandler))
+        .build_unchecked(Manager::new(target))
+}
+
+/// A lane's connection. It is kept from turn to turn, and thrown away after any failure, so that the pool makes a new one.
+pub(crate) struct Held {
+    pool: Pool,
+    link: Option<r2d2::PooledConnection<Manager>>,
+}
+
+impl Held {
+    pub(crate) fn new(pool: Pool) -> Self {
+        Self { pool, link: None }
+    }
+
+    /// # Errors
+    /// None can be had within the time. The text is for operators.
+    pub(crate) fn get(&mut self) -> Result<&mut AnyConnection, String> {
+        let link = match self.link.take() {
+            Some(link) => link,
+            None => self.pool.get().map_err(|error| error.to_string())?,
+        };
+        Ok(&mut self.link.insert(link).any)
+    }
+
+    /// Throws the connection away. Whether the server was still there.
+    pub(crate) fn discard(&mut self) -> bool {
+        let Some(mut link) = self.link.take() else { return false };
+        link.spoilt = true;
+        link.any.ping().is_ok()
+    }
+
+    /// Does something that may be done twice: once more on a fresh connection if the first turns out to be dead.
+    ///
+    /// # Errors
+    /// It failed, or there is no connection. The text is for operators.
+    pub(crate) fn twice<T, E: ToString>(
+        &mut self,
+        mut act: impl FnMut(&mut AnyConnection) -> Result<T, E>,
+    ) -> Result<T, String> {
+        match act(self.get()?) {
+            Ok(done) => Ok(done),
+            Err(error) if self.discard() => Err(error.to_string()),
+            Err(_) => {
+                let again = act(self.get()?);
+                again.map_err(|error| {
+                    self.discard();
+                    error.to_string()
+                })
+            }
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The schema: bringing it up to date, and whether it is.
+
+#[cfg(feature = "sqlite")]
+use std::path::Path;
+
+use diesel::backend::Backend;
+use diesel::connection::SimpleConnection as _;
+use diesel::migration::MigrationSource;
+use diesel::prelude::*;
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+
+use crate::any::AnyConnection;
+use crate::connection::connect;
+use crate::options::OpenError;
+use crate::schema::{applied_migrations, schema_floor};
+use crate::url::Target;
+
+#[cfg(feature = "sqlite")]
+pub(crate) const SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
+#[cfg(feature = "postgres")]
+pub(crate) const POSTGRES: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
+
+/// The lock under which PostgreSQL is migrated: "parlance" in ASCII.
+#[cfg(feature = "postgres")]
+const LOCK: i64 = i64::from_be_bytes(*b"parlance");
+
+/// Brings the database's tables up to date, and makes the file of a SQLite database that is not there yet (readable by its owner alone).
+/// May be run again and by several processes at once. Answers which migrations it has run.
+///
+/// # Errors
+/// The database cannot be reached or migrated; what it held is unchanged then.
+pub fn migrate(url: &str) -> Result<Vec<String>, OpenError> {
+    let target = Target::parse(url)?;
+    match &target {
+        #[cfg(feature = "sqlite")]
+        Target::Sqlite(path) => make_file(path)?,
+        #[cfg(feature = "postgres")]
+        Target::Postgres(_) => {}
+    }
+    let mut any = connect(&target)?;
+    settle(&mut any)?;
+    let run = match &mut any {
+        #[cfg(feature = "sqlite")]
+        AnyConnection::Sqlite(conn) => {
+            let batch = conn.immediate_transaction(|conn| pending(conn, SQLITE));
+            batch.map_err(|error| OpenError::Migration(error.to_string()))?
+        }
+        #[cfg(feature = "postgres")]
+        AnyConnection::Postgres(conn) => {
+            let lock = format!("SET lock_timeout = '60s'; SELECT pg_advisory_lock({LOCK})");
+            conn.batch_execute(&lock).map_err(|error| OpenError::Migration(error.to_string()))?;
+            // Closing the connection gives the lock back.
+            pending(conn, POSTGRES).map_err(|error| OpenError::Migration(error.to_string()))?
+        }
+    };
+    check(&mut any)?;
+    Ok(run)
+}
+
+/// What a failed migration says; diesel's transactions want an error that can hold their own.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error("{0}")]
+    Migration(String),
+    #[error(transparent)]
+    Database(#[from] diesel::result::Error),
+}
+
+fn pending<C: MigrationHarness<DB>, DB: Backend>(
+    conn: &mut C,
+    source: EmbeddedMigrations,
+) -> Result<Vec<String>, Failed> {
+    let run = conn
+        .run_pending_migrations(source)
+        .map_err(|error| Failed::Migration(error.to_string()))?;
+    Ok(run.iter().map(ToString::to_string).collect())
+}
+
+#[cfg(feature = "sqlite")]
+fn make_file(path: &Path) -> Result<(), OpenError> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Err(reason) if reason.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(OpenError::NotMade { path: path.to_owned(), reason })
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Sets up the connection that migrates. Two processes that make a SQLite database a write-ahead log at one moment are in each other's
+/// way, and SQLite does not wait for that; but it waits for a write lock, so that is how we wait.
+fn settle(any: &mut AnyConnection) -> Result<(), OpenError> {
+    match any {
+        #[cfg(feature = "sqlite")]
+        AnyConnection::Sqlite(conn) => {
+            for _ in 0..20 {
+                if conn.batch_execute("PRAGMA busy_timeout=5000; PRAGMA journal_mode=WAL;").is_ok()
+                {
+                    break;
+                }
+                // Whether this works or not, time has passed.
+                drop(conn.batch_execute("BEGIN IMMEDIATE; COMMIT;"));
+            }
+        }
+        #[cfg(feature = "postgres")]
+        AnyConnection::Postgres(_) => {}
+    }
+    crate::connection::set_up(any)?;
+    Ok(())
+}
+
+/// Whether this program can work on the database's tables.
+pub(crate) fn check(any: &mut AnyConnection) -> Result<(), OpenError> {
+    let known = known(any)?;
+    let applied = applied_migrations::table.select(applied_migrations::version).load::<String>(any);
+    let applied = applied.map_err(|_| OpenError::Empty)?;
+    if applied.is_empty() {
+        return Err(OpenError::Empty);
+    }
+    if let Some(missing) = known.iter().find(|version| !applied.contains(version)) {
+        return Err(OpenError::Older(missing.clone()));
+    }
+    let wanted: i64 = schema_floor::table
+        .select(schema_floor::lowest)
+        .first(any)
+        .map_err(|error| OpenError::Unreachable(error.to_string()))?;
+    let known = known.iter().filter_map(|version| version.parse().ok()).max().unwrap_or(0);
+    if wanted > known { Err(OpenError::Newer { wanted, known }) } else { Ok(()) }
+}
+
+fn known(any: &AnyConnection) -> Result<Vec<String>, OpenError> {
+    match any {
+        #[cfg(feature = "sqlite")]
+        AnyConnection::Sqlite(_) => versions::<diesel::sqlite::Sqlite>(&SQLITE),
+        #[cfg(feature = "postgres")]
+        AnyConnection::Postgres(_) => versions::<diesel::pg::Pg>(&POSTGRES),
+    }
+}
+
+fn versions<DB: Backend>(source: &EmbeddedMigrations) -> Result<Vec<String>, OpenError> {
+    let migrations = MigrationSource::<DB>::migrations(source)
+        .map_err(|error| OpenError::Migration(error.to_string()))?;
+    let mut versions: Vec<_> =
+        migrations.iter().map(|migration| migration.name().version().to_string()).collect();
+    versions.sort_unstable();
+    Ok(versions)
+}

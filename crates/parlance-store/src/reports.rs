@@ -1,0 +1,103 @@
+//! The lane of reports: what may take long, and must hold up no check. A report shows what is written: a touch shows after its flush.
+
+use diesel::dsl::count_star;
+use diesel::prelude::*;
+use parlance_core::ports::{SealedKey, StoreError, UserPage};
+use parlance_core::{CanonicalName, Session, Timestamp, User};
+
+use crate::any::AnyConnection;
+use crate::connection::Held;
+use crate::lane::Work;
+use crate::live::{is_current, is_live, stands};
+use crate::queue::{Reply, answer};
+use crate::rows::{KeyRow, SessionRow, UserRow};
+use crate::schema::{sessions, signing_keys, users};
+
+/// A report.
+pub(crate) enum Report {
+    Users { offset: u64, limit: u32, reply: Reply<UserPage> },
+    Sessions { of: Option<CanonicalName>, now: Timestamp, reply: Reply<Vec<(Session, String)>> },
+    Live { now: Timestamp, reply: Reply<Vec<(String, u64)>> },
+    Keys(Reply<Vec<SealedKey>>),
+}
+
+/// Makes reports.
+pub(crate) struct Reports;
+
+impl Work for Reports {
+    type Job = Report;
+    const MOST: usize = 1;
+
+    fn turn(&mut self, jobs: Vec<Report>, held: &mut Held) {
+        for job in jobs {
+            match job {
+                Report::Users { offset, limit, reply } => {
+                    make(held, reply, |any| users_page(any, offset, limit))
+                }
+                Report::Sessions { of, now, reply } => {
+                    make(held, reply, |any| living(any, of.as_ref(), now))
+                }
+                Report::Live { now, reply } => make(held, reply, |any| live(any, now)),
+                Report::Keys(reply) => make(held, reply, keys),
+            }
+        }
+    }
+}
+
+fn make<T>(
+    held: &mut Held,
+    reply: Reply<T>,
+    report: impl FnMut(&mut AnyConnection) -> QueryResult<T>,
+) {
+    if !reply.is_canceled() {
+        answer(reply, held.twice(report).map_err(StoreError::Unavailable));
+    }
+}
+
+fn users_page(any: &mut AnyConnection, offset: u64, limit: u32) -> QueryResult<UserPage> {
+    let total: i64 = users::table.select(count_star()).first(any)?;
+    let page = users::table
+        .order(users::canonical)
+        .limit(limit.into())
+        .offset(i64::try_from(offset).unwrap_or(i64::MAX));
+    let rows: Vec<UserRow> = page.select(UserRow::as_select()).load(any)?;
+    Ok(UserPage { total: unsigned(total), items: rows.into_iter().map(User::from).collect() })
+}
+
+fn living(
+    any: &mut AnyConnection,
+    of: Option<&CanonicalName>,
+    now: Timestamp,
+) -> QueryResult<Vec<(Session, String)>> {
+    let living =
+        sessions::table.inner_join(users::table).filter(stands(now, false).and(is_current()));
+    let living = living.order((sessions::created_at, sessions::id));
+    let columns = (SessionRow::as_select(), users::name);
+    let rows: Vec<(SessionRow, String)> = match of {
+        Some(name) => {
+            living.filter(users::canonical.eq(name.as_str())).select(columns).load(any)?
+        }
+        None => living.select(columns).load(any)?,
+    };
+    Ok(rows.into_iter().map(|(session, name)| (session.into(), name)).collect())
+}
+
+fn live(any: &mut AnyConnection, now: Timestamp) -> QueryResult<Vec<(String, u64)>> {
+    let by_dialect = sessions::table
+        .group_by(sessions::dialect)
+        .order(sessions::dialect)
+        .filter(is_live(now, false));
+    let counts: Vec<(String, i64)> =
+        by_dialect.select((sessions::dialect, count_star())).load(any)?;
+    Ok(counts.into_iter().map(|(dialect, count)| (dialect, unsigned(count))).collect())
+}
+
+fn keys(any: &mut AnyConnection) -> QueryResult<Vec<SealedKey>> {
+    let oldest_first = signing_keys::table.order((signing_keys::created_at, signing_keys::kid));
+    let rows: Vec<KeyRow> = oldest_first.select(KeyRow::as_select()).load(any)?;
+    Ok(rows.into_iter().map(SealedKey::from).collect())
+}
+
+fn unsigned(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or(0)
+}

@@ -1,0 +1,182 @@
+//! Rows, and how they become what the core knows.
+
+use std::net::IpAddr;
+
+use diesel::deserialize::{self, FromSql, FromSqlRow, Queryable};
+use diesel::prelude::Selectable;
+use diesel::sql_types::{BigInt, Binary, Text};
+use parlance_core::ports::SealedKey;
+use parlance_core::{
+    CanonicalName, Digest, PasswordHash, Session, SessionId, Timestamp, User, UserId,
+};
+use uuid::Uuid;
+
+use crate::any::{Any, AnyValue};
+use crate::schema::{sessions, signing_keys, users};
+
+/// 16 bytes.
+#[derive(Debug, Clone, Copy, FromSqlRow)]
+pub(crate) struct Id(pub(crate) Uuid);
+
+/// 32 bytes.
+#[derive(Debug, Clone, Copy, FromSqlRow)]
+pub(crate) struct Hash(pub(crate) Digest);
+
+/// Milliseconds since 1970.
+#[derive(Debug, Clone, Copy, FromSqlRow)]
+pub(crate) struct Moment(pub(crate) Timestamp);
+
+/// An address, as text.
+#[derive(Debug, Clone, Copy, FromSqlRow)]
+pub(crate) struct Address(pub(crate) IpAddr);
+
+/// 16 bytes an id, one after the other.
+#[derive(Debug, Clone, FromSqlRow)]
+pub(crate) struct Roles(pub(crate) Vec<Uuid>);
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = users)]
+pub(crate) struct UserRow {
+    id: Id,
+    name: String,
+    canonical: String,
+    password: Option<String>,
+    enabled: bool,
+    password_expired: bool,
+    unrestricted: bool,
+    roles: Roles,
+    created_at: Moment,
+    last_login_at: Option<Moment>,
+    epoch: i64,
+    version: i64,
+}
+
+#[derive(Debug, Queryable, Selectable)]
+#[diesel(table_name = sessions)]
+pub(crate) struct SessionRow {
+    id: Id,
+    dialect: String,
+    user_id: Id,
+    epoch: i64,
+    digest: Hash,
+    sid: Option<String>,
+    created_at: Moment,
+    last_used_at: Option<Moment>,
+    expires_at: Option<Moment>,
+    hard_end_at: Option<Moment>,
+    address: Option<Address>,
+    note: Option<String>,
+    enabled: bool,
+    version: i64,
+    revoked_at: Option<Moment>,
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = signing_keys)]
+pub(crate) struct KeyRow {
+    kid: String,
+    created_at: Moment,
+    sealed: Vec<u8>,
+}
+
+impl From<UserRow> for User {
+    fn from(row: UserRow) -> Self {
+        Self {
+            id: UserId(row.id.0),
+            name: row.name,
+            canonical: CanonicalName::stored(row.canonical),
+            password: row.password.map(PasswordHash::stored),
+            enabled: row.enabled,
+            password_expired: row.password_expired,
+            unrestricted: row.unrestricted,
+            roles: row.roles.0,
+            created: row.created_at.0,
+            last_login: row.last_login_at.map(|at| at.0),
+            epoch: row.epoch,
+            version: row.version,
+        }
+    }
+}
+
+impl From<SessionRow> for Session {
+    fn from(row: SessionRow) -> Self {
+        Self {
+            id: SessionId(row.id.0),
+            dialect: row.dialect,
+            user: UserId(row.user_id.0),
+            epoch: row.epoch,
+            digest: row.digest.0,
+            sid: row.sid,
+            created: row.created_at.0,
+            last_used: row.last_used_at.map(|at| at.0),
+            expires: row.expires_at.map(|at| at.0),
+            hard_end: row.hard_end_at.map(|at| at.0),
+            address: row.address.map(|address| address.0),
+            note: row.note,
+            enabled: row.enabled,
+            version: row.version,
+            revoked: row.revoked_at.map(|at| at.0),
+        }
+    }
+}
+
+impl From<KeyRow> for SealedKey {
+    fn from(row: KeyRow) -> Self {
+        Self { kid: row.kid, created: row.created_at.0, sealed: row.sealed }
+    }
+}
+
+/// Role ids as they are stored.
+pub(crate) fn pack(roles: &[Uuid]) -> Vec<u8> {
+    roles.iter().flat_map(Uuid::as_bytes).copied().collect()
+}
+
+/// Reads bytes where they lie: a look-up reads five such columns, none of which is worth an allocation.
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "whether it must be taken apart depends on the databases compiled in"
+)]
+fn read<T>(value: AnyValue<'_>, parse: impl FnOnce(&[u8]) -> Option<T>) -> deserialize::Result<T> {
+    let parsed = match value {
+        #[cfg(feature = "postgres")]
+        AnyValue::Postgres(value) => parse(value.as_bytes()),
+        #[cfg(feature = "sqlite")]
+        AnyValue::Sqlite(mut value) => parse(value.read_blob()),
+    };
+    parsed.ok_or_else(|| "bytes of an unknown length".into())
+}
+
+impl FromSql<Binary, Any> for Id {
+    fn from_sql(value: AnyValue<'_>) -> deserialize::Result<Self> {
+        read(value, |bytes| Uuid::from_slice(bytes).ok().map(Self))
+    }
+}
+
+impl FromSql<Binary, Any> for Hash {
+    fn from_sql(value: AnyValue<'_>) -> deserialize::Result<Self> {
+        read(value, |bytes| Digest::stored(bytes).map(Self))
+    }
+}
+
+impl FromSql<Binary, Any> for Roles {
+    fn from_sql(value: AnyValue<'_>) -> deserialize::Result<Self> {
+        let (ids, rest) = read(value, |bytes| {
+            let (ids, rest) = bytes.as_chunks::<16>();
+            Some((ids.iter().map(|id| Uuid::from_bytes(*id)).collect(), rest.len()))
+        })?;
+        if rest == 0 { Ok(Self(ids)) } else { Err("role ids of an unknown length".into()) }
+    }
+}
+
+impl FromSql<BigInt, Any> for Moment {
+    fn from_sql(value: AnyValue<'_>) -> deserialize::Result<Self> {
+        <i64 as FromSql<BigInt, Any>>::from_sql(value)
+            .map(|millis| Self(Timestamp::from_millis(millis)))
+    }
+}
+
+impl FromSql<Text, Any> for Address {
+    fn from_sql(value: AnyValue<'_>) -> deserialize::Result<Self> {
+        Ok(Self(<String as FromSql<Text, Any>>::from_sql(value)?.parse()?))
+    }
+}

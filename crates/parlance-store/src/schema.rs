@@ -1,0 +1,63 @@
+//! The tables, as the migrations leave them.
+
+diesel::table! {
+    users (id) {
+        id -> Binary,
+        name -> Text,
+        canonical -> Text,
+        password -> Nullable<Text>,
+        enabled -> Bool,
+        password_expired -> Bool,
+        unrestricted -> Bool,
+        roles -> Binary,
+        created_at -> BigInt,
+        last_login_at -> Nullable<BigInt>,
+        epoch -> BigInt,
+        version -> BigInt,
+    }
+}
+
+diesel::table! {
+    sessions (digest) {
+        digest -> Binary,
+        id -> Binary,
+        dialect -> Text,
+        user_id -> Binary,
+        epoch -> BigInt,
+        sid -> Nullable<Text>,
+        created_at -> BigInt,
+        last_used_at -> Nullable<BigInt>,
+        expires_at -> Nullable<BigInt>,
+        hard_end_at -> Nullable<BigInt>,
+        address -> Nullable<Text>,
+        note -> Nullable<Text>,
+        enabled -> Bool,
+        version -> BigInt,
+        revoked_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    signing_keys (kid) {
+        kid -> Text,
+        created_at -> BigInt,
+        sealed -> Binary,
+    }
+}
+
+diesel::table! {
+    schema_floor (only_row) {
+        only_row -> Bool,
+        lowest -> BigInt,
+    }
+}
+
+diesel::table! {
+    #[sql_name = "__diesel_schema_migrations"]
+    applied_migrations (version) {
+        version -> Text,
+    }
+}
+
+diesel::joinable!(sessions -> users (user_id));
+diesel::allow_tables_to_appear_in_same_query!(sessions, users);

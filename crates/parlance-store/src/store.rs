@@ -1,0 +1,189 @@
+//! The store itself: three lanes and a ticker behind the core's port.
+
+use std::fmt;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use parlance_core::ports::{Applied, Change, Pending, SealedKey, Store, Touch, UserPage};
+use parlance_core::{CanonicalName, Digest, Session, Timestamp, User};
+
+use crate::checks::{Check, Checks};
+use crate::connection::{Held, Setup, connect, pool, set_up};
+use crate::lane::{Ticker, start};
+use crate::migrations;
+use crate::options::{OpenError, Options};
+use crate::queue::{Queue, ask};
+use crate::reports::{Report, Reports};
+use crate::touches::Touches;
+use crate::url::Target;
+use crate::writer::{Write, Writer};
+
+/// An open store. Dropping it does what is queued, writes the touches that are still in memory, and waits for that.
+pub struct Database {
+    name: String,
+    checks: Arc<Queue<Check>>,
+    writes: Arc<Queue<Write>>,
+    reports: Arc<Queue<Report>>,
+    touches: Arc<Touches>,
+    ticker: Arc<Ticker>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Opens a migrated database: `sqlite:PATH`, `postgres://USER:PASSWORD@HOST/NAME`, or the same with `postgresql://`. Makes nothing.
+///
+/// # Errors
+/// The URL names no database that this program can open, the database does not answer or is unfit, or its tables are not those of this
+/// program. Once it is open, a database that goes away comes back by itself.
+pub fn open(url: &str, options: Options) -> Result<Database, OpenError> {
+    open_with(url, options, Setup::default())
+}
+
+pub(crate) fn open_with(url: &str, options: Options, setup: Setup) -> Result<Database, OpenError> {
+    let target = Target::parse(url)?;
+    if options.demand_tls
+        && let Some(exposed) = exposed(&target)
+    {
+        return Err(OpenError::Exposed(exposed));
+    }
+    #[cfg(feature = "sqlite")]
+    if let Target::Sqlite(path) = &target
+        && !path.is_file()
+    {
+        return Err(OpenError::NoFile(path.clone()));
+    }
+    // The first connection is made here and not by the pool, whose errors are only texts.
+    let mut any = connect(&target)?;
+    set_up(&mut any)?;
+    migrations::check(&mut any)?;
+    drop(any);
+
+    let checkers = match &target {
+        // Its readers wait for nobody, and one thread of them has the processor's full attention.
+        #[cfg(feature = "sqlite")]
+        Target::Sqlite(_) => 1,
+        // While one waits for the server the other one gathers.
+        #[cfg(feature = "postgres")]
+        Target::Postgres(_) => 2,
+    };
+    let name = format!("{target:?}");
+    let pool = pool(target, setup, checkers + 2, options.connect_within);
+    let mut database = Database {
+        name,
+        checks: Arc::new(Queue::new(options.queue)),
+        writes: Arc::new(Queue::new(options.queue)),
+        reports: Arc::new(Queue::new(options.queue)),
+        touches: Arc::default(),
+        ticker: Arc::default(),
+        threads: Vec::new(),
+    };
+    let held = || Held::new(pool.clone());
+    let threads = &mut database.threads;
+    let mut spawn = || {
+        for _ in 0..checkers {
+            threads.push(start(
+                "store-checks",
+                Arc::clone(&database.checks),
+                held(),
+                Checks::new(Arc::clone(&database.touches)),
+            )?);
+        }
+        threads.push(start(
+            "store-changes",
+            Arc::clone(&database.writes),
+            held(),
+            Writer::new(Arc::clone(&database.touches)),
+        )?);
+        threads.push(start("store-reports", Arc::clone(&database.reports), held(), Reports)?);
+        threads.push(database.ticker.start(options.touch_every, Arc::clone(&database.writes))?);
+        Ok(())
+    };
+    spawn().map_err(OpenError::Threads)?;
+    Ok(database)
+}
+
+/// What an operator should be told about a database URL, if anything: that what goes to its server is not protected.
+///
+/// # Errors
+/// The URL names no database that this program can open.
+pub fn advice(url: &str) -> Result<Option<String>, OpenError> {
+    Ok(exposed(&Target::parse(url)?))
+}
+
+fn exposed(target: &Target) -> Option<String> {
+    match target {
+        #[cfg(feature = "sqlite")]
+        Target::Sqlite(_) => None,
+        #[cfg(feature = "postgres")]
+        Target::Postgres(server) => server.exposed.as_ref().map(|host| {
+            format!(
+                "the database server {host} need not prove who it is: add sslmode=verify-full (and sslrootcert=FILE, if its \
+                 authority is your own) to the database's URL"
+            )
+        }),
+    }
+}
+
+impl Store for Database {
+    fn session(&self, digest: Digest) -> Pending<Option<(Session, User)>> {
+        ask(&self.checks, |reply| Check::Session(digest, reply))
+    }
+
+    fn user(&self, name: CanonicalName) -> Pending<Option<User>> {
+        ask(&self.checks, |reply| Check::User(name, reply))
+    }
+
+    fn users(&self, offset: u64, limit: u32) -> Pending<UserPage> {
+        ask(&self.reports, |reply| Report::Users { offset, limit, reply })
+    }
+
+    fn sessions(
+        &self,
+        of: Option<CanonicalName>,
+        now: Timestamp,
+    ) -> Pending<Vec<(Session, String)>> {
+        ask(&self.reports, |reply| Report::Sessions { of, now, reply })
+    }
+
+    fn live(&self, now: Timestamp) -> Pending<Vec<(String, u64)>> {
+        ask(&self.reports, |reply| Report::Live { now, reply })
+    }
+
+    fn keys(&self) -> Pending<Vec<SealedKey>> {
+        ask(&self.reports, Report::Keys)
+    }
+
+    fn ping(&self) -> Pending<()> {
+        ask(&self.checks, Check::Ping)
+    }
+
+    fn apply(&self, change: Change) -> Pending<Applied> {
+        ask(&self.writes, |reply| Write::Change(change, reply))
+    }
+
+    fn touch(&self, touch: Touch) {
+        self.touches.note(touch);
+    }
+
+    fn flush(&self) -> Pending<()> {
+        ask(&self.writes, Write::Flush)
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        self.ticker.stop();
+        self.checks.close();
+        self.reports.close();
+        self.writes.close();
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has nothing more to say.
+            drop(thread.join());
+        }
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database").field("at", &self.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,91 @@
+//! Claims about the store: the core's suite on both databases, and what only a database, a queue or a URL can break.
+
+#[cfg(feature = "sqlite")]
+mod lanes;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod touches;
+mod urls;
+
+use futures_executor::block_on;
+use parlance_core::ports::{Applied, Change, Store, StoreError, Touch};
+use parlance_core::{CanonicalName, Digest, Rivals, Session, SessionId, Timestamp, User, UserId};
+use uuid::Uuid;
+
+fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millis(millis)
+}
+
+fn user(number: u128) -> User {
+    User {
+        id: UserId(Uuid::from_u128(number)),
+        name: format!("user{number}"),
+        canonical: CanonicalName::stored(format!("user{number}")),
+        password: None,
+        enabled: true,
+        password_expired: false,
+        unrestricted: false,
+        roles: Vec::new(),
+        created: at(0),
+        last_login: None,
+        epoch: 0,
+        version: 0,
+    }
+}
+
+fn digest(number: u128) -> Digest {
+    Digest::of("test", &number.to_string())
+}
+
+/// A session of user 1 from moment 0 to moment 1000.
+fn session(number: u128) -> Session {
+    Session {
+        id: SessionId(Uuid::from_u128(number)),
+        dialect: "test".to_owned(),
+        user: user(1).id,
+        epoch: 0,
+        digest: digest(number),
+        sid: None,
+        created: at(0),
+        last_used: None,
+        expires: Some(at(1000)),
+        hard_end: None,
+        address: None,
+        note: None,
+        enabled: true,
+        version: 0,
+        revoked: None,
+    }
+}
+
+fn touch(number: u128, moment: i64) -> Touch {
+    Touch { id: session(number).id, used: at(moment), expires: Some(at(moment + 1000)) }
+}
+
+fn opening(number: u128) -> Change {
+    Change::Open { session: Box::new(session(number)), rivals: Rivals::Allow, rehash: None }
+}
+
+fn bump(number: u128, moment: i64) -> Change {
+    Change::Bump { user: user(number).id, now: at(moment) }
+}
+
+/// Users 1 and 2, and sessions of user 1 with these numbers.
+fn populate(store: &dyn Store, sessions: impl IntoIterator<Item = u128>) {
+    for number in [1, 2] {
+        assert_eq!(apply(store, Change::AddUser(Box::new(user(number)))), Ok(Applied::Done));
+    }
+    for number in sessions {
+        assert!(matches!(apply(store, opening(number)), Ok(Applied::Opened(_))));
+    }
+}
+
+fn apply(store: &dyn Store, change: Change) -> Result<Applied, StoreError> {
+    block_on(store.apply(change))
+}
+
+fn found(store: &dyn Store, number: u128) -> Result<Option<Session>, StoreError> {
+    block_on(store.session(digest(number))).map(|found| found.map(|(session, _)| session))
+}

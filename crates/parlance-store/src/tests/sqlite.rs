@@ -1,0 +1,279 @@
+//! Claims about SQLite.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection as _;
+use diesel::dsl::sql;
+use diesel::sql_types::Text;
+use diesel::{Connection as _, RunQueryDsl as _, SqliteConnection};
+use diesel_migrations::MigrationHarness as _;
+use futures_executor::block_on;
+use parlance_core::ports::{Applied, Store, StoreError};
+use tempfile::TempDir;
+
+use super::{at, bump, found, populate, touch};
+use crate::connection::{Setup, pool, sqlite_is_older};
+use crate::migrations::SQLITE;
+use crate::url::Target;
+use crate::{OpenError, Options, migrate, open};
+
+/// A database in a directory of its own.
+pub(super) struct Fresh {
+    dir: TempDir,
+    pub(super) url: String,
+}
+
+/// A place for a database.
+fn bare() -> Fresh {
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", dir.path().join("parlance.db").display());
+    Fresh { dir, url }
+}
+
+pub(super) fn fresh() -> Fresh {
+    let fresh = bare();
+    migrate(&fresh.url).unwrap();
+    fresh
+}
+
+impl Fresh {
+    /// Somebody else's connection.
+    fn connect(&self) -> SqliteConnection {
+        SqliteConnection::establish(self.url.strip_prefix("sqlite:").unwrap()).unwrap()
+    }
+}
+
+fn text(conn: &mut SqliteConnection, expression: &str) -> String {
+    diesel::select(sql::<Text>(&as_text(expression))).get_result(conn).unwrap()
+}
+
+fn as_text(expression: &str) -> String {
+    format!("CAST(({expression}) AS TEXT)")
+}
+
+/// Tables and their columns.
+pub(super) const COLUMNS: &str = "SELECT group_concat(line, char(10)) FROM (SELECT t.name || '.' || c.name AS line FROM sqlite_schema AS t, \
+                       pragma_table_info(t.name) AS c WHERE t.type = 'table' AND t.name NOT LIKE '\\_\\_%' ESCAPE '\\' ORDER BY line)";
+
+#[cfg(feature = "postgres")]
+pub(super) fn columns() -> String {
+    text(&mut fresh().connect(), COLUMNS)
+}
+
+mod suite {
+    use super::*;
+
+    macro_rules! mount {
+        ($($case:ident)*) => {
+            $(#[test]
+            fn $case() {
+                let fresh = fresh();
+                let store: Arc<dyn Store> = Arc::new(open(&fresh.url, Options::default()).unwrap());
+                parlance_core::suite::run(stringify!($case), &store);
+            })*
+        };
+    }
+
+    parlance_core::store_cases!(mount);
+}
+
+#[test]
+fn every_pooled_connection_waits_syncs_and_checks_references() {
+    let fresh = fresh();
+    let pool =
+        pool(Target::parse(&fresh.url).unwrap(), Setup::default(), 3, Duration::from_secs(1));
+    let links: Vec<_> = (0..3).map(|_| pool.get().unwrap()).collect();
+    for mut link in links {
+        let conn = &mut link.any;
+        let settings = [
+            ("SELECT timeout FROM pragma_busy_timeout", "5000"),
+            ("SELECT journal_mode FROM pragma_journal_mode", "wal"),
+            ("SELECT synchronous FROM pragma_synchronous", "2"),
+            ("SELECT foreign_keys FROM pragma_foreign_keys", "1"),
+        ];
+        for (pragma, expected) in settings {
+            let found: String =
+                diesel::select(sql::<Text>(&as_text(pragma))).get_result(conn).unwrap();
+            assert_eq!(found, expected, "{pragma}");
+        }
+    }
+}
+
+#[test]
+fn the_library_built_in_loses_no_commits() {
+    let version = text(&mut fresh().connect(), "SELECT sqlite_version()");
+    assert!(!sqlite_is_older(&version), "{version}");
+    for old in ["3.40.1", "3.51.2", "3.9.99", "2.99.99", ""] {
+        assert!(sqlite_is_older(old), "{old}");
+    }
+    for new in ["3.51.3", "3.53.2", "4.0.0"] {
+        assert!(!sqlite_is_older(new), "{new}");
+    }
+}
+
+#[test]
+fn opening_makes_no_file() {
+    let bare = bare();
+    assert!(matches!(open(&bare.url, Options::default()), Err(OpenError::NoFile(_))));
+    assert_eq!(std::fs::read_dir(bare.dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_file_that_is_no_database_is_not_touched() {
+    let bare = bare();
+    let path = bare.dir.path().join("parlance.db");
+    std::fs::write(
+        &path,
+        "a letter, and a long one, of more than a hundred characters: ".repeat(9),
+    )
+    .unwrap();
+    let before = std::fs::read(&path).unwrap();
+    assert!(open(&bare.url, Options::default()).is_err());
+    assert!(migrate(&bare.url).is_err());
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn a_directory_that_is_not_there_is_named() {
+    let error = migrate("sqlite:/nowhere/at/all/parlance.db").unwrap_err().to_string();
+    assert!(error.contains("/nowhere/at/all/parlance.db"), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn only_its_owner_reads_the_database() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let fresh = fresh();
+    let mode =
+        std::fs::metadata(fresh.dir.path().join("parlance.db")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_schema_that_is_missing_older_or_newer_is_told_apart() {
+    let fresh = bare();
+    std::fs::write(fresh.dir.path().join("parlance.db"), "").unwrap();
+    assert!(matches!(open(&fresh.url, Options::default()), Err(OpenError::Empty)));
+    migrate(&fresh.url).unwrap();
+    let last = text(&mut fresh.connect(), "SELECT max(version) FROM __diesel_schema_migrations");
+
+    // One that this program does not know, and need not know.
+    fresh
+        .connect()
+        .batch_execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('9998')")
+        .unwrap();
+    assert!(open(&fresh.url, Options::default()).is_ok());
+    fresh.connect().batch_execute("UPDATE schema_floor SET lowest = 9998").unwrap();
+    let newer = open(&fresh.url, Options::default()).unwrap_err().to_string();
+    assert!(newer.contains("newer than this program") && newer.contains("9998"), "{newer}");
+    assert!(matches!(migrate(&fresh.url), Err(OpenError::Newer { wanted: 9998, .. })));
+
+    fresh
+        .connect()
+        .batch_execute(&format!("DELETE FROM __diesel_schema_migrations WHERE version = '{last}'"))
+        .unwrap();
+    assert!(
+        matches!(open(&fresh.url, Options::default()), Err(OpenError::Older(version)) if version == last)
+    );
+}
+
+#[test]
+fn migrations_go_up_down_and_up_again() {
+    let fresh = fresh();
+    let mut conn = fresh.connect();
+    let before = text(&mut conn, COLUMNS);
+    conn.revert_all_migrations(SQLITE).unwrap();
+    assert_eq!(
+        text(
+            &mut conn,
+            "SELECT count(*) FROM sqlite_schema WHERE name NOT LIKE '%schema_migrations%'"
+        ),
+        "0"
+    );
+    conn.run_pending_migrations(SQLITE).unwrap();
+    assert_eq!(text(&mut conn, COLUMNS), before);
+}
+
+#[test]
+fn migrating_again_changes_nothing_and_at_once_does_no_harm() {
+    let bare = bare();
+    let run: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| migrate(&bare.url))).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap().unwrap()).collect()
+    });
+    assert_eq!(run, ["0001"]);
+    assert_eq!(migrate(&bare.url).unwrap(), [""; 0]);
+}
+
+#[test]
+fn a_full_queue_answers_busy_and_what_was_taken_is_done() {
+    let fresh = fresh();
+    let options = Options { queue: 1, ..Options::default() };
+    let store = open(&fresh.url, options).unwrap();
+    populate(&store, [1]);
+    let mut outside = fresh.connect();
+    outside.batch_execute("BEGIN IMMEDIATE").unwrap();
+    // One is with the lane, which waits for the lock; one is in the queue.
+    let mut taken = Vec::new();
+    loop {
+        assert!(taken.len() <= 2);
+        let mut answer = store.apply(bump(1, 7));
+        match block_on(std::future::poll_fn(|cx| std::task::Poll::Ready(answer.as_mut().poll(cx))))
+        {
+            std::task::Poll::Pending => taken.push(answer),
+            std::task::Poll::Ready(answer) => {
+                assert_eq!(answer, Err(StoreError::Busy));
+                break;
+            }
+        }
+    }
+    // A check waits for no lock.
+    assert!(found(&store, 1).unwrap().is_some());
+    outside.batch_execute("COMMIT").unwrap();
+    assert!(taken.into_iter().all(|answer| block_on(answer) == Ok(Applied::Done)));
+}
+
+#[test]
+fn a_touch_is_written_without_being_asked_for() {
+    let fresh = fresh();
+    let store =
+        open(&fresh.url, Options { touch_every: Duration::from_millis(1), ..Options::default() })
+            .unwrap();
+    populate(&store, [1]);
+    store.touch(touch(1, 500));
+    let other = open(&fresh.url, Options::default()).unwrap();
+    let expected = touch(1, 500).expires;
+    assert!((0..100_000).any(|_| found(&other, 1).unwrap().unwrap().expires == expected));
+}
+
+#[test]
+fn a_dropped_store_has_written_its_touches_and_done_its_work() {
+    let fresh = fresh();
+    let store =
+        open(&fresh.url, Options { touch_every: Duration::from_secs(3600), ..Options::default() })
+            .unwrap();
+    populate(&store, [1]);
+    store.touch(touch(1, 500));
+    let answer = store.apply(bump(1, 77));
+    drop(store);
+    assert_eq!(block_on(answer), Ok(Applied::Done));
+    let store = open(&fresh.url, Options::default()).unwrap();
+    assert_eq!(found(&store, 1).unwrap().unwrap().expires, touch(1, 500).expires);
+    assert_eq!(
+        block_on(store.user(super::user(1).canonical)).unwrap().unwrap().last_login,
+        Some(at(77))
+    );
+}
+
+#[test]
+fn a_file_that_vanished_is_not_made_anew() {
+    let fresh = fresh();
+    let path = fresh.dir.path().join("parlance.db");
+    let pool =
+        pool(Target::parse(&fresh.url).unwrap(), Setup::default(), 1, Duration::from_millis(300));
+    std::fs::remove_file(&path).unwrap();
+    let error = pool.get().map(drop).unwrap_err().to_string();
+    assert!(error.contains("there is no file"), "{error}");
+    assert!(!path.exists());
+}

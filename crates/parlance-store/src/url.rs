@@ -1,0 +1,239 @@
+//! Where the database is: reading a URL, and never showing its password.
+
+use std::fmt;
+#[cfg(feature = "sqlite")]
+use std::path::PathBuf;
+
+/// What a database URL names.
+#[derive(Clone)]
+pub(crate) enum Target {
+    /// A file.
+    #[cfg(feature = "sqlite")]
+    Sqlite(PathBuf),
+    /// A server.
+    #[cfg(feature = "postgres")]
+    Postgres(Server),
+}
+
+/// A PostgreSQL server and database.
+#[cfg(feature = "postgres")]
+#[derive(Clone)]
+pub(crate) struct Server {
+    /// What libpq is given.
+    pub(crate) url: String,
+    /// What libpq may repeat in its messages and nobody may see.
+    secrets: Vec<String>,
+    /// What the connection goes over unprotected, if it does.
+    pub(crate) exposed: Option<String>,
+}
+
+/// A URL that names no database.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UrlError {
+    /// Neither of the known beginnings.
+    #[error("a database URL begins with `sqlite:` or `postgres://`")]
+    Scheme,
+    /// A database that this program was built without.
+    #[error("this program was built without {missing}; it has {compiled}")]
+    NotCompiled {
+        /// What the URL asks for.
+        missing: &'static str,
+        /// What there is instead.
+        compiled: &'static str,
+    },
+    /// `sqlite:` and nothing.
+    #[error("`sqlite:` needs the path of a file, as in `sqlite:parlance.db`")]
+    NoPath,
+    /// `sqlite::memory:`.
+    #[error(
+        "a database in memory would be another one for each connection: `sqlite:` needs the path of a file"
+    )]
+    Memory,
+    /// `sqlite:file:...`.
+    #[error("`sqlite:` takes a plain path, not a `file:` URI")]
+    FileUri,
+    /// Something in a PostgreSQL URL cannot be read.
+    #[error("this PostgreSQL URL cannot be read: {0}")]
+    Malformed(&'static str),
+}
+
+#[cfg(not(feature = "postgres"))]
+const COMPILED: &str = "SQLite";
+#[cfg(not(feature = "sqlite"))]
+const COMPILED: &str = "PostgreSQL";
+
+impl Target {
+    /// # Errors
+    /// The URL names nothing that this program can open.
+    pub(crate) fn parse(url: &str) -> Result<Self, UrlError> {
+        if let Some(path) = url.strip_prefix("sqlite:") {
+            return sqlite(path);
+        }
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            return postgres(url);
+        }
+        Err(UrlError::Scheme)
+    }
+}
+
+fn sqlite(path: &str) -> Result<Target, UrlError> {
+    let path = path.strip_prefix("//").unwrap_or(path);
+    match path {
+        "" => Err(UrlError::NoPath),
+        ":memory:" => Err(UrlError::Memory),
+        path if path.starts_with("file:") => Err(UrlError::FileUri),
+        path if path.contains('\0') => Err(UrlError::NoPath),
+        #[cfg(feature = "sqlite")]
+        path => Ok(Target::Sqlite(PathBuf::from(path))),
+        #[cfg(not(feature = "sqlite"))]
+        _ => Err(UrlError::NotCompiled { missing: "SQLite", compiled: COMPILED }),
+    }
+}
+
+#[cfg(not(feature = "postgres"))]
+fn postgres(_: &str) -> Result<Target, UrlError> {
+    Err(UrlError::NotCompiled { missing: "PostgreSQL", compiled: COMPILED })
+}
+
+#[cfg(feature = "postgres")]
+fn postgres(url: &str) -> Result<Target, UrlError> {
+    if url.contains(['\0', ' ']) {
+        return Err(UrlError::Malformed("it holds a blank; write %20"));
+    }
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    if authority.matches('@').count() > 1 || path.contains('@') {
+        return Err(UrlError::Malformed(
+            "an @ within the user's name or password is written %40, a / %2F",
+        ));
+    }
+    let (login, hosts) = authority.split_once('@').unwrap_or(("", authority));
+    // libpq would repeat what it cannot read, and that may be a piece of a password.
+    if !hosts.split(',').all(|host| port_of(host).bytes().all(|byte| byte.is_ascii_digit())) {
+        return Err(UrlError::Malformed("a port is a number"));
+    }
+    let mut secrets: Vec<_> =
+        login.split_once(':').map(|(_, password)| password.to_owned()).into_iter().collect();
+
+    let parameters: Vec<_> = query
+        .split('&')
+        .filter(|text| !text.is_empty())
+        .map(|text| text.split_once('=').unwrap_or((text, "")))
+        .collect();
+    let parameter =
+        |name: &str| parameters.iter().rev().find(|(key, _)| *key == name).map(|(_, value)| *value);
+    secrets.extend(
+        parameters
+            .iter()
+            .filter(|(key, _)| matches!(*key, "password" | "sslpassword"))
+            .map(|(_, value)| (*value).to_owned()),
+    );
+    for secret in secrets.clone() {
+        secrets.push(
+            decoded(&secret)
+                .ok_or(UrlError::Malformed("a % is not followed by two hexadecimal digits"))?,
+        );
+    }
+    secrets.retain(|secret| !secret.is_empty());
+
+    let hosts = parameter("host").or(parameter("hostaddr")).unwrap_or(hosts);
+    let exposed = hosts
+        .split(',')
+        .find(|host| !is_near(host))
+        .filter(|_| parameter("sslmode") != Some("verify-full"));
+    let exposed = exposed.map(|host| host_of(host).to_owned());
+
+    let mut full = url.to_owned();
+    for (name, value) in DEFAULTS.iter().filter(|(name, _)| parameter(name).is_none()) {
+        full.push(if full.contains('?') { '&' } else { '?' });
+        full.push_str(&format!("{name}={value}"));
+    }
+    Ok(Target::Postgres(Server { url: full, secrets, exposed }))
+}
+
+/// What a URL that does not say otherwise gets: a server that is gone is noticed, first when connecting, then when it no longer answers
+/// (milliseconds), then when nothing is asked of it.
+#[cfg(feature = "postgres")]
+const DEFAULTS: &[(&str, &str)] = &[
+    ("connect_timeout", "2"),
+    ("tcp_user_timeout", "8000"),
+    ("keepalives_idle", "5"),
+    ("keepalives_interval", "2"),
+    ("keepalives_count", "3"),
+    ("fallback_application_name", "parlance"),
+];
+
+/// Whether what goes to this host leaves the machine: a socket and the loopback do not.
+#[cfg(feature = "postgres")]
+fn is_near(host: &str) -> bool {
+    let name = host_of(host);
+    let socket = name.is_empty()
+        || name.starts_with('/')
+        || name.starts_with('@')
+        || name.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("%2f"));
+    socket
+        || name == "localhost"
+        || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// A host without its port.
+#[cfg(feature = "postgres")]
+fn host_of(host: &str) -> &str {
+    if let Some(inner) = host.strip_prefix('[') {
+        return inner.split_once(']').map_or(inner, |(name, _)| name);
+    }
+    // More than one colon: an IPv6 address as `host=` has it.
+    if host.matches(':').count() > 1 {
+        host
+    } else {
+        host.split_once(':').map_or(host, |(name, _)| name)
+    }
+}
+
+#[cfg(feature = "postgres")]
+fn port_of(host: &str) -> &str {
+    host.rsplit_once(']')
+        .map_or(host, |(_, port)| port)
+        .split_once(':')
+        .map_or("", |(_, port)| port)
+}
+
+#[cfg(feature = "postgres")]
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        if *first != b'%' {
+            bytes.push(*first);
+            continue;
+        }
+        let (digits, tail) = rest.split_at_checked(2)?;
+        bytes.push(u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()?);
+        rest = tail;
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(feature = "postgres")]
+impl Server {
+    /// A message without the password.
+    pub(crate) fn redact(&self, message: &str) -> String {
+        self.secrets.iter().fold(message.trim().to_owned(), |message, secret| {
+            message.replace(secret.as_str(), "...")
+        })
+    }
+}
+
+/// Shows no server's URL.
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => f.write_str("postgres://..."),
+        }
+    }
+}
