@@ -121,7 +121,10 @@ impl Layers {
         {
             return format!("unknown key {path}: {error}");
         }
-        let near = self.keys.iter().min_by_key(|key| strsim::damerau_levenshtein(&key.path, path)).map(|key| &key.path);
+        // A table is compared with tables: every key is cut to as many parts as were given.
+        let depth = path.split('.').count();
+        let cut = |key: &Key| key.path.split('.').take(depth).collect::<Vec<_>>().join(".");
+        let near = self.keys.iter().min_by_key(|key| strsim::damerau_levenshtein(&cut(key), path)).map(|key| &key.path);
         format!("unknown key {path}; the nearest known key is {}", near.map_or("", String::as_str))
     }
 
