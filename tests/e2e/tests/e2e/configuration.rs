@@ -17,15 +17,15 @@ fn bare(site: &Site, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
 fn an_unknown_key_is_an_error_that_names_file_line_and_nearest_key() {
     let site = Site::new(Database::sqlite());
     let cases = [
-        ("listen = \"127.0.0.1:0\"\nlissten = 1\n", 2, "lissten", "listen"),
+        ("listen = \"127.0.0.1:0\"\nlissten = 1\n", 2, "lissten", "nearest known key is listen"),
         (
             "[dialects.cluster-api]\nlife_time = \"10m\"\n",
             2,
             "life_time",
-            "dialects.cluster-api.lifetime",
+            "nearest known key is dialects.cluster-api.lifetime",
         ),
         ("[dialects.cluster]\nlifetime = \"10m\"\n", 1, "cluster", "cluster-api"),
-        ("\n\n[passwords]\nmemory_kib = 8\n", 3, "passwords", "password"),
+        ("\n\n[passwords]\nmemory_kib = 8\n", 3, "passwords", "nearest known key is password."),
         ("[password]\niterations = \"many\"\n", 2, "iterations", "whole number"),
         ("listen = \n", 1, "", ""),
     ];
