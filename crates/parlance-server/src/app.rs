@@ -16,7 +16,7 @@ use crate::config::Config;
 /// Opens the store and puts an authority over it.
 pub(crate) fn authority(config: &Config, observer: Arc<dyn Observer>) -> Result<Arc<Authority>, Failed> {
     let options = store::Options { touch_every: touch_every(config), ..store::Options::default() };
-    let store: Arc<dyn Store> = store::open(&config.database, options).map_err(Failed::refused)?;
+    let store: Arc<dyn Store> = Arc::new(store::open(&config.database, options).map_err(Failed::refused)?);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = HashThreads::start(cores, Arc::new(SystemClock));
     Ok(Arc::new(Authority::new(store, threads, config.policy.clone(), Arc::new(SystemEntropy), observer)))

@@ -57,7 +57,7 @@ impl Metrics {
         registry.register("request_duration_seconds", "From a request's head to its answer", latency.clone());
         let dialects = TABLE.iter().map(|entry| {
             let labels = vec![("dialect", entry.name)];
-            live.get_or_create(&labels);
+            drop(live.get_or_create(&labels));
             let counters = PerDialect {
                 logins: logins.get_or_create_owned(&labels),
                 checks: checks.get_or_create_owned(&labels),

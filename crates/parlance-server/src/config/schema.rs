@@ -14,9 +14,11 @@ pub(crate) fn schema() -> Value {
         let mut names: Vec<&str> = key.path.split('.').collect();
         let last = names.pop().unwrap_or_default();
         for name in names {
-            let properties = at["properties"].as_object_mut();
-            let Some(properties) = properties else { break };
-            at = properties.entry(name).or_insert_with(|| table(""));
+            let slot = &mut at["properties"][name];
+            if slot.is_null() {
+                *slot = table("");
+            }
+            at = slot;
         }
         at["properties"][last] = property(&key);
     }
