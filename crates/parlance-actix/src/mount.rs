@@ -109,7 +109,9 @@ async fn answer(
     // A panic is a defect; it must not take the worker's other connections with it, nor show the client anything.
     match AssertUnwindSafe(mount.service.serve(&request)).catch_unwind().await {
         Ok(answer) => response(answer).finish(),
-        Err(_) => HttpResponse::InternalServerError().content_type("text/plain; charset=utf-8").body("Internal error.\n"),
+        Err(_) => HttpResponse::InternalServerError()
+            .content_type("text/plain; charset=utf-8")
+            .body("Internal error.\n"),
     }
 }
 

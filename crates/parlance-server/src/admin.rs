@@ -18,14 +18,23 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// The admin server, bound.
-pub(crate) fn server(listen: SocketAddr, store: Arc<dyn Store>, metrics: Metrics) -> Result<(Server, SocketAddr), Failed> {
+pub(crate) fn server(
+    listen: SocketAddr,
+    store: Arc<dyn Store>,
+    metrics: Metrics,
+) -> Result<(Server, SocketAddr), Failed> {
     let server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::new((Arc::clone(&store), metrics.clone())))
-            .route("/healthz", web::get().to(|| async { HttpResponse::Ok().content_type(TEXT).body("alive\n") }))
+            .route(
+                "/healthz",
+                web::get().to(|| async { HttpResponse::Ok().content_type(TEXT).body("alive\n") }),
+            )
             .route("/readyz", web::get().to(ready))
             .route("/metrics", web::get().to(scrape))
-            .default_service(web::to(|| async { HttpResponse::NotFound().content_type(TEXT).body("Not found.\n") }))
+            .default_service(web::to(|| async {
+                HttpResponse::NotFound().content_type(TEXT).body("Not found.\n")
+            }))
     });
     let server = server.workers(1).disable_signals().shutdown_timeout(1).bind(listen);
     let server = server.map_err(|error| cannot_listen(listen, "--admin-listen", &error))?;
@@ -38,9 +47,10 @@ type Shared = web::Data<(Arc<dyn Store>, Metrics)>;
 async fn ready(shared: Shared) -> HttpResponse {
     match rt::time::timeout(PATIENCE, shared.0.ping()).await {
         Ok(Ok(())) => HttpResponse::Ok().content_type(TEXT).body("ready\n"),
-        Ok(Err(_)) | Err(_) => {
-            HttpResponse::ServiceUnavailable().insert_header(("retry-after", "1")).content_type(TEXT).body("the database does not answer\n")
-        }
+        Ok(Err(_)) | Err(_) => HttpResponse::ServiceUnavailable()
+            .insert_header(("retry-after", "1"))
+            .content_type(TEXT)
+            .body("the database does not answer\n"),
     }
 }
 

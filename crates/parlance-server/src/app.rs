@@ -14,12 +14,22 @@ use crate::cli::Failed;
 use crate::config::Config;
 
 /// Opens the store and puts an authority over it.
-pub(crate) fn authority(config: &Config, observer: Arc<dyn Observer>) -> Result<Arc<Authority>, Failed> {
+pub(crate) fn authority(
+    config: &Config,
+    observer: Arc<dyn Observer>,
+) -> Result<Arc<Authority>, Failed> {
     let options = store::Options { touch_every: touch_every(config), ..store::Options::default() };
-    let store: Arc<dyn Store> = Arc::new(store::open(&config.database, options).map_err(Failed::refused)?);
+    let store: Arc<dyn Store> =
+        Arc::new(store::open(&config.database, options).map_err(Failed::refused)?);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = HashThreads::start(cores, Arc::new(SystemClock));
-    Ok(Arc::new(Authority::new(store, threads, config.policy.clone(), Arc::new(SystemEntropy), observer)))
+    Ok(Arc::new(Authority::new(
+        store,
+        threads,
+        config.policy.clone(),
+        Arc::new(SystemEntropy),
+        observer,
+    )))
 }
 
 /// The authority of a command that runs beside the server, and ends when it is done.
@@ -28,7 +38,10 @@ pub(crate) fn operator(config: &Config) -> Result<Arc<Authority>, Failed> {
 }
 
 /// The dialects that the configuration enables, at work.
-pub(crate) async fn mounts(config: &Config, authority: &Arc<Authority>) -> Result<Vec<Mount>, Failed> {
+pub(crate) async fn mounts(
+    config: &Config,
+    authority: &Arc<Authority>,
+) -> Result<Vec<Mount>, Failed> {
     let parts = parts(config, authority).await?;
     let mount = |dialect: &crate::config::DialectConfig| {
         let service = dialect.entry.install(&dialect.values, &parts).map_err(Failed::refused)?;
@@ -44,7 +57,12 @@ async fn parts(config: &Config, authority: &Arc<Authority>) -> Result<Parts, Fai
     if !config.enabled().any(|dialect| dialect.entry.name == "axxon-jsonrpc") {
         return Ok(parts);
     }
-    let loaded = parlance::keys::load_or_make(&**authority.store(), &config.key_file, SystemClock.now(), &SystemEntropy);
+    let loaded = parlance::keys::load_or_make(
+        &**authority.store(),
+        &config.key_file,
+        SystemClock.now(),
+        &SystemEntropy,
+    );
     let keys = loaded.await.map_err(Failed::refused)?;
     Ok(parts.with_keys(keys))
 }
@@ -57,7 +75,9 @@ async fn parts(_: &Config, authority: &Arc<Authority>) -> Result<Parts, Failed> 
 
 /// How often uses are written behind: once a second, and more often where a session may live for only a few.
 fn touch_every(config: &Config) -> Duration {
-    let spans = config.enabled().flat_map(|dialect| dialect.entry.settings.iter().map(|setting| dialect.values.duration(setting.key)));
+    let spans = config.enabled().flat_map(|dialect| {
+        dialect.entry.settings.iter().map(|setting| dialect.values.duration(setting.key))
+    });
     let shortest = spans.flatten().min().unwrap_or(Duration::MAX);
     Duration::from_secs(1).min(shortest / 4)
 }

@@ -19,7 +19,8 @@ const USER: &str = "demo";
 pub(crate) fn run(common: &Common, listen: &Listen) -> Result<(), Failed> {
     let mut config = common.load(Some(listen))?;
     let folder = tempfile::Builder::new().prefix("parlance-demo-").tempdir();
-    let folder = folder.map_err(|error| Failed::refused(format!("cannot make a temporary folder: {error}")))?;
+    let folder = folder
+        .map_err(|error| Failed::refused(format!("cannot make a temporary folder: {error}")))?;
     config.database = format!("sqlite:{}", folder.path().join("parlance.db").display());
     config.key_file = folder.path().join("parlance.key");
     config.listen = free(config.listen);
@@ -30,7 +31,12 @@ pub(crate) fn run(common: &Common, listen: &Listen) -> Result<(), Failed> {
     rt::System::new().block_on(async {
         let server = Running::start(&config).await?;
         let password = draw(LOWER_AND_DIGITS, 20, &SystemEntropy).map_err(Failed::refused)?;
-        let user = NewUser { name: USER.to_owned(), password: password.clone(), roles: Vec::new(), unrestricted: false };
+        let user = NewUser {
+            name: USER.to_owned(),
+            password: password.clone(),
+            roles: Vec::new(),
+            unrestricted: false,
+        };
         server.authority.add_user(user, SystemClock.now()).await?;
         print(&tours(&config, server.dialects, &password));
         server.announce();

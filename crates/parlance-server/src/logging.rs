@@ -14,7 +14,11 @@ use crate::metrics::Metrics;
 /// Starts logging.
 pub(crate) fn start(config: &Config) {
     let level = config.log_level.parse().unwrap_or(LevelFilter::INFO);
-    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_target(false).with_max_level(level);
+    let log = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .with_max_level(level);
     // A second start in one process (the demo's) keeps the first log.
     let _already = if config.log_json { log.json().try_init() } else { log.try_init() };
 }
@@ -31,15 +35,34 @@ impl Observer for Recorder {
         let user = user.map(tracing::field::display);
         match (action, failure) {
             (_, Some(Failure::Busy | Failure::Unavailable)) => {
-                warn!(dialect, action = name(action), reason = failure.map(Failure::reason), peer, "not served");
+                warn!(
+                    dialect,
+                    action = name(action),
+                    reason = failure.map(Failure::reason),
+                    peer,
+                    "not served"
+                );
             }
             (Action::Login, Some(failure)) => {
-                info!(dialect, reason = failure.reason(), shown = shown.map(|shown| tracing::field::debug(short(shown))), peer, "login refused");
+                info!(
+                    dialect,
+                    reason = failure.reason(),
+                    shown = shown.map(|shown| tracing::field::debug(short(shown))),
+                    peer,
+                    "login refused"
+                );
             }
             (Action::Login, None) => info!(dialect, user, peer, "login"),
             (Action::End, None) => info!(dialect, peer, "logout"),
             (Action::Check | Action::Renewal | Action::End, failure) => {
-                debug!(dialect, action = name(action), reason = failure.map(Failure::reason), user, peer, "session");
+                debug!(
+                    dialect,
+                    action = name(action),
+                    reason = failure.map(Failure::reason),
+                    user,
+                    peer,
+                    "session"
+                );
             }
         }
     }

@@ -53,8 +53,14 @@ impl Metrics {
         let live = Family::<Labels, Gauge>::default();
         registry.register("live_sessions", "Sessions that live now", live.clone());
         // From 50 microseconds to some 1.6 seconds, each bucket twice the one before.
-        let latency = Family::<Labels, Histogram>::new_with_constructor(|| Histogram::new(exponential_buckets(0.000_05, 2.0, 16)));
-        registry.register("request_duration_seconds", "From a request's head to its answer", latency.clone());
+        let latency = Family::<Labels, Histogram>::new_with_constructor(|| {
+            Histogram::new(exponential_buckets(0.000_05, 2.0, 16))
+        });
+        registry.register(
+            "request_duration_seconds",
+            "From a request's head to its answer",
+            latency.clone(),
+        );
         let dialects = TABLE.iter().map(|entry| {
             let labels = vec![("dialect", entry.name)];
             drop(live.get_or_create(&labels));
@@ -74,7 +80,11 @@ impl Metrics {
     /// Counts what the authority decided.
     pub(crate) fn count(&self, event: &Event<'_>) {
         if let Some(failure) = event.failure {
-            let labels = vec![("dialect", event.dialect), ("action", crate::logging::name(event.action)), ("reason", failure.reason())];
+            let labels = vec![
+                ("dialect", event.dialect),
+                ("action", crate::logging::name(event.action)),
+                ("reason", failure.reason()),
+            ];
             self.0.refusals.get_or_create(&labels).inc();
             return;
         }
@@ -98,7 +108,8 @@ impl Metrics {
     /// The text, with the sessions that live now.
     pub(crate) fn text(&self, live: &[(String, u64)]) -> String {
         for name in self.0.dialects.keys() {
-            let count = live.iter().find(|(dialect, _)| dialect == name).map_or(0, |(_, count)| *count);
+            let count =
+                live.iter().find(|(dialect, _)| dialect == name).map_or(0, |(_, count)| *count);
             let labels = vec![("dialect", *name)];
             self.0.live.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
         }

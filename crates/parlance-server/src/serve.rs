@@ -59,9 +59,11 @@ impl Running {
         if mounts.is_empty() {
             warn!("no dialect is enabled: there is nobody to log in");
         }
-        let shell = Shell { clock: Arc::new(SystemClock), proxies: Arc::new(config.proxies.clone()) };
+        let shell =
+            Shell { clock: Arc::new(SystemClock), proxies: Arc::new(config.proxies.clone()) };
         let (door, dialects) = dialect_server(config.listen, shell, mounts, metrics.clone())?;
-        let (back, admin) = admin::server(config.admin_listen, Arc::clone(authority.store()), metrics)?;
+        let (back, admin) =
+            admin::server(config.admin_listen, Arc::clone(authority.store()), metrics)?;
         for (address, what) in [(dialects, "dialects"), (admin, "admin")] {
             if !address.ip().is_loopback() {
                 warn!(%address, what, "listens beyond this machine without TLS: put a proxy that speaks TLS before it");
@@ -72,7 +74,10 @@ impl Running {
 
     /// Says on standard output where it listens.
     pub(crate) fn announce(&self) {
-        let line = format!("parlance ready: dialects http://{} admin http://{}\n", self.dialects, self.admin);
+        let line = format!(
+            "parlance ready: dialects http://{} admin http://{}\n",
+            self.dialects, self.admin
+        );
         crate::commands::print(&line);
     }
 
@@ -84,7 +89,9 @@ impl Running {
         let handles: Vec<ServerHandle> = self.servers.iter().map(Server::handle).collect();
         let running: Vec<_> = self.servers.into_iter().map(rt::spawn).collect();
         let housekeeper = rt::spawn(keep_house(Arc::clone(&store)));
-        signalled().await.map_err(|error| Failed::refused(format!("cannot wait for signals: {error}")))?;
+        signalled()
+            .await
+            .map_err(|error| Failed::refused(format!("cannot wait for signals: {error}")))?;
         info!("stopping");
         // Both drain at once.
         futures_util::future::join_all(handles.iter().map(|handle| handle.stop(true))).await;
@@ -107,7 +114,12 @@ async fn signalled() -> std::io::Result<()> {
     Ok(())
 }
 
-fn dialect_server(listen: SocketAddr, shell: Shell, mounts: Vec<Mount>, metrics: Metrics) -> Result<(Server, SocketAddr), Failed> {
+fn dialect_server(
+    listen: SocketAddr,
+    shell: Shell,
+    mounts: Vec<Mount>,
+    metrics: Metrics,
+) -> Result<(Server, SocketAddr), Failed> {
     let server = HttpServer::new(move || {
         let (shell, mounts, metrics) = (shell.clone(), mounts.clone(), metrics.clone());
         App::new()
@@ -123,7 +135,11 @@ fn dialect_server(listen: SocketAddr, shell: Shell, mounts: Vec<Mount>, metrics:
                 }
             })
             .configure(move |config| mount(config, &shell, &mounts))
-            .default_service(web::to(|| async { HttpResponse::NotFound().content_type("text/plain; charset=utf-8").body("Not found.\n") }))
+            .default_service(web::to(|| async {
+                HttpResponse::NotFound()
+                    .content_type("text/plain; charset=utf-8")
+                    .body("Not found.\n")
+            }))
     });
     let server = server.disable_signals().shutdown_timeout(DRAIN_SECONDS).bind(listen);
     let server = server.map_err(|error| cannot_listen(listen, "--listen", &error))?;
@@ -133,7 +149,9 @@ fn dialect_server(listen: SocketAddr, shell: Shell, mounts: Vec<Mount>, metrics:
 
 /// Why a listener could not be had.
 pub(crate) fn cannot_listen(address: SocketAddr, key: &str, error: &std::io::Error) -> Failed {
-    Failed::refused(format!("cannot listen on {address}: {error}; choose another address with {key}"))
+    Failed::refused(format!(
+        "cannot listen on {address}: {error}; choose another address with {key}"
+    ))
 }
 
 /// Drops the rows of sessions that died long ago, a few at a time.

@@ -14,7 +14,9 @@ impl Clock for SystemClock {
         #[expect(clippy::disallowed_methods, reason = "the one reading of the clock")]
         let now = SystemTime::now();
         let since = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
-        Timestamp::from_millis(now.duration_since(UNIX_EPOCH).map_or_else(|before| -since(before.duration()), since))
+        Timestamp::from_millis(
+            now.duration_since(UNIX_EPOCH).map_or_else(|before| -since(before.duration()), since),
+        )
     }
 }
 

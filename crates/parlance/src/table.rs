@@ -105,7 +105,11 @@ impl Entry {
     ///
     /// # Errors
     /// It lacks something that only [`Parts`] can give.
-    pub fn install(&self, values: &Values, parts: &Parts) -> Result<Arc<dyn Service>, InstallError> {
+    pub fn install(
+        &self,
+        values: &Values,
+        parts: &Parts,
+    ) -> Result<Arc<dyn Service>, InstallError> {
         (self.install)(values, parts)
     }
 
@@ -121,7 +125,10 @@ impl Entry {
 /// # Errors
 /// It is not compiled in; the error lists those that are.
 pub fn find(name: &str) -> Result<&'static Entry, InstallError> {
-    TABLE.iter().find(|entry| entry.name == name).ok_or_else(|| InstallError::Unknown { name: name.to_owned() })
+    TABLE
+        .iter()
+        .find(|entry| entry.name == name)
+        .ok_or_else(|| InstallError::Unknown { name: name.to_owned() })
 }
 
 fn compiled_in() -> String {
@@ -133,6 +140,9 @@ fn compiled_in() -> String {
 
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Entry").field("name", &self.name).field("paths", &self.paths).finish_non_exhaustive()
+        f.debug_struct("Entry")
+            .field("name", &self.name)
+            .field("paths", &self.paths)
+            .finish_non_exhaustive()
     }
 }

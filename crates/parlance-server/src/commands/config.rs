@@ -19,7 +19,9 @@ impl Command {
             Self::Check => {
                 common.load(None)?;
                 match &common.config {
-                    Some(file) => print(&format!("{}: the configuration is good\n", file.display())),
+                    Some(file) => {
+                        print(&format!("{}: the configuration is good\n", file.display()))
+                    }
                     None => print("the configuration is good (no file: give one with --config)\n"),
                 }
             }

@@ -34,9 +34,12 @@ pub(crate) struct Command {
 
 impl Command {
     pub(crate) fn run(self, common: &Common) -> Result<(), Failed> {
-        let folders = select(embedded().map_err(Failed::refused)?, &self.dialect).map_err(Failed::refused)?;
+        let folders =
+            select(embedded().map_err(Failed::refused)?, &self.dialect).map_err(Failed::refused)?;
         let now = || moment(SystemClock.now());
-        let target = || Http::new(&self.base, Arc::new(now)).map_err(|error| Failed::Usage(error.to_string()));
+        let target = || {
+            Http::new(&self.base, Arc::new(now)).map_err(|error| Failed::Usage(error.to_string()))
+        };
         // Before a password is asked for.
         target()?;
         let password = password(self.password_stdin, false)?;
@@ -46,14 +49,19 @@ impl Command {
             report.add(run_file(vector, &users, &mut target()?));
         }
         if let Some(file) = &self.junit {
-            std::fs::write(file, report.to_junit())
-                .map_err(|error| Failed::refused(format!("{}: cannot be written: {error}", file.display())))?;
+            std::fs::write(file, report.to_junit()).map_err(|error| {
+                Failed::refused(format!("{}: cannot be written: {error}", file.display()))
+            })?;
         }
         if common.json {
             print_json(&report.to_json());
         } else {
             print(&report.to_string());
         }
-        if report.is_success() { Ok(()) } else { Err(Failed::refused(format!("{} does not conform", self.base))) }
+        if report.is_success() {
+            Ok(())
+        } else {
+            Err(Failed::refused(format!("{} does not conform", self.base)))
+        }
     }
 }

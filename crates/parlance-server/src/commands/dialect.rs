@@ -18,7 +18,12 @@ impl Command {
         let config = common.load(None)?;
         let Self::List = self;
         let paths = |dialect: &DialectConfig| {
-            dialect.entry.paths.iter().map(|path| format!("{}{path}", dialect.prefix)).collect::<Vec<_>>()
+            dialect
+                .entry
+                .paths
+                .iter()
+                .map(|path| format!("{}{path}", dialect.prefix))
+                .collect::<Vec<_>>()
         };
         if common.json {
             let json = |dialect: &DialectConfig| {
@@ -36,7 +41,10 @@ impl Command {
             let enabled = if dialect.enabled { "enabled" } else { "disabled" };
             vec![dialect.entry.name.to_owned(), enabled.to_owned(), paths(dialect).join(" ")]
         };
-        print_table(&["NAME", "STATE", "PATHS"], &config.dialects.iter().map(row).collect::<Vec<_>>());
+        print_table(
+            &["NAME", "STATE", "PATHS"],
+            &config.dialects.iter().map(row).collect::<Vec<_>>(),
+        );
         Ok(())
     }
 }

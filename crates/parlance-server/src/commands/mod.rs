@@ -31,11 +31,19 @@ pub(crate) fn print_table(heading: &[&str], rows: &[Vec<String>]) {
     let heading: Vec<String> = heading.iter().map(|&name| name.to_owned()).collect();
     let lines: Vec<&Vec<String>> = std::iter::once(&heading).chain(rows).collect();
     let columns = heading.len();
-    let width = |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let width = |column: usize| {
+        lines
+            .iter()
+            .filter_map(|line| line.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or(0)
+    };
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
     for line in lines {
-        let cells: Vec<String> = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let cells: Vec<String> =
+            line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         text.push_str(cells.join("  ").trim_end());
         text.push('\n');
     }
@@ -56,15 +64,22 @@ pub(crate) fn wait<F: Future>(future: F) -> F::Output {
 pub(crate) fn password(from_stdin: bool, new: bool) -> Result<Secret, Failed> {
     if from_stdin {
         let mut bytes = Vec::new();
-        std::io::stdin().read_to_end(&mut bytes).map_err(|error| Failed::refused(format!("cannot read the password: {error}")))?;
-        let text = String::from_utf8(bytes).map_err(|_| Failed::refused("the password is not UTF-8"))?;
+        std::io::stdin()
+            .read_to_end(&mut bytes)
+            .map_err(|error| Failed::refused(format!("cannot read the password: {error}")))?;
+        let text =
+            String::from_utf8(bytes).map_err(|_| Failed::refused("the password is not UTF-8"))?;
         return Ok(Secret::new(text.strip_suffix('\n').unwrap_or(&text).to_owned()));
     }
     if !std::io::stdin().is_terminal() {
-        return Err(Failed::Usage("there is no terminal to ask for the password: give it with --password-stdin".to_owned()));
+        return Err(Failed::Usage(
+            "there is no terminal to ask for the password: give it with --password-stdin"
+                .to_owned(),
+        ));
     }
     let ask = |prompt: &str| {
-        rpassword::prompt_password(prompt).map_err(|error| Failed::refused(format!("cannot ask for the password: {error}")))
+        rpassword::prompt_password(prompt)
+            .map_err(|error| Failed::refused(format!("cannot ask for the password: {error}")))
     };
     let password = ask("Password: ")?;
     if new && ask("Password again: ")? != password {

@@ -47,9 +47,13 @@ impl Command {
             Self::List(List { user }) => {
                 let of = match &user {
                     Some(name) => {
-                        let missing = || Failed::refused(format!("user {name:?}: there is no user of that name"));
+                        let missing = || {
+                            Failed::refused(format!("user {name:?}: there is no user of that name"))
+                        };
                         let canonical = canonical_name(name).ok_or_else(missing)?;
-                        wait(authority.store().user(canonical.clone())).map_err(Failed::refused)?.ok_or_else(missing)?;
+                        wait(authority.store().user(canonical.clone()))
+                            .map_err(Failed::refused)?
+                            .ok_or_else(missing)?;
                         Some(canonical)
                     }
                     None => None,
@@ -58,12 +62,14 @@ impl Command {
                 Ok(())
             }
             Self::Revoke(Revoke { id: Some(id), .. }) => {
-                wait(authority.revoke_session(SessionId(id), now)).map_err(|error| Failed::refused(format!("session {id}: {error}")))?;
+                wait(authority.revoke_session(SessionId(id), now))
+                    .map_err(|error| Failed::refused(format!("session {id}: {error}")))?;
                 done(common, &format!("session {id} is ended"));
                 Ok(())
             }
             Self::Revoke(Revoke { user: Some(name), .. }) => {
-                wait(authority.revoke_user(&name)).map_err(|error| Failed::refused(format!("user {name:?}: {error}")))?;
+                wait(authority.revoke_user(&name))
+                    .map_err(|error| Failed::refused(format!("user {name:?}: {error}")))?;
                 done(common, &format!("all sessions of {name} are ended"));
                 Ok(())
             }

@@ -77,8 +77,14 @@ impl Command {
                 let password = password(add.password_stdin, true)?;
                 warn_if_short(&password);
                 let name = add.name.name;
-                let new = NewUser { name: name.clone(), password, roles: add.role, unrestricted: add.unrestricted };
-                let user = wait(authority.add_user(new, SystemClock.now())).map_err(|error| named(&name, &error))?;
+                let new = NewUser {
+                    name: name.clone(),
+                    password,
+                    roles: add.role,
+                    unrestricted: add.unrestricted,
+                };
+                let user = wait(authority.add_user(new, SystemClock.now()))
+                    .map_err(|error| named(&name, &error))?;
                 say(common, &user, "added");
             }
             Self::SetPassword(set) => {
@@ -86,7 +92,8 @@ impl Command {
                 let password = password(set.password_stdin, true)?;
                 warn_if_short(&password);
                 let name = set.name.name;
-                wait(authority.set_password(&name, password)).map_err(|error| named(&name, &error))?;
+                wait(authority.set_password(&name, password))
+                    .map_err(|error| named(&name, &error))?;
                 done(common, &name, "has a new password; all of his sessions are ended");
             }
             Self::Disable(Name { name }) => {
@@ -113,7 +120,8 @@ impl Command {
                 let authority = app::operator(&config)?;
                 let mut users = Vec::new();
                 loop {
-                    let page = wait(authority.store().users(users.len() as u64, PAGE)).map_err(Failed::refused)?;
+                    let page = wait(authority.store().users(users.len() as u64, PAGE))
+                        .map_err(Failed::refused)?;
                     if page.items.is_empty() {
                         break;
                     }
@@ -123,7 +131,8 @@ impl Command {
             }
             Self::Show(Name { name }) => {
                 let authority = app::operator(&config)?;
-                let canonical = canonical_name(&name).ok_or_else(|| named(&name, &OperatorError::NoUser))?;
+                let canonical =
+                    canonical_name(&name).ok_or_else(|| named(&name, &OperatorError::NoUser))?;
                 let user = wait(authority.store().user(canonical)).map_err(Failed::refused)?;
                 let user = user.ok_or_else(|| named(&name, &OperatorError::NoUser))?;
                 show(common, &user);
@@ -135,7 +144,9 @@ impl Command {
 
 fn warn_if_short(password: &Secret) {
     if password.expose().chars().count() < SHORT_PASSWORD {
-        eprintln!("parlance: warning: the password has fewer than {SHORT_PASSWORD} characters; 15 or more are recommended");
+        eprintln!(
+            "parlance: warning: the password has fewer than {SHORT_PASSWORD} characters; 15 or more are recommended"
+        );
     }
 }
 
@@ -188,9 +199,18 @@ fn list(common: &Common, users: &[User]) {
     }
     let row = |user: &User| {
         let last_login = user.last_login.map_or_else(|| "never".to_owned(), date);
-        vec![user.name.clone(), state(user).to_owned(), date(user.created), last_login, user.id.to_string()]
+        vec![
+            user.name.clone(),
+            state(user).to_owned(),
+            date(user.created),
+            last_login,
+            user.id.to_string(),
+        ]
     };
-    print_table(&["NAME", "STATE", "CREATED", "LAST LOGIN", "ID"], &users.iter().map(row).collect::<Vec<_>>());
+    print_table(
+        &["NAME", "STATE", "CREATED", "LAST LOGIN", "ID"],
+        &users.iter().map(row).collect::<Vec<_>>(),
+    );
 }
 
 fn show(common: &Common, user: &User) {

@@ -50,7 +50,10 @@ pub(crate) struct Layers {
 impl Layers {
     /// The defaults.
     pub(crate) fn new(keys: Vec<Key>) -> Self {
-        let values = keys.iter().map(|key| (key.path.clone(), (key.default.clone(), Origin::Default))).collect();
+        let values = keys
+            .iter()
+            .map(|key| (key.path.clone(), (key.default.clone(), Origin::Default)))
+            .collect();
         Self { keys, values }
     }
 
@@ -60,11 +63,15 @@ impl Layers {
     }
 
     /// Lays the variables `PARLANCE_*` over what is there, and returns those that mean nothing.
-    pub(crate) fn environment(&mut self, variables: impl Iterator<Item = (String, String)>) -> Vec<String> {
+    pub(crate) fn environment(
+        &mut self,
+        variables: impl Iterator<Item = (String, String)>,
+    ) -> Vec<String> {
         let mut unknown = Vec::new();
         for (name, value) in variables {
             let Some(rest) = name.strip_prefix("PARLANCE_") else { continue };
-            let is = |key: &&Key| key.path.to_uppercase().replace('.', "__").replace('-', "_") == rest;
+            let is =
+                |key: &&Key| key.path.to_uppercase().replace('.', "__").replace('-', "_") == rest;
             match self.keys.iter().find(is) {
                 Some(key) => {
                     self.values.insert(key.path.clone(), (value, Origin::Variable(name)));
@@ -79,29 +86,59 @@ impl Layers {
     pub(crate) fn file(&mut self, file: &Path) -> Result<(), ConfigError> {
         let text = std::fs::read_to_string(file)
             .map_err(|error| ConfigError(format!("{}: cannot be read: {error}", file.display())))?;
-        let at = |span: Option<std::ops::Range<usize>>| line(&text, span.map_or(0, |span| span.start));
+        let at =
+            |span: Option<std::ops::Range<usize>>| line(&text, span.map_or(0, |span| span.start));
         let table = DeTable::parse(&text).map_err(|error| {
-            ConfigError(format!("{}:{}: {}", file.display(), at(error.span()), error.message().replace('\n', ", ")))
+            ConfigError(format!(
+                "{}:{}: {}",
+                file.display(),
+                at(error.span()),
+                error.message().replace('\n', ", ")
+            ))
         })?;
         self.table(file, &text, "", table.get_ref())
     }
 
-    fn table(&mut self, file: &Path, text: &str, prefix: &str, table: &DeTable<'_>) -> Result<(), ConfigError> {
+    fn table(
+        &mut self,
+        file: &Path,
+        text: &str,
+        prefix: &str,
+        table: &DeTable<'_>,
+    ) -> Result<(), ConfigError> {
         for (name, value) in table {
-            let path = if prefix.is_empty() { name.get_ref().to_string() } else { format!("{prefix}.{}", name.get_ref()) };
+            let path = if prefix.is_empty() {
+                name.get_ref().to_string()
+            } else {
+                format!("{prefix}.{}", name.get_ref())
+            };
             let line = line(text, name.span().start);
             let section = format!("{path}.");
             let known = self.keys.iter().any(|key| key.path == path);
-            let is_section = path == "dialects" || self.keys.iter().any(|key| key.path.starts_with(&section));
+            let is_section =
+                path == "dialects" || self.keys.iter().any(|key| key.path.starts_with(&section));
             match value.get_ref() {
                 DeValue::Table(inner) if is_section => self.table(file, text, &path, inner)?,
                 _ if is_section => {
-                    return Err(ConfigError(format!("{}:{line}: {path} is a table: write [{path}]", file.display())));
+                    return Err(ConfigError(format!(
+                        "{}:{line}: {path} is a table: write [{path}]",
+                        file.display()
+                    )));
                 }
-                _ if !known => return Err(ConfigError(format!("{}:{line}: {}", file.display(), self.unknown(&path)))),
+                _ if !known => {
+                    return Err(ConfigError(format!(
+                        "{}:{line}: {}",
+                        file.display(),
+                        self.unknown(&path)
+                    )));
+                }
                 value => {
                     let Some(value) = plain(value) else {
-                        return Err(ConfigError(format!("{}:{line}: {path} takes {}", file.display(), self.takes(&path))));
+                        return Err(ConfigError(format!(
+                            "{}:{line}: {path} takes {}",
+                            file.display(),
+                            self.takes(&path)
+                        )));
                     };
                     self.values.insert(path, (value, Origin::File(file.to_owned(), line)));
                 }
@@ -124,18 +161,24 @@ impl Layers {
         // A table is compared with tables: every key is cut to as many parts as were given.
         let depth = path.split('.').count();
         let cut = |key: &Key| key.path.split('.').take(depth).collect::<Vec<_>>().join(".");
-        let near = self.keys.iter().min_by_key(|key| strsim::damerau_levenshtein(&cut(key), path)).map(|key| &key.path);
+        let near = self
+            .keys
+            .iter()
+            .min_by_key(|key| strsim::damerau_levenshtein(&cut(key), path))
+            .map(|key| &key.path);
         format!("unknown key {path}; the nearest known key is {}", near.map_or("", String::as_str))
     }
 
     /// The value of a key, of the right kind.
     pub(crate) fn get(&self, path: &str) -> Result<Typed, ConfigError> {
-        let (text, origin) = self.values.get(path).ok_or_else(|| ConfigError(format!("there is no key {path}")))?;
+        let (text, origin) =
+            self.values.get(path).ok_or_else(|| ConfigError(format!("there is no key {path}")))?;
         let kind = self.keys.iter().find(|key| key.path == path).map(|key| key.kind);
         let kind = kind.ok_or_else(|| ConfigError(format!("there is no key {path}")))?;
         // A database's URL may hold a password.
         let shown = if path == "database" { String::new() } else { format!(" {text:?}") };
-        kind.parse(text).map_err(|takes| ConfigError(format!("{origin}: {path}{shown} is not {takes}")))
+        kind.parse(text)
+            .map_err(|takes| ConfigError(format!("{origin}: {path}{shown} is not {takes}")))
     }
 
     /// Where the value of a key stands.

@@ -10,8 +10,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use keys::{Typed, keys};
-use layers::Layers;
 pub(crate) use layers::ConfigError;
+use layers::Layers;
 use parlance::actix::TrustedProxies;
 use parlance::core::PasswordPolicy;
 use parlance::dialect::Values;
@@ -94,18 +94,27 @@ impl Config {
             number("password.iterations")?,
             number("password.parallelism")?,
         );
-        let policy =
-            policy.map_err(|error| ConfigError(format!("{}: password: {error}", layers.origin("password.memory_kib"))))?;
+        let policy = policy.map_err(|error| {
+            ConfigError(format!("{}: password: {error}", layers.origin("password.memory_kib")))
+        })?;
         let Typed::Zone(zone) = layers.get("timezone")? else { return Err(wrong_kind("timezone")) };
-        let Typed::Networks(networks) = layers.get("trusted_proxies")? else { return Err(wrong_kind("trusted_proxies")) };
-        let Typed::Path(key_file) = layers.get("key_file")? else { return Err(wrong_kind("key_file")) };
+        let Typed::Networks(networks) = layers.get("trusted_proxies")? else {
+            return Err(wrong_kind("trusted_proxies"));
+        };
+        let Typed::Path(key_file) = layers.get("key_file")? else {
+            return Err(wrong_kind("key_file"));
+        };
         let mut dialects = Vec::new();
         for entry in TABLE {
             let path = |key: &str| format!("dialects.{}.{key}", entry.name);
-            let Typed::Switch(enabled) = layers.get(&path("enabled"))? else { return Err(wrong_kind(&path("enabled"))) };
+            let Typed::Switch(enabled) = layers.get(&path("enabled"))? else {
+                return Err(wrong_kind(&path("enabled")));
+            };
             let mut values = Values::defaults(entry.settings, zone);
             for setting in entry.settings {
-                let Typed::Dialect(value) = layers.get(&path(setting.key))? else { return Err(wrong_kind(setting.key)) };
+                let Typed::Dialect(value) = layers.get(&path(setting.key))? else {
+                    return Err(wrong_kind(setting.key));
+                };
                 values.set(setting.key, value);
             }
             dialects.push(DialectConfig { entry, enabled, prefix: text(&path("prefix"))?, values });

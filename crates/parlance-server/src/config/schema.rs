@@ -35,15 +35,24 @@ fn table(about: &str) -> Value {
 
 fn property(key: &Key) -> Value {
     let mut property = match key.kind {
-        Kind::Number => json!({ "type": "integer", "minimum": 1, "default": key.default.parse::<u32>().unwrap_or_default() }),
+        Kind::Number => {
+            json!({ "type": "integer", "minimum": 1, "default": key.default.parse::<u32>().unwrap_or_default() })
+        }
         Kind::Switch => json!({ "type": "boolean", "default": key.default == "true" }),
         Kind::Networks => json!({ "type": "array", "items": { "type": "string" }, "default": [] }),
         Kind::Choice(words) => json!({ "enum": words, "default": key.default }),
-        Kind::Dialect(DialectKind::Duration) => json!({ "type": "string", "pattern": "^[0-9]+[smhd]$", "default": key.default }),
+        Kind::Dialect(DialectKind::Duration) => {
+            json!({ "type": "string", "pattern": "^[0-9]+[smhd]$", "default": key.default })
+        }
         Kind::Dialect(DialectKind::DurationOrNever) => {
             json!({ "type": "string", "pattern": "^([0-9]+[smhd]|never)$", "default": key.default })
         }
-        Kind::Address | Kind::Database | Kind::Zone | Kind::Path | Kind::Prefix | Kind::Dialect(DialectKind::Text) => {
+        Kind::Address
+        | Kind::Database
+        | Kind::Zone
+        | Kind::Path
+        | Kind::Prefix
+        | Kind::Dialect(DialectKind::Text) => {
             json!({ "type": "string", "default": key.default })
         }
     };

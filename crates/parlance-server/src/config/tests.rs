@@ -23,37 +23,54 @@ fn check_error(file: &str, expected: &Expect) {
 }
 
 fn lifetime(config: &Config) -> Option<Duration> {
-    let dialect = config.dialects.iter().find(|dialect| dialect.entry.name == "cluster-api").unwrap();
+    let dialect =
+        config.dialects.iter().find(|dialect| dialect.entry.name == "cluster-api").unwrap();
     dialect.values.duration("lifetime")
 }
 
 #[test]
 fn defaults_then_file_then_variable_then_flag() {
     let file = "listen = \"127.0.0.2:1\"\n[dialects.cluster-api]\nlifetime = \"1m\"\n";
-    let variables = [("PARLANCE_DIALECTS__CLUSTER_API__LIFETIME", "2s"), ("PARLANCE_LISTEN", "127.0.0.3:1")];
+    let variables =
+        [("PARLANCE_DIALECTS__CLUSTER_API__LIFETIME", "2s"), ("PARLANCE_LISTEN", "127.0.0.3:1")];
     assert_eq!(lifetime(&load("", &[], Flags::default()).unwrap()), Some(Duration::from_secs(600)));
-    assert_eq!(lifetime(&load(file, &[], Flags::default()).unwrap()), Some(Duration::from_secs(60)));
-    assert_eq!(lifetime(&load(file, &variables, Flags::default()).unwrap()), Some(Duration::from_secs(2)));
+    assert_eq!(
+        lifetime(&load(file, &[], Flags::default()).unwrap()),
+        Some(Duration::from_secs(60))
+    );
+    assert_eq!(
+        lifetime(&load(file, &variables, Flags::default()).unwrap()),
+        Some(Duration::from_secs(2))
+    );
     let flags = Flags { listen: Some("127.0.0.4:1".to_owned()), ..Flags::default() };
     assert_eq!(load(file, &variables, flags).unwrap().listen.to_string(), "127.0.0.4:1");
 }
 
 #[test]
 fn an_unknown_variable_is_only_a_warning() {
-    let config = load("", &[("PARLANCE_PORT", "tcp://10.0.0.1:80"), ("OTHER", "x")], Flags::default()).unwrap();
+    let config =
+        load("", &[("PARLANCE_PORT", "tcp://10.0.0.1:80"), ("OTHER", "x")], Flags::default())
+            .unwrap();
     assert_eq!(config.unknown_variables, ["PARLANCE_PORT"]);
 }
 
 #[test]
 fn an_unknown_key_names_file_line_and_the_nearest_key() {
-    check_error("listn = \"127.0.0.1:1\"\n", &expect!["parlance.toml:1: unknown key listn; the nearest known key is listen"]);
+    check_error(
+        "listn = \"127.0.0.1:1\"\n",
+        &expect!["parlance.toml:1: unknown key listn; the nearest known key is listen"],
+    );
     check_error(
         "\n[dialects.cluster-api]\nlifetme = \"1m\"\n",
-        &expect!["parlance.toml:3: unknown key dialects.cluster-api.lifetme; the nearest known key is dialects.cluster-api.lifetime"],
+        &expect![
+            "parlance.toml:3: unknown key dialects.cluster-api.lifetme; the nearest known key is dialects.cluster-api.lifetime"
+        ],
     );
     check_error(
         "[passwords]\nmemory_kib = 1\n",
-        &expect!["parlance.toml:1: unknown key passwords; the nearest known key is password.memory_kib"],
+        &expect![
+            "parlance.toml:1: unknown key passwords; the nearest known key is password.memory_kib"
+        ],
     );
 }
 
@@ -61,7 +78,9 @@ fn an_unknown_key_names_file_line_and_the_nearest_key() {
 fn a_dialect_that_is_not_there_is_told_from_those_that_are() {
     check_error(
         "[dialects.cluster]\nlifetime = \"1m\"\n",
-        &expect![[r#"parlance.toml:1: unknown key dialects.cluster: no dialect "cluster" is compiled in; there are: 1010-cookie, axxon-jsonrpc, cluster-api, flask-usertoken, polish-longtoken"#]],
+        &expect![[
+            r#"parlance.toml:1: unknown key dialects.cluster: no dialect "cluster" is compiled in; there are: 1010-cookie, axxon-jsonrpc, cluster-api, flask-usertoken, polish-longtoken"#
+        ]],
     );
 }
 
@@ -69,23 +88,40 @@ fn a_dialect_that_is_not_there_is_told_from_those_that_are() {
 fn a_bad_value_names_its_key_and_what_it_takes() {
     check_error(
         "[dialects.cluster-api]\nlifetime = \"10 minutes\"\n",
-        &expect![[r#"parlance.toml:2: dialects.cluster-api.lifetime "10 minutes" is not a duration such as "90s", "10m", "24h" or "30d", at least "1s""#]],
+        &expect![[
+            r#"parlance.toml:2: dialects.cluster-api.lifetime "10 minutes" is not a duration such as "90s", "10m", "24h" or "30d", at least "1s""#
+        ]],
     );
-    check_error("timezone = \"Mars\"\n", &expect![[r#"parlance.toml:1: timezone "Mars" is not a time zone such as "UTC" or "Europe/Warsaw""#]]);
+    check_error(
+        "timezone = \"Mars\"\n",
+        &expect![[
+            r#"parlance.toml:1: timezone "Mars" is not a time zone such as "UTC" or "Europe/Warsaw""#
+        ]],
+    );
     check_error(
         "[dialects.cluster-api]\nprefix = \"legacy/\"\n",
-        &expect![[r#"parlance.toml:2: dialects.cluster-api.prefix "legacy/" is not "", or a path such as "/legacy" with a leading slash and no trailing one"#]],
+        &expect![[
+            r#"parlance.toml:2: dialects.cluster-api.prefix "legacy/" is not "", or a path such as "/legacy" with a leading slash and no trailing one"#
+        ]],
     );
     check_error(
         "[password]\nmemory_kib = 4\n",
-        &expect!["parlance.toml:2: password: memory_kib must lie between 8 x parallelism and 262144, iterations between 1 and 10, parallelism between 1 and 16"],
+        &expect![
+            "parlance.toml:2: password: memory_kib must lie between 8 x parallelism and 262144, iterations between 1 and 10, parallelism between 1 and 16"
+        ],
     );
-    check_error("listen = 1.5\n", &expect![[r#"parlance.toml:1: listen takes an IP address and a port such as "127.0.0.1:8080""#]]);
+    check_error(
+        "listen = 1.5\n",
+        &expect![[
+            r#"parlance.toml:1: listen takes an IP address and a port such as "127.0.0.1:8080""#
+        ]],
+    );
 }
 
 #[test]
 fn a_database_url_is_never_shown() {
-    let error = load("database = \"mysql://root:hunter2@host/db\"\n", &[], Flags::default()).unwrap_err();
+    let error =
+        load("database = \"mysql://root:hunter2@host/db\"\n", &[], Flags::default()).unwrap_err();
     assert!(!error.contains("hunter2"), "{error}");
 }
 
@@ -105,7 +141,10 @@ fn a_switch_and_a_list_are_read_as_such() {
     let config = config.unwrap();
     let enabled: Vec<_> = config.enabled().map(|dialect| dialect.entry.name).collect();
     assert_eq!(enabled, ["axxon-jsonrpc", "flask-usertoken", "polish-longtoken"]);
-    assert!(config.proxies.trusts("10.1.2.3".parse().unwrap()) && config.proxies.trusts("::1".parse().unwrap()));
+    assert!(
+        config.proxies.trusts("10.1.2.3".parse().unwrap())
+            && config.proxies.trusts("::1".parse().unwrap())
+    );
 }
 
 #[test]
@@ -121,6 +160,9 @@ fn the_schema_knows_every_key() {
     let schema = schema();
     for key in keys() {
         let pointer = format!("/properties/{}", key.path.replace('.', "/properties/"));
-        assert!(schema.pointer(&pointer).is_some_and(|property| property.get("description").is_some()), "{pointer}");
+        assert!(
+            schema.pointer(&pointer).is_some_and(|property| property.get("description").is_some()),
+            "{pointer}"
+        );
     }
 }
