@@ -1,7 +1,7 @@
 //! Bytes to a [`Call`]: what the document lets a client say.
 
 use parlance_core::{Credential, Failure, Login, Rivals, Secret, canonical_name};
-use parlance_dialect::{Fields, FormError, Request, Response, from_json};
+use parlance_dialect::{Fields, FormError, Object, Request, Response, from_json};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -149,10 +149,9 @@ fn parameters<T: Default + DeserializeOwned>(
             if std::str::from_utf8(request.body).is_err() {
                 return Ok(None);
             }
-            // A struct's reader takes an array too, in the order of the fields; the document has none.
-            let object = request.body.trim_ascii_start().starts_with(b"{");
-            let read = object.then(|| from_json(request.body).ok()).flatten();
-            read.map(Some).ok_or_else(|| reply::error(400, "Malformed JSON."))
+            from_json(request.body)
+                .map(|Object(read)| Some(read))
+                .map_err(|_| reply::error(400, "Malformed JSON."))
         }
     }
 }

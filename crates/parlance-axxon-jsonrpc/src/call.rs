@@ -3,11 +3,10 @@
 use std::borrow::Cow;
 
 use parlance_core::{Credential, Failure, Login, Secret};
-use parlance_dialect::{Fields, Request, Response, basic, from_json};
+use parlance_dialect::{Fields, Object, Request, Response, basic, from_json};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use crate::object::Object;
 use crate::{AxxonJsonrpc, reply};
 
 /// The one door of the document.

@@ -2,7 +2,6 @@
 
 mod call;
 mod keys;
-mod object;
 mod reply;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

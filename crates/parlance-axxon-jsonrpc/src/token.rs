@@ -7,11 +7,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use parlance_core::{Credential, Grant, Secret, Timestamp};
-use parlance_dialect::{Dialect as _, from_json};
+use parlance_dialect::{Dialect as _, Object, from_json};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::object::Object;
 use crate::{AxxonJsonrpc, KeyRing};
 
 /// The longest token that is read, in bytes. One role is 52 of them, a signature some 512.

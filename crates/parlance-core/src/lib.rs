@@ -12,6 +12,7 @@ mod command;
 mod failure;
 mod hashing;
 mod name;
+mod opening;
 mod operator;
 mod password;
 pub mod ports;

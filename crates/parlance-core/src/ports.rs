@@ -225,7 +225,7 @@ pub struct Event<'e> {
     pub action: Action,
     /// The refusal, if it was refused.
     pub failure: Option<Failure>,
-    /// The user, where he is known.
+    /// The user that it was about, where he is known: of a refusal too, for the record and never for the client.
     pub user: Option<UserId>,
     /// The name that was shown at a login; untrusted.
     pub shown: Option<&'e str>,

@@ -1,6 +1,7 @@
 //! JSON, strictly, and moments as text.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike as _, SecondsFormat, Utc};
+use chrono_tz::Tz;
 use parlance_core::Timestamp;
 use serde::de::DeserializeOwned;
 
@@ -17,4 +18,14 @@ pub fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Erro
 #[must_use]
 pub fn moment(at: Timestamp) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(at.millis()).unwrap_or_default()
+}
+
+/// A moment in a zone: RFC 3339 in seconds, with a numeric offset. Where the zone's calendar has left the years that four digits write,
+/// the UTC date.
+#[must_use]
+pub fn calendar_date(at: Timestamp, zone: Tz) -> String {
+    let utc = moment(at);
+    let local = utc.with_timezone(&zone).fixed_offset();
+    let writable = (0..=9999).contains(&local.year());
+    if writable { local } else { utc.fixed_offset() }.to_rfc3339_opts(SecondsFormat::Secs, false)
 }

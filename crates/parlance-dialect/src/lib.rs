@@ -8,6 +8,7 @@ mod basic;
 mod desk;
 mod form;
 mod json;
+mod object;
 mod settings;
 
 #[cfg(feature = "testing")]
@@ -22,7 +23,8 @@ use std::fmt;
 pub use basic::{basic, user_and_secret};
 pub use desk::{Answer, Caller, Desk, Service};
 pub use form::{Fields, FormError};
-pub use json::{from_json, moment};
+pub use json::{calendar_date, from_json, moment};
+pub use object::Object;
 use parlance_core::{Command, Credential, Failure, Mint, Outcome, Timestamp};
 pub use settings::{Configure, Kind, Setting, Value, Values};
 pub use wire::{Header, Request, Response};

@@ -1,10 +1,9 @@
 //! [`Outcome`] or [`Failure`] to bytes: the exhaustive table.
 
-use chrono::{Datelike as _, SecondsFormat};
 use chrono_tz::Tz;
 use parlance_core::ports::UserPage;
-use parlance_core::{Failure, Outcome, Secret, Session, Timestamp, User};
-use parlance_dialect::{RETRY_AFTER, Response, moment};
+use parlance_core::{Failure, Outcome, Secret, Session, User};
+use parlance_dialect::{RETRY_AFTER, Response, calendar_date};
 use serde::Serialize;
 
 use crate::call::{Call, Page};
@@ -71,7 +70,9 @@ struct Message<'m> {
 pub(crate) fn done(call: &Call, outcome: &Outcome, zone: Tz) -> Response {
     match (outcome, call) {
         (Outcome::Opened(session, _, secret), _) => json(200, &user_token(session, secret, zone)),
-        (Outcome::Bumped(at), _) => json(200, &Bumped { last_login_time: date(*at, zone) }),
+        (Outcome::Bumped(at), _) => {
+            json(200, &Bumped { last_login_time: calendar_date(*at, zone) })
+        }
         (Outcome::Closed, _) => json(200, &Done { success: true }),
         (Outcome::Users(users), Call::Users(_, page)) => listing(users, *page, zone),
         (Outcome::Named(Some(user)), _) => json(200, &shown_user(user, zone)),
@@ -132,10 +133,10 @@ pub(crate) fn message(status: u16, message: &str) -> Response {
 
 fn user_token<'t>(session: &'t Session, secret: &'t Secret, zone: Tz) -> UserToken<'t> {
     UserToken {
-        creation_time: date(session.created, zone),
+        creation_time: calendar_date(session.created, zone),
         enabled: session.enabled,
-        expiration_time: session.expires.map(|at| date(at, zone)),
-        last_usage_time: session.last_used.map(|at| date(at, zone)),
+        expiration_time: session.expires.map(|at| calendar_date(at, zone)),
+        last_usage_time: session.last_used.map(|at| calendar_date(at, zone)),
         note: session.note.as_deref(),
         token: secret.expose(),
         version: session.version,
@@ -144,8 +145,8 @@ fn user_token<'t>(session: &'t Session, secret: &'t Secret, zone: Tz) -> UserTok
 
 fn shown_user(user: &User, zone: Tz) -> ShownUser<'_> {
     ShownUser {
-        creation_time: date(user.created, zone),
-        last_login_time: user.last_login.map(|at| date(at, zone)),
+        creation_time: calendar_date(user.created, zone),
+        last_login_time: user.last_login.map(|at| calendar_date(at, zone)),
         name: &user.name,
         role: if user.unrestricted { "ADMIN" } else { "USER" },
         version: user.version,
@@ -168,14 +169,6 @@ fn listing(users: &UserPage, page: Page, zone: Tz) -> Response {
             total_count: users.total,
         },
     )
-}
-
-/// ISO 8601 in seconds, with a numeric offset. Where the zone's calendar has left the years that four digits write, the UTC date.
-fn date(at: Timestamp, zone: Tz) -> String {
-    let utc = moment(at);
-    let local = utc.with_timezone(&zone).fixed_offset();
-    let writable = (0..=9999).contains(&local.year());
-    if writable { local } else { utc.fixed_offset() }.to_rfc3339_opts(SecondsFormat::Secs, false)
 }
 
 fn json(status: u16, body: &impl Serialize) -> Response {

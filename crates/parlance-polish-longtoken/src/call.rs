@@ -1,7 +1,7 @@
 //! Bytes to [`Call`]: what the document lets a client say.
 
 use parlance_core::{Credential, Login, Secret};
-use parlance_dialect::{Dialect as _, Fields, FormError, Request, Response, from_json};
+use parlance_dialect::{Dialect as _, Fields, FormError, Object, Request, Response, from_json};
 use serde::Deserialize;
 
 use crate::{PolishLongtoken, RESOURCE, reply};
@@ -114,11 +114,8 @@ fn renewal(request: &Request<'_>) -> Result<Call, Response> {
     if !request.is_media_type("application/json") {
         return Err(reply::wrong_media_type("application/json"));
     }
-    // A struct would be read from an array too.
-    let object = request.body.trim_ascii_start().starts_with(b"{");
-    let renewal: Option<Renewal> = from_json(request.body).ok().filter(|_| object);
-    let Renewal { token, longtoken } = renewal
-        .ok_or_else(|| reply::malformed("The body is not the JSON object that is read here."))?;
+    let Object(Renewal { token, longtoken }) = from_json(request.body)
+        .map_err(|_| reply::malformed("The body is not the JSON object that is read here."))?;
     refuse_clash(request, |name| match name {
         "token" => token.is_some(),
         "longtoken" => longtoken.is_some(),

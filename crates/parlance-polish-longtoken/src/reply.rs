@@ -1,9 +1,8 @@
 //! [`Outcome`] or [`Failure`] to bytes: the exhaustive table.
 
-use chrono::{Datelike as _, SecondsFormat};
 use chrono_tz::Tz;
 use parlance_core::{Failure, Outcome, Secret, Session, Timestamp, User};
-use parlance_dialect::{RETRY_AFTER, Response, moment};
+use parlance_dialect::{RETRY_AFTER, Response, calendar_date};
 use serde::Serialize;
 
 use crate::Call;
@@ -113,16 +112,8 @@ fn unavailable() -> Response {
 
 fn token(session: &Session, user: &User, secret: &Secret, zone: Tz) -> Response {
     // Every session of this wire has an end: its terms are `Fixed`.
-    let valid_to = date(session.expires.unwrap_or(Timestamp::MAX), zone);
+    let valid_to = calendar_date(session.expires.unwrap_or(Timestamp::MAX), zone);
     json(200, &Token { token: secret.expose(), valid_to, user: &user.name })
-}
-
-/// RFC 3339 in seconds, with a numeric offset. Where the zone's calendar has left the years that four digits write, the UTC date.
-fn date(at: Timestamp, zone: Tz) -> String {
-    let utc = moment(at);
-    let local = utc.with_timezone(&zone).fixed_offset();
-    let writable = (0..=9999).contains(&local.year());
-    if writable { local } else { utc.fixed_offset() }.to_rfc3339_opts(SecondsFormat::Secs, false)
 }
 
 fn json(status: u16, body: &impl Serialize) -> Response {

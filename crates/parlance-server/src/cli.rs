@@ -25,8 +25,12 @@ pub(crate) struct Common {
     /// The configuration file (TOML)
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// The database: sqlite:PATH or postgres://user:password@host/name [default: sqlite:parlance.db]
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        help = "The database: sqlite:PATH or postgres://user:password@host/name [default: sqlite:parlance.db]"
+    )]
     pub(crate) database: Option<String>,
     /// Print data as JSON
     #[arg(long, global = true)]

@@ -47,6 +47,7 @@ impl Observer for Recorder {
                 info!(
                     dialect,
                     reason = failure.reason(),
+                    user,
                     shown = shown.map(|shown| tracing::field::debug(short(shown))),
                     peer,
                     "login refused"

@@ -11,14 +11,14 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use crate::ports::{
-    Applied, Change, Clock, Entropy, EntropyError, Pending, SealedKey, Store, StoreError, Touch,
-    Unobserved, UserPage,
+    Action, Applied, Change, Clock, Entropy, EntropyError, Event, Observer, Pending, SealedKey,
+    Store, StoreError, Touch, UserPage,
 };
 use crate::reference::Reference;
 use crate::{
     Authority, CanonicalName, Command, Context, Credential, Digest, Failure, Grant, HashThreads,
     Lifetime, Login, Mint, Minted, NewUser, Open, Outcome, PasswordPolicy, Rivals, Secret, Session,
-    Terms, Timestamp, UPPER, User, draw,
+    Terms, Timestamp, UPPER, User, UserId, draw,
 };
 
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
@@ -210,11 +210,22 @@ impl Store for Watched {
     }
 }
 
+/// What the observer was told.
+#[derive(Default)]
+pub(super) struct Told(pub(super) Mutex<Vec<(Action, Option<Failure>, Option<UserId>)>>);
+
+impl Observer for Told {
+    fn observe(&self, event: &Event<'_>) {
+        self.0.lock().unwrap().push((event.action, event.failure, event.user));
+    }
+}
+
 /// Everything that the authority needs around it, and a user `csmith` whose password is `XXX`.
 pub(super) struct World {
     pub(super) clock: Arc<TestClock>,
     pub(super) store: Arc<Watched>,
     pub(super) entropy: Arc<Seeded>,
+    pub(super) told: Arc<Told>,
     pub(super) authority: Authority,
     pub(super) mint: Arc<dyn Mint>,
     pub(super) peer: Option<IpAddr>,
@@ -251,15 +262,16 @@ impl World {
         let threads = HashThreads::start(1, Arc::<TestClock>::clone(&clock));
         let entropy = Arc::new(Seeded::default());
         let policy = PasswordPolicy::new(m, t, p).unwrap();
+        let told = Arc::<Told>::default();
         let authority = Authority::new(
             Arc::<Watched>::clone(&store),
             threads,
             policy,
             Arc::<Seeded>::clone(&entropy),
-            Arc::new(Unobserved),
+            Arc::<Told>::clone(&told),
         );
         let peer = Some(IpAddr::from([192, 0, 2, 7]));
-        let world = Self { clock, store, entropy, authority, mint: Arc::new(mint), peer };
+        let world = Self { clock, store, entropy, told, authority, mint: Arc::new(mint), peer };
         if run(world.store.user(canonical("csmith"))).unwrap().is_none() {
             world.add_user("csmith", "XXX");
         }

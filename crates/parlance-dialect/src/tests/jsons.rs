@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::{from_json, moment};
+use crate::{Object, calendar_date, from_json, moment};
 
 #[derive(Debug, Deserialize)]
 struct Body {
@@ -109,6 +109,28 @@ fn a_value_is_read_into_any_type() {
     let map: BTreeMap<String, i64> = from_json(b"{\"b\": 2, \"a\": 1}").unwrap();
     assert_eq!(map.into_iter().collect::<Vec<_>>(), [("a".to_owned(), 1), ("b".to_owned(), 2)]);
     assert_eq!(from_json::<Body>(b"{\"longtoken\": true}").unwrap().longtoken, Some(true));
+}
+
+#[test]
+fn an_array_of_its_values_is_no_object() {
+    assert!(from_json::<Body>(br#"["t", true]"#).is_ok());
+    for body in [&br#"["t", true]"#[..], b"[]", b"null", b"7", b"\"token\""] {
+        assert!(from_json::<Object<Body>>(body).is_err());
+    }
+    let Object(body) = from_json::<Object<Body>>(br#" {"token": "t"}"#).unwrap();
+    assert_eq!(body.token.as_deref(), Some("t"));
+}
+
+#[test]
+fn a_calendar_date_has_four_digits_of_year_and_an_offset() {
+    for (at, zone, text) in [
+        (Timestamp::from_seconds(1_651_406_400), "UTC", "2022-05-01T12:00:00+00:00"),
+        (Timestamp::from_seconds(1_651_406_400), "Europe/Warsaw", "2022-05-01T14:00:00+02:00"),
+        (Timestamp::MAX, "America/New_York", "9999-12-31T18:59:59-05:00"),
+        (Timestamp::MAX, "Asia/Tokyo", "9999-12-31T23:59:59+00:00"),
+    ] {
+        assert_eq!(calendar_date(at, zone.parse().unwrap()), text);
+    }
 }
 
 #[test]

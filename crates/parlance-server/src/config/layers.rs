@@ -114,34 +114,20 @@ impl Layers {
             };
             let line = line(text, name.span().start);
             let section = format!("{path}.");
-            let known = self.keys.iter().any(|key| key.path == path);
             let is_section =
                 path == "dialects" || self.keys.iter().any(|key| key.path.starts_with(&section));
-            match value.get_ref() {
-                DeValue::Table(inner) if is_section => self.table(file, text, &path, inner)?,
-                _ if is_section => {
-                    return Err(ConfigError(format!(
-                        "{}:{line}: {path} is a table: write [{path}]",
-                        file.display()
-                    )));
-                }
-                _ if !known => {
-                    return Err(ConfigError(format!(
-                        "{}:{line}: {}",
-                        file.display(),
-                        self.unknown(&path)
-                    )));
-                }
-                value => {
-                    let Some(value) = plain(value) else {
-                        return Err(ConfigError(format!(
-                            "{}:{line}: {path} takes {}",
-                            file.display(),
-                            self.takes(&path)
-                        )));
-                    };
-                    self.values.insert(path, (value, Origin::File(file.to_owned(), line)));
-                }
+            let refuse = |why: &str| Err(ConfigError(format!("{}:{line}: {why}", file.display())));
+            if is_section {
+                let DeValue::Table(inner) = value.get_ref() else {
+                    return refuse(&format!("{path} is a table: write [{path}]"));
+                };
+                self.table(file, text, &path, inner)?;
+            } else if !self.keys.iter().any(|key| key.path == path) {
+                return refuse(&self.unknown(&path));
+            } else if let Some(value) = plain(value.get_ref()) {
+                self.values.insert(path, (value, Origin::File(file.to_owned(), line)));
+            } else {
+                return refuse(&format!("{path} takes {}", self.takes(&path)));
             }
         }
         Ok(())

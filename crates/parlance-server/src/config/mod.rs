@@ -77,17 +77,17 @@ impl Config {
     }
 
     fn read(layers: &Layers, unknown_variables: Vec<String>) -> Result<Self, ConfigError> {
-        let number = |path: &str| match layers.get(path)? {
-            Typed::Number(number) => Ok(number),
-            _ => Err(wrong_kind(path)),
+        let number = |path: &str| {
+            let Typed::Number(number) = layers.get(path)? else { return Err(wrong_kind(path)) };
+            Ok(number)
         };
-        let text = |path: &str| match layers.get(path)? {
-            Typed::Text(text) => Ok(text),
-            _ => Err(wrong_kind(path)),
+        let text = |path: &str| {
+            let Typed::Text(text) = layers.get(path)? else { return Err(wrong_kind(path)) };
+            Ok(text)
         };
-        let address = |path: &str| match layers.get(path)? {
-            Typed::Address(address) => Ok(address),
-            _ => Err(wrong_kind(path)),
+        let address = |path: &str| {
+            let Typed::Address(address) = layers.get(path)? else { return Err(wrong_kind(path)) };
+            Ok(address)
         };
         let policy = PasswordPolicy::new(
             number("password.memory_kib")?,

@@ -1,5 +1,7 @@
 //! The configuration as a JSON Schema (draft 2020-12), for editors.
 
+#![expect(clippy::indexing_slicing, reason = "indexing a JSON value by name makes what is missing")]
+
 use parlance::dialect::Kind as DialectKind;
 use serde_json::{Map, Value, json};
 

@@ -1,0 +1,41 @@
+//! What those who count and log are told: everything that was asked, and whom it was about.
+
+use super::world::{PLAIN, World, run, secret};
+use crate::ports::Action;
+use crate::{Command, Failure};
+
+/// The last thing told is this, about `csmith` or about nobody.
+#[track_caller]
+fn check(world: &World, action: Action, failure: Option<Failure>, about_csmith: bool) {
+    let (asked, refused, about) = world.told.0.lock().unwrap().pop().unwrap();
+    assert_eq!((asked, refused), (action, failure));
+    assert_eq!(about, about_csmith.then(|| world.user("csmith").id));
+}
+
+#[test]
+fn a_refused_login_is_told_with_the_user_that_it_named() {
+    let world = World::new(PLAIN);
+    let _refused = world.login("CSmith", "wrong");
+    check(&world, Action::Login, Some(Failure::WrongPassword), true);
+    let _refused = world.login("nobody", "XXX");
+    check(&world, Action::Login, Some(Failure::UnknownUser), false);
+    let _token = world.token();
+    check(&world, Action::Login, None, true);
+    run(world.authority.set_enabled("csmith", false)).unwrap();
+    let _refused = world.login("csmith", "XXX");
+    check(&world, Action::Login, Some(Failure::UserDisabled), true);
+}
+
+#[test]
+fn a_use_is_told_with_the_user_whose_session_was_shown() {
+    let world = World::new(PLAIN);
+    let token = world.token();
+    let _used = world.check(&token);
+    check(&world, Action::Check, None, true);
+    let _ended = world.execute(Command::Close(world.shown(&token)));
+    check(&world, Action::End, None, true);
+    let _refused = world.check(&token);
+    check(&world, Action::Check, Some(Failure::EndedSession), true);
+    let _refused = world.check(&secret("no such token"));
+    check(&world, Action::Check, Some(Failure::UnknownCredential), false);
+}
