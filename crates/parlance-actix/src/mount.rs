@@ -20,6 +20,11 @@ pub const BODY_LIMIT: usize = 16 * 1024;
 /// How long a body may take.
 pub const BODY_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long an answer may take, counted from the end of the request. A database that has stopped without a word would hold its callers
+/// for ever. It is longer than the store needs to find out that it cannot write (two batches that wait five seconds each for a lock), whose
+/// answer is better: it says that nothing was done.
+pub const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
+
 /// A dialect and the prefix under which its paths stand.
 #[derive(Debug, Clone)]
 pub struct Mount {
@@ -107,9 +112,11 @@ async fn answer(
         now: shell.clock.now(),
     };
     // A panic is a defect; it must not take the worker's other connections with it, nor show the client anything.
-    match AssertUnwindSafe(mount.service.serve(&request)).catch_unwind().await {
-        Ok(answer) => response(answer).finish(),
-        Err(_) => HttpResponse::InternalServerError()
+    let answer = AssertUnwindSafe(mount.service.serve(&request)).catch_unwind();
+    match rt::time::timeout(ANSWER_PATIENCE, answer).await {
+        Ok(Ok(answer)) => response(answer).finish(),
+        Err(_) => response(mount.service.late()).finish(),
+        Ok(Err(_)) => HttpResponse::InternalServerError()
             .content_type("text/plain; charset=utf-8")
             .body("Internal error.\n"),
     }

@@ -48,6 +48,8 @@ pub trait Service: std::fmt::Debug + Send + Sync {
     fn admit<'a>(&'a self, request: &'a Request<'a>) -> Answer<'a, Result<Caller, Response>>;
     /// Refuses a request whose body was not read to its end.
     fn unread(&self, why: Unread) -> Response;
+    /// Answers for a call that the store has not answered in time: it is unknown whether it was done.
+    fn late(&self) -> Response;
 }
 
 /// A dialect and the authority that decides for it.
@@ -133,5 +135,9 @@ impl<D: Dialect> Service for Desk<D> {
 
     fn unread(&self, why: Unread) -> Response {
         self.dialect.unread(why)
+    }
+
+    fn late(&self) -> Response {
+        self.dialect.deny(&Failure::Unavailable)
     }
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Server;
-use actix_web::{App, HttpResponse, HttpServer, rt, web};
+use actix_web::{
+    App, FromRequest, Handler, HttpResponse, HttpServer, Resource, Responder, rt, web,
+};
 use parlance::core::ports::{Clock as _, Store};
 use parlance::system::SystemClock;
 
@@ -26,12 +28,11 @@ pub(crate) fn server(
     let server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::new((Arc::clone(&store), metrics.clone())))
-            .route(
-                "/healthz",
-                web::get().to(|| async { HttpResponse::Ok().content_type(TEXT).body("alive\n") }),
-            )
-            .route("/readyz", web::get().to(ready))
-            .route("/metrics", web::get().to(scrape))
+            .service(read("/healthz", || async {
+                HttpResponse::Ok().content_type(TEXT).body("alive\n")
+            }))
+            .service(read("/readyz", ready))
+            .service(read("/metrics", scrape))
             .default_service(web::to(|| async {
                 HttpResponse::NotFound().content_type(TEXT).body("Not found.\n")
             }))
@@ -40,6 +41,22 @@ pub(crate) fn server(
     let server = server.map_err(|error| cannot_listen(listen, "--admin-listen", &error))?;
     let address = server.addrs().first().copied().unwrap_or(listen);
     Ok((server.run(), address))
+}
+
+/// A page that is only read.
+fn read<F, Args>(path: &str, page: F) -> Resource
+where
+    F: Handler<Args, Output: Responder> + Clone,
+    Args: FromRequest + 'static,
+{
+    web::resource(path).get(page.clone()).route(web::head().to(page)).default_service(web::to(
+        || async {
+            HttpResponse::MethodNotAllowed()
+                .insert_header(("allow", "GET, HEAD"))
+                .content_type(TEXT)
+                .body("Method not allowed.\n")
+        },
+    ))
 }
 
 type Shared = web::Data<(Arc<dyn Store>, Metrics)>;
@@ -57,9 +74,9 @@ async fn ready(shared: Shared) -> HttpResponse {
 async fn scrape(shared: Shared) -> HttpResponse {
     // The counters are worth having while the database is away.
     let live = match rt::time::timeout(PATIENCE, shared.0.live(SystemClock.now())).await {
-        Ok(Ok(live)) => live,
-        Ok(Err(_)) | Err(_) => Vec::new(),
+        Ok(Ok(live)) => Some(live),
+        Ok(Err(_)) | Err(_) => None,
     };
     let format = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    HttpResponse::Ok().content_type(format).body(shared.1.text(&live))
+    HttpResponse::Ok().content_type(format).body(shared.1.text(live.as_deref()))
 }

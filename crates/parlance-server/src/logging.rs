@@ -6,21 +6,23 @@
 use parlance::core::Failure;
 use parlance::core::ports::{Action, Event, Observer};
 use tracing::{debug, info, warn};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::Config;
 use crate::metrics::Metrics;
 
-/// Starts logging.
+/// Starts logging: what this program says, and what goes wrong in the libraries below it.
 pub(crate) fn start(config: &Config) {
     let level = config.log_level.parse().unwrap_or(LevelFilter::INFO);
-    let log = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .with_target(false)
-        .with_max_level(level);
+    let wanted =
+        Targets::new().with_target("parlance", level).with_default(level.min(LevelFilter::WARN));
+    let log = fmt::layer().with_writer(std::io::stderr).with_ansi(false).with_target(false);
+    let log = if config.log_json { log.json().boxed() } else { log.boxed() };
     // A second start in one process (the demo's) keeps the first log.
-    let _already = if config.log_json { log.json().try_init() } else { log.try_init() };
+    let _already = tracing_subscriber::registry().with(log.with_filter(wanted)).try_init();
 }
 
 /// Counts and logs what the authority decides.

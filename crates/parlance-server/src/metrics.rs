@@ -63,7 +63,6 @@ impl Metrics {
         );
         let dialects = TABLE.iter().map(|entry| {
             let labels = vec![("dialect", entry.name)];
-            drop(live.get_or_create(&labels));
             let counters = PerDialect {
                 logins: logins.get_or_create_owned(&labels),
                 checks: checks.get_or_create_owned(&labels),
@@ -105,13 +104,18 @@ impl Metrics {
         }
     }
 
-    /// The text, with the sessions that live now.
-    pub(crate) fn text(&self, live: &[(String, u64)]) -> String {
-        for name in self.0.dialects.keys() {
-            let count =
-                live.iter().find(|(dialect, _)| dialect == name).map_or(0, |(_, count)| *count);
-            let labels = vec![("dialect", *name)];
-            self.0.live.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+    /// The text, with the sessions that live now, if that is known.
+    pub(crate) fn text(&self, live: Option<&[(String, u64)]>) -> String {
+        match live {
+            None => self.0.live.clear(),
+            Some(live) => {
+                for name in self.0.dialects.keys() {
+                    let count = live.iter().find(|(dialect, _)| dialect == name);
+                    let count = count.map_or(0, |(_, count)| *count);
+                    let gauge = self.0.live.get_or_create_owned(&vec![("dialect", *name)]);
+                    gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+                }
+            }
         }
         let mut text = String::new();
         let _written = encode(&mut text, &self.0.registry);

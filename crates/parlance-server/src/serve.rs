@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle, Service as _};
-use actix_web::rt::signal::unix::{SignalKind, signal};
+use actix_web::rt::signal::unix::{Signal, SignalKind, signal};
 use actix_web::{App, HttpMessage as _, HttpResponse, HttpServer, rt, web};
+use futures_util::future::{Either, join_all, select};
 use parlance::actix::{Mount, Served, Shell, mount};
 use parlance::core::Authority;
 use parlance::core::ports::{Applied, Change, Clock as _, Store};
@@ -52,6 +53,9 @@ impl Running {
         for name in &config.unknown_variables {
             warn!(variable = name.as_str(), "variable is not known and was ignored");
         }
+        if let Some(advice) = parlance::store::advice(&config.database).map_err(Failed::refused)? {
+            warn!("{advice}");
+        }
         parlance::store::migrate(&config.database).map_err(Failed::refused)?;
         let metrics = Metrics::new();
         let authority = app::authority(config, Arc::new(Recorder(metrics.clone())))?;
@@ -81,7 +85,7 @@ impl Running {
         crate::commands::print(&line);
     }
 
-    /// Serves until a signal, then finishes what is under way and writes what is still in memory.
+    /// Serves until a signal, then finishes what is under way and writes what is still in memory. A second signal waits for nobody.
     pub(crate) async fn wait(self, config: &Config) -> Result<(), Failed> {
         let names: Vec<_> = config.enabled().map(|dialect| dialect.entry.name).collect();
         info!(dialects = names.join(","), listen = %self.dialects, admin = %self.admin, "serving");
@@ -89,14 +93,17 @@ impl Running {
         let handles: Vec<ServerHandle> = self.servers.iter().map(Server::handle).collect();
         let running: Vec<_> = self.servers.into_iter().map(rt::spawn).collect();
         let housekeeper = rt::spawn(keep_house(Arc::clone(&store)));
-        signalled()
-            .await
+        let mut signals = Signals::new()
             .map_err(|error| Failed::refused(format!("cannot wait for signals: {error}")))?;
+        signals.next().await;
         info!("stopping");
         // Both drain at once.
-        futures_util::future::join_all(handles.iter().map(|handle| handle.stop(true))).await;
+        let drained = join_all(handles.iter().map(|handle| handle.stop(true)));
+        if let Either::Right(_) = select(drained, Box::pin(signals.next())).await {
+            info!("stopping at once");
+        }
         for server in running {
-            let _ended = server.await;
+            server.abort();
         }
         housekeeper.abort();
         store.flush().await.map_err(Failed::refused)?;
@@ -105,13 +112,18 @@ impl Running {
     }
 }
 
-async fn signalled() -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let terminate = Box::pin(async move { terminate.recv().await });
-    let interrupt = Box::pin(async move { interrupt.recv().await });
-    futures_util::future::select(terminate, interrupt).await;
-    Ok(())
+/// The two signals that end the program.
+struct Signals(Signal, Signal);
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self(signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
+    }
+
+    /// Waits for the next of either.
+    async fn next(&mut self) {
+        select(Box::pin(self.0.recv()), Box::pin(self.1.recv())).await;
+    }
 }
 
 fn dialect_server(

@@ -1,6 +1,8 @@
 //! Every dialect that is compiled in answers every vector, in this process and on default settings, with the bytes that
 //! `tests/conformance/<dialect>/*.snap` hold. `UPDATE_EXPECT=1` writes them.
 
+#![expect(clippy::unwrap_used, reason = "a test")]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -162,6 +164,10 @@ impl Service for Broken {
 
     fn unread(&self, why: Unread) -> Response {
         self.0.unread(why)
+    }
+
+    fn late(&self) -> Response {
+        self.0.late()
     }
 }
 

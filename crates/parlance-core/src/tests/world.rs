@@ -210,9 +210,11 @@ impl Store for Watched {
     }
 }
 
+type Heard = (Action, Option<Failure>, Option<UserId>);
+
 /// What the observer was told.
 #[derive(Default)]
-pub(super) struct Told(pub(super) Mutex<Vec<(Action, Option<Failure>, Option<UserId>)>>);
+pub(super) struct Told(pub(super) Mutex<Vec<Heard>>);
 
 impl Observer for Told {
     fn observe(&self, event: &Event<'_>) {

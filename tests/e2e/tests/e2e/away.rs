@@ -124,6 +124,38 @@ fn a_connection_that_is_cut_is_mended_and_no_good_token_is_refused_meanwhile() {
 }
 
 #[test]
+fn a_database_that_stops_without_a_word_is_told_from_one_that_is_slow() {
+    let cluster = Cluster::start();
+    let site = Site::new(Database::Foreign(cluster.url()));
+    let server = site.start_with_user();
+    let held = server.log_in_everywhere();
+    cluster.freeze();
+    let watch = Watch::start();
+    thread::scope(|scope| {
+        for held in &held {
+            scope.spawn(|| {
+                assert_eq!(server.check(held), Verdict::Away, "{}", held.wire.name());
+            });
+            scope.spawn(|| {
+                // A right one could yet be written, and replace the session, once the database goes on.
+                let refusal = server.refusal(held.wire, USER, "wrong");
+                assert_eq!(refusal, Verdict::Away, "{}", held.wire.name());
+            });
+        }
+    });
+    let took = watch.elapsed();
+    cluster.thaw();
+    assert!(took < 2 * PATIENCE, "503 came after {took:?}");
+    for held in &held {
+        clock::until("a good token to count", || {
+            (server.check(held) == Verdict::Yes).then_some(())
+        });
+    }
+    server.log_in_everywhere();
+    eprintln!("database frozen: 503 after {took:?}");
+}
+
+#[test]
 fn while_another_program_locks_the_file_uses_go_on_and_logins_say_503() {
     let site = Site::new(Database::sqlite());
     let server = site.start_with_user();

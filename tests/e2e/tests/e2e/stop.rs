@@ -13,6 +13,7 @@ on_both_databases!(
     requests_under_way_are_finished_and_the_program_ends_well,
     a_use_just_before_the_end_is_remembered,
     an_idle_connection_does_not_hold_it_up,
+    a_second_signal_waits_for_nobody,
 );
 
 fn requests_under_way_are_finished_and_the_program_ends_well(database: Database) {
@@ -92,4 +93,28 @@ fn an_idle_connection_does_not_hold_it_up(database: Database) {
     assert_eq!(server.ended().code(), Some(0), "{}", server.log.text());
     let took = watch.elapsed();
     assert!(took < Duration::from_secs(30), "it took {took:?}");
+}
+
+fn a_second_signal_waits_for_nobody(database: Database) {
+    let site = Site::new(database);
+    let mut server = site.start_with_user();
+    let held = server.log_in(Wire::Polish);
+    let mut bytes = Wire::Polish.login(USER, PASSWORD).bytes(false);
+    bytes.pop();
+    let mut unfinished = Connection::open(server.dialects).unwrap();
+    unfinished.write(&bytes).unwrap();
+    server.expect(
+        std::slice::from_ref(&held),
+        &Verdict::Yes,
+        "the other connection has been taken in by now",
+    );
+    let watch = Watch::start();
+    server.signal("TERM");
+    server.log.line_with("stopping").expect("it says that it stops");
+    server.signal("TERM");
+    assert_eq!(server.ended().code(), Some(0), "{}", server.log.text());
+    let took = watch.elapsed();
+    assert!(took < Duration::from_secs(5), "it waited {took:?} for a request that never ends");
+    assert!(unfinished.read(false).is_err());
+    site.start().expect(&[held], &Verdict::Yes, "what was acknowledged is kept");
 }

@@ -49,6 +49,31 @@ impl Cluster {
         self.run("pg_ctl", &["-D", &self.data(), "-o", &options, "-l", &log, "-w", "start"]);
     }
 
+    /// Holds all its processes, as a machine does that has lost its disk: connections stay open, and nothing answers.
+    pub(crate) fn freeze(&self) {
+        self.signal_all("-STOP");
+    }
+
+    /// Lets them go on.
+    pub(crate) fn thaw(&self) {
+        self.signal_all("-CONT");
+    }
+
+    fn signal_all(&self, signal: &str) {
+        let parent = self.parent().expect("it runs");
+        // The parent first: it starts processes.
+        let sent = Command::new("kill").args([signal, &parent]).status().unwrap();
+        assert!(sent.success(), "kill {signal} {parent}");
+        let sent = Command::new("pkill").args([signal, "-P", &parent]).status().unwrap();
+        assert!(sent.success(), "pkill {signal} -P {parent}");
+    }
+
+    /// The process that all others are children of.
+    fn parent(&self) -> Option<String> {
+        let file = fs::read_to_string(self.folder.path().join("data/postmaster.pid")).ok()?;
+        file.lines().next().map(str::to_owned)
+    }
+
     fn data(&self) -> String {
         self.folder.path().join("data").display().to_string()
     }
@@ -82,10 +107,10 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         if std::thread::panicking() {
             // It may be down already, and a second panic would hide the first.
-            let pid = fs::read_to_string(self.folder.path().join("data/postmaster.pid"))
-                .unwrap_or_default();
-            if let Some(pid) = pid.lines().next() {
-                let _gone = Command::new("kill").args(["-QUIT", pid]).status();
+            if let Some(pid) = self.parent() {
+                let _gone = Command::new("kill").args(["-QUIT", &pid]).status();
+                let _thawed = Command::new("pkill").args(["-CONT", "-P", &pid]).status();
+                let _thawed = Command::new("kill").args(["-CONT", &pid]).status();
             }
         } else {
             self.stop();
