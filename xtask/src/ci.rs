@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use cargo_metadata::MetadataCommand;
 
+use crate::postgres::Cluster;
 use crate::shell::{cargo, has, status, succeed};
 use crate::{coverage, postgres, test, tidy};
 
@@ -78,10 +79,16 @@ pub(crate) fn features() -> Result<()> {
     Ok(())
 }
 
-/// The load generator.
+/// What a check and a login cost, measured on the binary that is released.
 pub(crate) fn bench(arguments: &[String]) -> Result<ExitCode> {
+    postgres::provide_for_bench()?;
+    succeed(&mut cargo(["build", "--release", "-p", "parlance-server", "--features", "postgres"]))?;
+    succeed(&mut cargo(["build", "--release", "-p", "parlance-bench"]))?;
+    let cluster = Cluster::start_with(postgres::AS_IT_COMES)?;
     let run = ["run", "--release", "--quiet", "-p", "parlance-bench", "--"];
-    let status = status(cargo(run).args(arguments))?;
+    let mut run = cargo(run);
+    let status = status(run.args(arguments).env("PARLANCE_BENCH_POSTGRES", cluster.url()))?;
+    drop(cluster);
     Ok(status
         .code()
         .and_then(|code| u8::try_from(code).ok())

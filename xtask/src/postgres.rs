@@ -21,12 +21,17 @@ rm -rf -- "$folder"
 "#;
 
 /// For tests: many connections, and no waiting for the disk. `synchronous_commit` stays on, as parlance demands.
-const SETTINGS: &str = "
-listen_addresses = '127.0.0.1'
+const FOR_TESTS: &str = "
 max_connections = 300
 fsync = off
 full_page_writes = off
 timezone = 'UTC'
+";
+/// As PostgreSQL comes, which is how it runs in production: what is acknowledged is on the disk.
+pub(crate) const AS_IT_COMES: &str = "
+fsync = on
+full_page_writes = on
+synchronous_commit = on
 ";
 
 /// A running server. Dropping it stops the server and removes its folder.
@@ -37,8 +42,13 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Starts one on a free port of the loopback interface, for anybody on this machine.
+    /// Starts one for tests on a free port of the loopback interface, for anybody on this machine.
     pub(crate) fn start() -> Result<Self> {
+        Self::start_with(FOR_TESTS)
+    }
+
+    /// Starts one with these settings.
+    pub(crate) fn start_with(settings: &str) -> Result<Self> {
         let bin = bin().context("PostgreSQL's programs are nowhere")?;
         let folder = tempfile::Builder::new().prefix("parlance-postgres-").tempdir()?;
         let folder = folder.keep();
@@ -69,11 +79,12 @@ impl Cluster {
         let initdb =
             ["-D", &data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"];
         run(&command("initdb"), &initdb, &folder)?;
-        let sockets = format!("unix_socket_directories = '{}'", folder.display());
         let file = folder.join("data/postgresql.conf");
-        let settings =
-            fs::read_to_string(&file)? + SETTINGS + &sockets + &format!("\nport = {port}\n");
-        fs::write(&file, settings)?;
+        let own = format!(
+            "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = '{}'\n",
+            folder.display()
+        );
+        fs::write(&file, fs::read_to_string(&file)? + settings + &own)?;
         let log = folder.join("log").display().to_string();
         if let Err(error) =
             run(&command("pg_ctl"), &["-D", &data, "-l", &log, "-w", "start"], &folder)
@@ -146,21 +157,33 @@ fn is_root() -> bool {
 
 /// Sees to it that everything that the tests need is there: as root on Debian it installs what is missing, otherwise it says so.
 pub(crate) fn provide() -> Result<()> {
-    let there = [
-        ("postgresql", bin().is_some()),
-        (
-            "libpq-dev",
-            has("pg_config", &["--version"]) || has("pkg-config", &["--exists", "libpq"]),
-        ),
-        ("python3-venv", has("python3", &["-c", "import ensurepip, venv"])),
-        ("curl", has("curl", &["--version"])),
-    ];
+    let python = ("python3-venv", has("python3", &["-c", "import ensurepip, venv"]));
+    install(
+        "the tests",
+        &[&database()[..], &[python, ("curl", has("curl", &["--version"]))]].concat(),
+    )
+}
+
+/// The same for the load generator.
+pub(crate) fn provide_for_bench() -> Result<()> {
+    let wrk = ("wrk", has("sh", &["-c", "command -v wrk"]));
+    install("the load generator", &[&database()[..], &[wrk]].concat())
+}
+
+/// What is needed to run PostgreSQL and to link against its library, and whether it is there.
+fn database() -> [(&'static str, bool); 2] {
+    let library = has("pg_config", &["--version"]) || has("pkg-config", &["--exists", "libpq"]);
+    [("postgresql", bin().is_some()), ("libpq-dev", library)]
+}
+
+fn install(who: &str, there: &[(&str, bool)]) -> Result<()> {
     let missing: Vec<_> = there.iter().filter(|(_, there)| !there).map(|(name, _)| *name).collect();
     if missing.is_empty() {
         return Ok(());
     }
     if !is_root() || !has("apt-get", &["--version"]) {
-        bail!("the tests need: apt-get install --no-install-recommends {}", missing.join(" "));
+        let missing = missing.join(" ");
+        bail!("{who} cannot do without: apt-get install --no-install-recommends {missing}");
     }
     let apt = |arguments: &[&str]| {
         succeed(Command::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive").args(arguments))
