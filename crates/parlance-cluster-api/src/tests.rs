@@ -62,7 +62,7 @@ impl Bench {
 
     fn admits(&self, request: &Request<'_>) -> Result<String, String> {
         let passed = self.world.run(self.desk.admit(request));
-        passed.map(|caller| caller.name).map_err(|refusal| sentence(&refusal))
+        passed.map(|caller| caller.name).map_err(|refusal| sentence(&refusal.answer))
     }
 }
 

@@ -32,6 +32,15 @@ pub struct Caller {
     pub expires: Option<Timestamp>,
 }
 
+/// A guarded request that is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why, for whoever decides what becomes of the request; never for the client.
+    pub why: Failure,
+    /// What the client hears, in the dialect's words.
+    pub answer: Response,
+}
+
 /// A dialect at work, whichever it is.
 pub trait Service: std::fmt::Debug + Send + Sync {
     /// The dialect's name.
@@ -45,7 +54,7 @@ pub trait Service: std::fmt::Debug + Send + Sync {
     /// Answers a request to a claimed path.
     fn serve<'a>(&'a self, request: &'a Request<'a>) -> Answer<'a, Response>;
     /// Lets a guarded request pass, or refuses it in the dialect's words.
-    fn admit<'a>(&'a self, request: &'a Request<'a>) -> Answer<'a, Result<Caller, Response>>;
+    fn admit<'a>(&'a self, request: &'a Request<'a>) -> Answer<'a, Result<Caller, Refusal>>;
     /// Refuses a request whose body was not read to its end.
     fn unread(&self, why: Unread) -> Response;
     /// Answers for a call that the store has not answered in time: it is unknown whether it was done.
@@ -66,6 +75,10 @@ impl<D: Dialect> Desk<D> {
     pub fn new(dialect: D, authority: Arc<Authority>) -> Self {
         let dialect = Arc::new(dialect);
         Self { mint: Arc::<D>::clone(&dialect), dialect, authority }
+    }
+
+    fn refuse(&self, why: Failure) -> Refusal {
+        Refusal { why, answer: self.dialect.deny(&why) }
     }
 
     fn context(&self, request: &Request<'_>) -> Context<'_> {
@@ -102,7 +115,7 @@ impl<D: Dialect> Service for Desk<D> {
         })
     }
 
-    fn admit<'a>(&'a self, request: &'a Request<'a>) -> Answer<'a, Result<Caller, Response>> {
+    fn admit<'a>(&'a self, request: &'a Request<'a>) -> Answer<'a, Result<Caller, Refusal>> {
         Box::pin(async move {
             let result = match self.dialect.present(request) {
                 Some(shown) => {
@@ -127,8 +140,8 @@ impl<D: Dialect> Service for Desk<D> {
                     | Outcome::Bumped(_)
                     | Outcome::Users(_)
                     | Outcome::Named(_),
-                ) => Err(self.dialect.deny(&Failure::Unavailable)),
-                Err(why) => Err(self.dialect.deny(&why)),
+                ) => Err(self.refuse(Failure::Unavailable)),
+                Err(why) => Err(self.refuse(why)),
             }
         })
     }

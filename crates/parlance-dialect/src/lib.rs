@@ -7,6 +7,7 @@
 mod basic;
 mod desk;
 mod form;
+mod guard;
 mod json;
 mod object;
 mod settings;
@@ -21,8 +22,9 @@ mod wire;
 use std::fmt;
 
 pub use basic::{basic, user_and_secret};
-pub use desk::{Answer, Caller, Desk, Service};
+pub use desk::{Answer, Caller, Desk, Refusal, Service};
 pub use form::{Fields, FormError};
+pub use guard::Guard;
 pub use json::{calendar_date, from_json, moment};
 pub use object::Object;
 use parlance_core::{Command, Credential, Failure, Mint, Outcome, Timestamp};

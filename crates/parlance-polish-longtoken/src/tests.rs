@@ -79,7 +79,7 @@ impl Wire {
             now,
         };
         let admitted = self.world.run(self.desk.admit(&request));
-        admitted.map(|caller| caller.name).map_err(|refusal| text(&refusal))
+        admitted.map(|caller| caller.name).map_err(|refusal| text(&refusal.answer))
     }
 }
 

@@ -11,7 +11,7 @@ use expect_test::expect_file;
 use parlance::core::ports::Clock as _;
 use parlance::core::{Secret, Timestamp};
 use parlance::dialect::testing::{TestClock, World};
-use parlance::dialect::{Answer, Caller, Carrier, Request, Response, Service, Unread};
+use parlance::dialect::{Answer, Caller, Carrier, Refusal, Request, Response, Service, Unread};
 use parlance::table::{Parts, TABLE};
 use parlance_conformance::process::{Hands, InProcess, Mounted};
 use parlance_conformance::{
@@ -158,7 +158,7 @@ impl Service for Broken {
         })
     }
 
-    fn admit<'a>(&'a self, request: &'a Request<'a>) -> Answer<'a, Result<Caller, Response>> {
+    fn admit<'a>(&'a self, request: &'a Request<'a>) -> Answer<'a, Result<Caller, Refusal>> {
         self.0.admit(request)
     }
 

@@ -155,7 +155,7 @@ fn a_guarded_request_without_a_token_hears_bearer() {
     let wire = Wire::new();
     let refused = |headers: &[(&str, &[u8])]| {
         let answer = wire.world.run(wire.desk.admit(&guarded(headers, wire.now())));
-        parlance_dialect::testing::text(&answer.unwrap_err())
+        parlance_dialect::testing::text(&answer.unwrap_err().answer)
     };
     expect![[r#"
         401

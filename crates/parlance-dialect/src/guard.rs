@@ -1,0 +1,72 @@
+//! A guard that several dialects share.
+
+use std::sync::Arc;
+
+use parlance_core::Failure;
+
+use crate::{Caller, Carrier, Refusal, Request, Service};
+
+/// Lets a request pass that shows a credential of any of its dialects.
+#[derive(Debug, Clone)]
+pub struct Guard {
+    first: Arc<dyn Service>,
+    others: Vec<Arc<dyn Service>>,
+}
+
+impl Guard {
+    /// A guard for one dialect, in whose words it also refuses who shows nothing.
+    #[must_use]
+    pub fn new(dialect: Arc<dyn Service>) -> Self {
+        Self { first: dialect, others: Vec::new() }
+    }
+
+    /// Takes another dialect's credentials as well.
+    #[must_use]
+    pub fn or(mut self, dialect: Arc<dyn Service>) -> Self {
+        self.others.push(dialect);
+        self
+    }
+
+    /// Its dialects, the first one first.
+    pub fn dialects(&self) -> impl Iterator<Item = &Arc<dyn Service>> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// Where credentials travel: in the body as soon as one dialect's do.
+    #[must_use]
+    pub fn carrier(&self) -> Carrier {
+        let in_body = self.dialects().any(|dialect| dialect.carrier() == Carrier::Body);
+        if in_body { Carrier::Body } else { Carrier::Head }
+    }
+
+    /// Lets a request pass, or refuses it in the words of the first dialect whose credential it shows; of the first of all if it shows
+    /// none. A dead credential of one dialect does not hide a living one of another.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub async fn admit(&self, request: &Request<'_>) -> Result<Caller, Refusal> {
+        let mut refused = match self.first.admit(request).await {
+            Ok(caller) => return Ok(caller),
+            Err(refusal) => refusal,
+        };
+        for dialect in &self.others {
+            // Whether the credential is good is not known, so nothing more is to be found out now.
+            if matches!(refused.why, Failure::Busy | Failure::Unavailable) {
+                break;
+            }
+            match dialect.admit(request).await {
+                Ok(caller) => return Ok(caller),
+                Err(refusal) if refused.why == Failure::NoCredential => {
+                    if refusal.why != Failure::NoCredential {
+                        refused = refusal;
+                    }
+                }
+                Err(refusal) if matches!(refusal.why, Failure::Busy | Failure::Unavailable) => {
+                    refused = refusal;
+                }
+                Err(_) => {}
+            }
+        }
+        Err(refused)
+    }
+}
