@@ -7,6 +7,8 @@ mod mount;
 mod peer;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 pub use mount::{ANSWER_PATIENCE, BODY_LIMIT, BODY_PATIENCE, Mount, Served, Shell, mount};
 pub use peer::TrustedProxies;
+pub use turn::soon;

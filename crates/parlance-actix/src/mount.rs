@@ -3,12 +3,15 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, guard, rt, web};
+use futures_util::future::poll_immediate;
 use futures_util::{FutureExt as _, StreamExt as _};
 use parlance_core::ports::Clock;
 use parlance_dialect::{Request, Response, Service, Unread};
@@ -49,17 +52,26 @@ pub struct Served(pub &'static str);
 
 /// Adds the dialects to an app or a scope. Requests to other paths go on to the app's other services.
 pub fn mount(config: &mut web::ServiceConfig, shell: &Shell, mounts: &[Mount]) {
-    for mount in mounts {
-        let (shell, mount) = (shell.clone(), mount.clone());
-        let guarded = mount.clone();
-        let resource = web::resource("/{path:.*}")
-            .guard(guard::fn_guard(move |cx| guarded.path(cx.head().uri.path()).is_some()))
-            .to(move |request: HttpRequest, payload: web::Payload| {
-                let (shell, mount) = (shell.clone(), mount.clone());
-                async move { answer(&shell, &mount, &request, payload).await }
-            });
-        config.service(resource);
-    }
+    let (shell, mounts): (Shell, Rc<[Mount]>) = (shell.clone(), mounts.into());
+    let claimed = Rc::clone(&mounts);
+    // A scope that claims by its guard: a pattern such as `{path:.*}` would be matched against every request, as a regular expression.
+    let scope = web::scope("")
+        .guard(guard::fn_guard(move |cx| find(&claimed, cx.head().uri.path()).is_some()))
+        .default_service(web::to(move |request: HttpRequest, payload: web::Payload| {
+            let (shell, mounts) = (shell.clone(), Rc::clone(&mounts));
+            async move {
+                match find(&mounts, request.uri().path()) {
+                    Some(mount) => answer(&shell, mount, &request, payload).await,
+                    None => HttpResponse::NotFound().finish(),
+                }
+            }
+        }));
+    config.service(scope);
+}
+
+/// Whose path it is.
+fn find<'m>(mounts: &'m [Mount], path: &str) -> Option<&'m Mount> {
+    mounts.iter().find(|mount| mount.path(path).is_some())
 }
 
 impl Mount {
@@ -93,10 +105,15 @@ async fn answer(
     payload: web::Payload,
 ) -> HttpResponse {
     request.extensions_mut().insert(Served(mount.service.name()));
-    let body = match rt::time::timeout(BODY_PATIENCE, read(request, payload)).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(why)) => return unread(mount, why),
-        Err(_) => return unread(mount, Unread::TooSlow),
+    let mut reading = pin!(read(request, payload));
+    // Mostly it is there already, or there is none, and no timer is worth setting.
+    let body = match poll_immediate(reading.as_mut()).await {
+        Some(body) => body,
+        None => rt::time::timeout(BODY_PATIENCE, reading).await.unwrap_or(Err(Unread::TooSlow)),
+    };
+    let body = match body {
+        Ok(body) => body,
+        Err(why) => return unread(mount, why),
     };
     let (peer, secure) = shell.peer(request);
     let headers: Vec<_> =

@@ -187,7 +187,7 @@ pub struct Touch {
 
 /// Where users and sessions are kept.
 ///
-/// Every call only queues; the answer of a change comes after its commit, and a look-up is answered by a query that began after it was
+/// A call queues and does not wait; the answer of a change comes after its commit, and a look-up is answered by a query that began after it was
 /// queued. A full queue answers [`StoreError::Busy`] at once.
 pub trait Store: Send + Sync + 'static {
     /// The session with this digest and its user, with every touch of this process counted in.

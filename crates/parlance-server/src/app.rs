@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use parlance::actix::Mount;
+use parlance::actix::{Mount, soon};
 use parlance::core::ports::{Observer, Store, Unobserved};
 use parlance::core::{Authority, HashThreads};
 use parlance::store;
@@ -18,7 +18,11 @@ pub(crate) fn authority(
     config: &Config,
     observer: Arc<dyn Observer>,
 ) -> Result<Arc<Authority>, Failed> {
-    let options = store::Options { touch_every: touch_every(config), ..store::Options::default() };
+    let options = store::Options {
+        soon: Some(soon),
+        touch_every: touch_every(config),
+        ..store::Options::default()
+    };
     let store: Arc<dyn Store> =
         Arc::new(store::open(&config.database, options).map_err(Failed::refused)?);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);

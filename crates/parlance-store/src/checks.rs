@@ -35,20 +35,22 @@ type Askers<T> = Vec<Reply<Option<T>>>;
 
 /// Who asks for what. Many ask for the same.
 #[derive(Default)]
-struct Asked {
+pub(crate) struct Asked {
     sessions: HashMap<Digest, Askers<(Session, User)>>,
     users: HashMap<CanonicalName, Askers<User>>,
     pings: Vec<Reply<()>>,
 }
 
+/// What there is of it.
 #[derive(Default)]
-struct Found {
+pub(crate) struct Found {
     sessions: HashMap<Digest, (Session, User)>,
     users: HashMap<CanonicalName, User>,
 }
 
+/// Why nothing can be said.
 #[derive(Debug, thiserror::Error)]
-enum CheckError {
+pub(crate) enum CheckError {
     #[error(transparent)]
     Database(#[from] diesel::result::Error),
     #[error("queries take longer than the time between two writes of touches")]
@@ -60,7 +62,12 @@ impl Checks {
         Self { touches }
     }
 
-    fn look_up(&self, any: &mut AnyConnection, asked: &Asked) -> Result<Found, CheckError> {
+    /// Answers all of it with one query for the sessions and one for the users.
+    pub(crate) fn look_up(
+        &self,
+        any: &mut AnyConnection,
+        asked: &Asked,
+    ) -> Result<Found, CheckError> {
         let mut found = Found::default();
         if !asked.sessions.is_empty() {
             found.sessions = self.sessions(any, &asked.sessions)?;
@@ -122,42 +129,65 @@ impl Work for Checks {
     const MOST: usize = MOST;
 
     fn turn(&mut self, jobs: Vec<Check>, held: &mut Held) {
-        let mut asked = Asked::default();
-        for job in jobs {
-            match job {
-                // Nobody waits for it any more.
+        let asked = Asked::of(jobs);
+        match held.twice(|any| self.look_up(any, &asked)) {
+            Ok(found) => asked.answer(found),
+            Err(text) => {
+                let away = StoreError::Unavailable(text);
+                asked.into_checks().into_iter().for_each(|check| check.refuse(away.clone()));
+            }
+        }
+    }
+}
+
+impl Asked {
+    /// Sorts look-ups by what they ask for. Those for which nobody waits any more are dropped.
+    pub(crate) fn of(checks: Vec<Check>) -> Self {
+        let mut asked = Self::default();
+        for check in checks {
+            match check {
                 Check::Session(_, reply) if reply.is_canceled() => {}
                 Check::User(_, reply) if reply.is_canceled() => {}
                 Check::Session(digest, reply) => {
-                    asked.sessions.entry(digest).or_default().push(reply)
+                    asked.sessions.entry(digest).or_default().push(reply);
                 }
                 Check::User(name, reply) => asked.users.entry(name).or_default().push(reply),
                 Check::Ping(reply) => asked.pings.push(reply),
             }
         }
-        match held.twice(|any| self.look_up(any, &asked)) {
-            Ok(mut found) => {
-                asked
-                    .sessions
-                    .into_iter()
-                    .for_each(|(digest, replies)| deal(replies, found.sessions.remove(&digest)));
-                asked
-                    .users
-                    .into_iter()
-                    .for_each(|(name, replies)| deal(replies, found.users.remove(&name)));
-                asked.pings.into_iter().for_each(|reply| answer(reply, Ok(())));
-            }
-            Err(text) => {
-                let away = StoreError::Unavailable(text);
-                let sessions = asked.sessions.into_values().flatten();
-                sessions.for_each(|reply| answer(reply, Err(away.clone())));
-                asked
-                    .users
-                    .into_values()
-                    .flatten()
-                    .for_each(|reply| answer(reply, Err(away.clone())));
-                asked.pings.into_iter().for_each(|reply| answer(reply, Err(away.clone())));
-            }
+        asked
+    }
+
+    /// Tells everybody.
+    pub(crate) fn answer(self, mut found: Found) {
+        for (digest, replies) in self.sessions {
+            deal(replies, found.sessions.remove(&digest));
+        }
+        for (name, replies) in self.users {
+            deal(replies, found.users.remove(&name));
+        }
+        self.pings.into_iter().for_each(|reply| answer(reply, Ok(())));
+    }
+
+    /// The look-ups again, for somebody else to answer.
+    pub(crate) fn into_checks(self) -> Vec<Check> {
+        let sessions = self.sessions.into_iter().flat_map(|(digest, replies)| {
+            replies.into_iter().map(move |reply| Check::Session(digest, reply))
+        });
+        let users = self.users.into_iter().flat_map(|(name, replies)| {
+            replies.into_iter().map(move |reply| Check::User(name.clone(), reply))
+        });
+        sessions.chain(users).chain(self.pings.into_iter().map(Check::Ping)).collect()
+    }
+}
+
+impl Check {
+    /// Answers that it could not be looked up.
+    pub(crate) fn refuse(self, error: StoreError) {
+        match self {
+            Self::Session(_, reply) => answer(reply, Err(error)),
+            Self::User(_, reply) => answer(reply, Err(error)),
+            Self::Ping(reply) => answer(reply, Err(error)),
         }
     }
 }

@@ -23,10 +23,11 @@ const OLDEST_SQLITE: [u32; 3] = [3, 51, 3];
 const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout=5000; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; \
                                PRAGMA cache_size=-32768; PRAGMA mmap_size=1073741824;";
 
-/// A statement that hangs must not hold up its lane, nor a lock that somebody else holds.
+/// A statement that hangs must not hold up its lane, nor a lock that somebody else holds. Every statement finds its rows by a key, so that
+/// the plan does not depend on which keys: planning anew for each batch of them took nearly half of a look-up.
 #[cfg(feature = "postgres")]
-const POSTGRES_SETTINGS: &str =
-    "SET statement_timeout = '5s'; SET lock_timeout = '3s'; SET client_min_messages = 'warning'";
+const POSTGRES_SETTINGS: &str = "SET statement_timeout = '5s'; SET lock_timeout = '3s'; SET client_min_messages = 'warning'; \
+     SET plan_cache_mode = force_generic_plan";
 
 /// A pool of connections.
 pub(crate) type Pool = r2d2::Pool<Manager>;
@@ -44,8 +45,10 @@ pub(crate) struct Manager {
 }
 
 /// Sets up each connection of the pool.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Setup {
+    /// Whether nothing is written over it, and nobody is waited for.
+    pub(crate) reads: bool,
     /// Counts the statements of every connection.
     #[cfg(test)]
     pub(crate) statements: std::sync::Arc<std::sync::atomic::AtomicUsize>,
@@ -75,6 +78,15 @@ impl From<LinkError> for OpenError {
     }
 }
 
+#[cfg(feature = "sqlite")]
+impl Setup {
+    /// For connections over which nothing is written, and which wait for nobody.
+    pub(crate) fn reading(mut self) -> Self {
+        self.reads = true;
+        self
+    }
+}
+
 impl Manager {
     pub(crate) fn new(target: Target) -> Self {
         Self { target }
@@ -101,6 +113,9 @@ impl r2d2::ManageConnection for Manager {
 impl r2d2::CustomizeConnection<Link, LinkError> for Setup {
     fn on_acquire(&self, link: &mut Link) -> Result<(), LinkError> {
         set_up(&mut link.any)?;
+        if self.reads {
+            link.any.batch_execute("PRAGMA query_only=ON; PRAGMA busy_timeout=0;")?;
+        }
         #[cfg(test)]
         {
             let statements = std::sync::Arc::clone(&self.statements);
@@ -193,9 +208,11 @@ pub(crate) fn sqlite_is_older(version: &str) -> bool {
 /// A pool for `lanes` threads, each of which keeps one. It connects when it is asked, and tries again in the background; nothing of it
 /// is logged, since the lanes tell their callers.
 pub(crate) fn pool(target: Target, setup: Setup, lanes: u32, connect_within: Duration) -> Pool {
+    // Whoever waits for nobody does not wait for a connection either: they must be there before they are asked for.
+    let ahead = if setup.reads { lanes } else { 0 };
     r2d2::Pool::builder()
         .max_size(lanes)
-        .min_idle(Some(0))
+        .min_idle(Some(ahead))
         .max_lifetime(None)
         .idle_timeout(None)
         .test_on_check_out(true)

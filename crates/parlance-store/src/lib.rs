@@ -8,11 +8,14 @@ mod changes;
 mod checks;
 mod connection;
 mod fragments;
+mod gather;
 mod lane;
 mod live;
 mod migrations;
 mod options;
 mod queue;
+#[cfg(feature = "sqlite")]
+mod readers;
 mod reports;
 mod rows;
 mod schema;
@@ -25,6 +28,6 @@ mod writer;
 mod tests;
 
 pub use migrations::migrate;
-pub use options::{OpenError, Options};
+pub use options::{OpenError, Options, Soon};
 pub use store::{Database, advice, open};
 pub use url::UrlError;

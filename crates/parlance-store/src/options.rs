@@ -5,9 +5,16 @@ use std::time::Duration;
 
 use crate::url::UrlError;
 
+/// Has a thread do something once it has done whatever is ready now: in a runtime of one thread, a new task. Whoever calls it from
+/// elsewhere has it dropped instead, undone.
+pub type Soon = fn(Box<dyn FnOnce() + Send>);
+
 /// How a store works.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
+    /// How look-ups are gathered: those that a thread asks for in one turn of its loop are then one query, which on SQLite that thread makes
+    /// itself. Without it they go to a thread of the store's, one by one. `None`.
+    pub soon: Option<Soon>,
     /// How many calls may wait for each of the three lanes; one more is refused at once. 4096.
     pub queue: usize,
     /// How often uses that slide an expiry are written: at most so often for one session. 1 s; less where lifetimes are short, so that a
@@ -23,7 +30,13 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let second = Duration::from_secs(1);
-        Self { queue: 4096, touch_every: second, connect_within: second, demand_tls: false }
+        Self {
+            soon: None,
+            queue: 4096,
+            touch_every: second,
+            connect_within: second,
+            demand_tls: false,
+        }
     }
 }
 

@@ -36,13 +36,32 @@ impl<J> Queue<J> {
     pub(crate) fn push(&self, job: J) -> Result<(), StoreError> {
         let mut state = self.lock();
         if !state.open {
-            return Err(StoreError::Unavailable("the store is closed".to_owned()));
+            return Err(closed());
         }
         if state.jobs.len() >= self.bound {
             return Err(StoreError::Busy);
         }
         self.put(&mut state, job);
         Ok(())
+    }
+
+    /// Queues jobs together.
+    ///
+    /// # Errors
+    /// Those that found no room, or all of them if the store is closed.
+    pub(crate) fn push_all(&self, mut jobs: Vec<J>) -> Result<(), (Vec<J>, StoreError)> {
+        if jobs.is_empty() {
+            return Ok(());
+        }
+        let mut state = self.lock();
+        if !state.open {
+            return Err((jobs, closed()));
+        }
+        let room = self.bound.saturating_sub(state.jobs.len());
+        let refused = jobs.split_off(room.min(jobs.len()));
+        state.jobs.extend(jobs);
+        self.filled.notify_one();
+        if refused.is_empty() { Ok(()) } else { Err((refused, StoreError::Busy)) }
     }
 
     /// Queues a job of the store's own, whatever the bound; dropped if the queue is closed.
@@ -91,15 +110,26 @@ pub(crate) fn ask<J, T: Send + 'static>(
 ) -> Pending<T> {
     let (reply, answer) = oneshot::channel();
     match queue.push(job(reply)) {
-        Ok(()) => Box::pin(async move { answer.await.unwrap_or_else(|_| Err(lost())) }),
+        Ok(()) => await_answer(answer),
         Err(refusal) => ready(Err(refusal)),
     }
+}
+
+/// The answer to come.
+pub(crate) fn await_answer<T: Send + 'static>(
+    answer: oneshot::Receiver<Result<T, StoreError>>,
+) -> Pending<T> {
+    Box::pin(async move { answer.await.unwrap_or_else(|_| Err(lost())) })
 }
 
 fn ready<T: Send + 'static>(
     answer: Result<T, StoreError>,
 ) -> Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>> {
     Box::pin(std::future::ready(answer))
+}
+
+fn closed() -> StoreError {
+    StoreError::Unavailable("the store is closed".to_owned())
 }
 
 /// The lane dropped the job: it panicked, or the store was closed.

@@ -3,16 +3,21 @@
 use std::fmt;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+#[cfg(feature = "sqlite")]
+use std::time::Duration;
 
 use parlance_core::ports::{Applied, Change, Pending, SealedKey, Store, Touch, UserPage};
 use parlance_core::{CanonicalName, Digest, Session, Timestamp, User};
 
 use crate::checks::{Check, Checks};
 use crate::connection::{Held, Setup, connect, pool, set_up};
+use crate::gather::Gather;
 use crate::lane::{Ticker, start};
 use crate::migrations;
 use crate::options::{OpenError, Options};
 use crate::queue::{Queue, ask};
+#[cfg(feature = "sqlite")]
+use crate::readers::Readers;
 use crate::reports::{Report, Reports};
 use crate::touches::Touches;
 use crate::url::Target;
@@ -21,6 +26,7 @@ use crate::writer::{Write, Writer};
 /// An open store. Dropping it does what is queued, writes the touches that are still in memory, and waits for that.
 pub struct Database {
     name: String,
+    gather: Arc<Gather>,
     checks: Arc<Queue<Check>>,
     writes: Arc<Queue<Write>>,
     reports: Arc<Queue<Report>>,
@@ -66,13 +72,25 @@ pub(crate) fn open_with(url: &str, options: Options, setup: Setup) -> Result<Dat
         Target::Postgres(_) => 2,
     };
     let name = format!("{target:?}");
+    let (checks, touches) = (Arc::new(Queue::new(options.queue)), Arc::<Touches>::default());
+    let gather = Gather::new(options.soon, Arc::clone(&checks));
+    #[cfg(feature = "sqlite")]
+    let gather = match &target {
+        Target::Sqlite(_) if options.soon.is_some() => {
+            gather.with_readers(readers(&target, &setup, &touches))
+        }
+        Target::Sqlite(_) => gather,
+        #[cfg(feature = "postgres")]
+        Target::Postgres(_) => gather,
+    };
     let pool = pool(target, setup, checkers + 2, options.connect_within);
     let mut database = Database {
         name,
-        checks: Arc::new(Queue::new(options.queue)),
+        gather: Arc::new(gather),
+        checks,
         writes: Arc::new(Queue::new(options.queue)),
         reports: Arc::new(Queue::new(options.queue)),
-        touches: Arc::default(),
+        touches,
         ticker: Arc::default(),
         threads: Vec::new(),
     };
@@ -101,6 +119,17 @@ pub(crate) fn open_with(url: &str, options: Options, setup: Setup) -> Result<Dat
     Ok(database)
 }
 
+/// A reader for each thread that may look up something at the same time.
+#[cfg(feature = "sqlite")]
+fn readers(target: &Target, setup: &Setup, touches: &Arc<Touches>) -> Readers {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = u32::try_from(cores).unwrap_or(u32::MAX);
+    // It never waits for a connection: the time is that of attempts in the background.
+    let attempts = Duration::from_secs(1);
+    let pool = pool(target.clone(), setup.clone().reading(), cores, attempts);
+    Readers::new(pool, Checks::new(Arc::clone(touches)))
+}
+
 /// What an operator should be told about a database URL, if anything: that what goes to its server is not protected.
 ///
 /// # Errors
@@ -125,11 +154,11 @@ fn exposed(target: &Target) -> Option<String> {
 
 impl Store for Database {
     fn session(&self, digest: Digest) -> Pending<Option<(Session, User)>> {
-        ask(&self.checks, |reply| Check::Session(digest, reply))
+        self.gather.ask(|reply| Check::Session(digest, reply))
     }
 
     fn user(&self, name: CanonicalName) -> Pending<Option<User>> {
-        ask(&self.checks, |reply| Check::User(name, reply))
+        self.gather.ask(|reply| Check::User(name, reply))
     }
 
     fn users(&self, offset: u64, limit: u32) -> Pending<UserPage> {
