@@ -11,8 +11,9 @@ mod token;
 
 use std::time::Duration;
 
-pub use call::{Asked, Call};
+pub use call::{Asked, Call, Method, SERVICE};
 pub use keys::{KeyRejected, KeyRing, SigningKey, VerifyingKey};
+pub use reply::{TOKEN_NAME, Token};
 use parlance_core::ports::{Entropy, EntropyError};
 use parlance_core::{
     Command, Credential, Digest, Failure, Grant, Lifetime, Mint, Minted, Open, Outcome, Rivals,
@@ -90,7 +91,9 @@ impl AxxonJsonrpc {
         token::sign(&self.keys, &self.settings.issuer, grant, sid)
     }
 
-    fn read(&self, token: &str) -> Option<Credential> {
+    /// The credential that a token of ours is; `None` for anything else.
+    #[must_use]
+    pub fn read(&self, token: &str) -> Option<Credential> {
         token::read(&self.keys, &self.settings.issuer, token)
     }
 }

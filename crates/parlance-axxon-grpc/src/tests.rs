@@ -1,0 +1,3 @@
+//! What the gRPC promises.
+
+mod messages;
