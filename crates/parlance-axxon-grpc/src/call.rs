@@ -20,7 +20,8 @@ pub(crate) fn read(
         Method::Login { ex } => {
             let AuthenticateRequest { user_name, password } = decode(message)?;
             let texts = (String::from_utf8(user_name), String::from_utf8(password));
-            let login = if let (Ok(user), Ok(password)) = texts { Some((user, password)) } else { None };
+            let login =
+                if let (Ok(user), Ok(password)) = texts { Some((user, password)) } else { None };
             Ok(Call::login(login, ex))
         }
         Method::Renew => {

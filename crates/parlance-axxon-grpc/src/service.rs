@@ -1,7 +1,6 @@
 //! The services by their paths, and the one that is ours.
 
 use std::convert::Infallible;
-use std::fmt;
 use std::future::ready;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -191,11 +190,5 @@ impl Decoder for Bytes {
 
     fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
         Ok(Some(from.copy_to_bytes(from.remaining()).to_vec()))
-    }
-}
-
-impl fmt::Debug for Routes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
     }
 }

@@ -13,13 +13,13 @@ use std::time::Duration;
 
 pub use call::{Asked, Call, Method, SERVICE};
 pub use keys::{KeyRejected, KeyRing, SigningKey, VerifyingKey};
-pub use reply::{TOKEN_NAME, Token};
 use parlance_core::ports::{Entropy, EntropyError};
 use parlance_core::{
     Command, Credential, Digest, Failure, Grant, Lifetime, Mint, Minted, Open, Outcome, Rivals,
     Secret, Terms, Timestamp, uuid_v4,
 };
 use parlance_dialect::{Dialect, Kind, Request, Response, Setting, Unread, Values};
+pub use reply::{TOKEN_NAME, Token};
 
 /// What an operator may set.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,13 +2,21 @@
 
 use std::path::Path;
 
-use crate::message::DESCRIPTORS;
+use expect_test::{Expect, expect};
+use parlance_axxon_jsonrpc::SERVICE;
+use prost_reflect::{DescriptorPool, DynamicMessage};
+
+use super::*;
+use crate::message::{AuthenticateCode, CloseSessionResponse, DESCRIPTORS};
 
 #[test]
 fn the_descriptors_are_those_of_the_proto() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto");
     let mut compiler = protox::Compiler::new([&folder]).unwrap();
-    compiler.include_source_info(false).open_file("axxonsoft/bl/auth/Authentication.proto").unwrap();
+    compiler
+        .include_source_info(false)
+        .open_file("axxonsoft/bl/auth/Authentication.proto")
+        .unwrap();
     let compiled = compiler.encode_file_descriptor_set();
     let file = folder.join("descriptors.bin");
     if std::env::var_os("UPDATE_EXPECT").is_some() {
@@ -18,4 +26,102 @@ fn the_descriptors_are_those_of_the_proto() {
         std::fs::read(&file).unwrap() == compiled,
         "proto/descriptors.bin is not what the .proto compiles to: run this test with UPDATE_EXPECT=1"
     );
+}
+
+fn pool() -> DescriptorPool {
+    DescriptorPool::decode(DESCRIPTORS).unwrap()
+}
+
+/// A message of ours, read as the `.proto` reads it.
+#[track_caller]
+#[expect(clippy::needless_pass_by_value, reason = "a snapshot stands where it is used")]
+fn check(name: &str, message: &[u8], expect: Expect) {
+    let kind = pool().get_message_by_name(&format!("axxonsoft.bl.auth.{name}")).unwrap();
+    let read = DynamicMessage::decode(kind, message).unwrap();
+    assert_eq!(read.unknown_fields().count(), 0, "a field of ours is not in the .proto");
+    let fields = read.fields().map(|(field, value)| format!("{} {value:?}\n", field.full_name()));
+    expect.assert_eq(&fields.collect::<String>().replace("axxonsoft.bl.auth.", ""));
+}
+
+#[test]
+fn every_field_stands_where_the_proto_has_it() {
+    check(
+        "AuthenticateRequest",
+        &login("csmith", "XXX"),
+        expect![[r#"
+            AuthenticateRequest.user_name String("csmith")
+            AuthenticateRequest.password String("XXX")
+        "#]],
+    );
+    let answer = |error_code: AuthenticateCode| AuthenticateResponse {
+        token_name: "name".to_owned(),
+        token_value: "value".to_owned(),
+        expires_at: "at".to_owned(),
+        expires_in: 5,
+        is_unrestricted: true,
+        user_id: "user".to_owned(),
+        roles_ids: vec!["a".to_owned(), "b".to_owned()],
+        error_code: error_code.into(),
+    };
+    check(
+        "AuthenticateResponseEx",
+        &answer(AuthenticateCode::WrongCredentials).encode_to_vec(),
+        expect![[r#"
+            AuthenticateResponseEx.token_name String("name")
+            AuthenticateResponseEx.token_value String("value")
+            AuthenticateResponseEx.expires_at String("at")
+            AuthenticateResponseEx.expires_in I64(5)
+            AuthenticateResponseEx.is_unrestricted Bool(true)
+            AuthenticateResponseEx.user_id String("user")
+            AuthenticateResponseEx.roles_ids List([String("a"), String("b")])
+            AuthenticateResponseEx.error_code EnumNumber(2)
+        "#]],
+    );
+    check(
+        "AuthenticateResponse",
+        &answer(AuthenticateCode::Ok).encode_to_vec(),
+        expect![[r#"
+            AuthenticateResponse.token_name String("name")
+            AuthenticateResponse.token_value String("value")
+            AuthenticateResponse.expires_at String("at")
+            AuthenticateResponse.expires_in I64(5)
+            AuthenticateResponse.is_unrestricted Bool(true)
+            AuthenticateResponse.user_id String("user")
+            AuthenticateResponse.roles_ids List([String("a"), String("b")])
+        "#]],
+    );
+    check(
+        "CloseSessionResponse",
+        &CloseSessionResponse { error_code: 1 }.encode_to_vec(),
+        expect![[r#"
+            CloseSessionResponse.error_code EnumNumber(1)
+        "#]],
+    );
+}
+
+#[test]
+fn every_code_has_the_name_that_the_proto_has() {
+    let codes = pool().get_enum_by_name("axxonsoft.bl.auth.EAuthenticateCode").unwrap();
+    for number in 0..20 {
+        if let Ok(code) = AuthenticateCode::try_from(number) {
+            assert_eq!(codes.get_value(number).unwrap().name(), code.name());
+        }
+    }
+}
+
+#[test]
+fn every_method_of_the_proto_is_served_and_answers_what_it_says() {
+    let service = pool().get_service_by_name(SERVICE).unwrap();
+    let names: Vec<_> = service.methods().map(|method| method.name().to_owned()).collect();
+    assert_eq!(names.len(), METHODS.len());
+    for method in service.methods() {
+        assert!(METHODS.contains(&method.name()), "{method:?}");
+        let output = match Method::named(method.name()).unwrap() {
+            Method::Login { ex: false } => "AuthenticateResponse",
+            Method::Login { ex: true } | Method::Renew => "AuthenticateResponseEx",
+            Method::Close => "CloseSessionResponse",
+        };
+        assert_eq!(method.output().name(), output, "{method:?}");
+        assert!(!method.is_client_streaming() && !method.is_server_streaming());
+    }
 }
