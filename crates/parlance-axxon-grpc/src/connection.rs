@@ -13,8 +13,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
-/// How many connections there may be at once; more wait in the system's queue.
-const CONNECTIONS: usize = 1024;
+/// How many connections there may be at once; more wait in the system's queue. Half the descriptors that a process usually may have.
+const CONNECTIONS: usize = 512;
 /// How long nothing may come over a connection. A living client answers pings, which are sent more often.
 pub(crate) const SILENCE: Duration = Duration::from_secs(60);
 /// How long to wait where no connection can be taken: every descriptor may be in use.

@@ -1,5 +1,6 @@
 //! The listener: set up, started, stopped.
 
+use std::error::Error;
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -49,7 +50,9 @@ pub struct Tls {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The certificate or the key cannot be used.
-    #[error("the certificate and its key cannot be used: {0}")]
+    #[error(
+        "the certificates and the key cannot be used together ({0}): both are PEM, and the key is that of the first certificate"
+    )]
     Tls(String),
     /// The listener cannot be.
     #[error("the listener cannot be used: {0}")]
@@ -95,7 +98,7 @@ impl Listening {
             let tls = ServerTlsConfig::new()
                 .identity(Identity::from_pem(certificate, key))
                 .timeout(limits.message_patience);
-            server = server.tls_config(tls).map_err(|error| StartError::Tls(told(&error)))?;
+            server = server.tls_config(tls).map_err(|error| StartError::Tls(root(&error)))?;
         }
 
         let (stop, stopped) = oneshot::channel();
@@ -151,15 +154,12 @@ async fn say_goodbye(mut health: HealthReporter) {
     }
 }
 
-/// An error with what caused it.
-fn told(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
+/// What an error comes down to.
+fn root(mut error: &dyn Error) -> String {
+    while let Some(cause) = error.source() {
+        error = cause;
     }
-    text
+    error.to_string()
 }
 
 impl fmt::Debug for Tls {

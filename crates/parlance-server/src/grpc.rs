@@ -54,7 +54,12 @@ pub(crate) fn open(config: &Config, parts: &Parts) -> Result<Option<Door>, Faile
         answer_patience: ANSWER_PATIENCE,
     };
     let listening = Listening::start(listener, desk, Arc::new(SystemClock), limits, tls);
-    let listening = listening.map_err(|error| Failed::refused(format!("axxon-grpc: {error}")))?;
+    let listening = listening.map_err(|error| {
+        let files = grpc.tls.as_ref().map(|(certificate, key)| {
+            format!(" with {} and {}", certificate.display(), key.display())
+        });
+        Failed::refused(format!("axxon-grpc does not start{}: {error}", files.unwrap_or_default()))
+    })?;
     let address = listening.address();
     if !secure && !address.ip().is_loopback() {
         warn!(%address, what = "grpc", "listens beyond this machine without TLS: set axxon-grpc.certificate");
