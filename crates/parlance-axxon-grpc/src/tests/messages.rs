@@ -100,6 +100,54 @@ fn every_field_stands_where_the_proto_has_it() {
 }
 
 #[test]
+fn every_number_is_the_documented_one() {
+    let pool = pool();
+    let fields = pool.all_messages().flat_map(|message| {
+        let fields: Vec<_> = message.fields().collect();
+        fields.into_iter().map(|field| format!("{} {}\n", field.number(), field.full_name()))
+    });
+    let values = pool.all_enums().flat_map(|codes| {
+        let values: Vec<_> = codes.values().collect();
+        values.into_iter().map(|value| format!("{} {}\n", value.number(), value.full_name()))
+    });
+    let table: String = fields.chain(values).collect();
+    expect![[r#"
+        1 AuthenticateRequest.user_name
+        2 AuthenticateRequest.password
+        1 AuthenticateResponse.token_name
+        2 AuthenticateResponse.token_value
+        3 AuthenticateResponse.expires_at
+        5 AuthenticateResponse.expires_in
+        10 AuthenticateResponse.is_unrestricted
+        16 AuthenticateResponse.user_id
+        17 AuthenticateResponse.roles_ids
+        1 AuthenticateResponseEx.token_name
+        2 AuthenticateResponseEx.token_value
+        3 AuthenticateResponseEx.expires_at
+        5 AuthenticateResponseEx.expires_in
+        10 AuthenticateResponseEx.is_unrestricted
+        16 AuthenticateResponseEx.user_id
+        17 AuthenticateResponseEx.roles_ids
+        20 AuthenticateResponseEx.error_code
+        15 CloseSessionResponse.error_code
+        0 CloseSessionResponse.OK
+        1 CloseSessionResponse.GENERAL_ERROR
+        20 CloseSessionResponse.IP_BLOCKED
+        0 AUTHENTICATE_CODE_OK
+        1 AUTHENTICATE_CODE_GENERAL_ERROR
+        2 AUTHENTICATE_CODE_WRONG_CREDENTIALS
+        4 AUTHENTICATE_CODE_USER_LOCKED
+        5 AUTHENTICATE_CODE_IP_BLOCKED
+        6 AUTHENTICATE_CODE_ALREADY_LOGGED
+        8 AUTHENTICATE_CODE_PASSWORD_INVALID
+        10 AUTHENTICATE_CODE_WRONG_SUPERVISOR_ROLE
+        11 AUTHENTICATE_CODE_TIMEZONE_DENIED
+        12 AUTHENTICATE_CODE_SECOND_FACTOR_AUTH_NEEDED
+    "#]]
+    .assert_eq(&table.replace("axxonsoft.bl.auth.", ""));
+}
+
+#[test]
 fn every_code_has_the_name_that_the_proto_has() {
     let codes = pool().get_enum_by_name("axxonsoft.bl.auth.EAuthenticateCode").unwrap();
     for number in 0..20 {
