@@ -60,15 +60,14 @@ fn seconds(took: Duration) -> String {
     format!("{:.1} s", took.as_secs_f64())
 }
 
-/// Each dialect alone, none at all, PostgreSQL alone: each builds.
+/// Each dialect alone, the gRPC of one, none at all, PostgreSQL alone: each builds.
 pub(crate) fn features() -> Result<()> {
     let metadata = MetadataCommand::new().current_dir(crate::root()).no_deps().exec()?;
     let server =
         metadata.packages.iter().find(|package| package.name.as_str() == "parlance-server");
     let features = server.into_iter().flat_map(|server| server.features.keys());
-    let dialects =
-        features.filter(|name| !matches!(name.as_str(), "default" | "sqlite" | "postgres"));
-    let mut sets: Vec<_> = dialects.map(|dialect| format!("sqlite,{dialect}")).collect();
+    let doors = features.filter(|name| !matches!(name.as_str(), "default" | "sqlite" | "postgres"));
+    let mut sets: Vec<_> = doors.map(|door| format!("sqlite,{door}")).collect();
     sets.extend(["sqlite".to_owned(), "postgres".to_owned()]);
     for set in sets {
         println!("    {set}");

@@ -43,7 +43,7 @@ pub(crate) fn write(root: &Path, name: &str) -> Result<()> {
     );
     let package = format!("parlance-{name}");
     let taken = metadata.packages.iter().any(|known| known.name.as_str() == package);
-    ensure!(!taken && !matches!(name, "default" | "sqlite" | "postgres"), "{name} is taken");
+    ensure!(!taken && !tidy::dialects::OTHERS.contains(&name), "{name} is taken");
 
     let kind = type_name(name);
     let fill = |text: &str| text.replace("@name@", name).replace("@Type@", &kind);

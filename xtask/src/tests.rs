@@ -152,6 +152,8 @@ fn an_import_against_the_direction_is_seen() {
     check("parlance-store", "parlance-dialect");
     check("parlance-actix", "parlance-cluster-api");
     check("parlance-server", "diesel");
+    check("parlance-server", "tonic");
+    check("parlance-axxon-grpc", "actix-web");
     check("parlance-conformance", "parlance-store");
 }
 
@@ -177,8 +179,17 @@ fn a_new_dialect_is_tidy_and_answers_its_vector() {
     copy_to(home);
     new_dialect::write(home, "acme-login").unwrap();
     assert_eq!(tidy::check(home).unwrap(), Vec::<String>::new());
-    for name in ["cluster-api", "core", "sqlite", "Acme", "acme_login", "-acme", "acme--login", ""]
-    {
+    for name in [
+        "cluster-api",
+        "core",
+        "sqlite",
+        "axxon-grpc",
+        "Acme",
+        "acme_login",
+        "-acme",
+        "acme--login",
+        "",
+    ] {
         assert!(new_dialect::write(home, name).is_err(), "{name:?}");
     }
     new_dialect::write(home, "3d").unwrap();

@@ -1,6 +1,6 @@
 //! The architecture's rules, held by a test: imports, sizes, and that every dialect stands everywhere it must.
 
-mod dialects;
+pub(crate) mod dialects;
 mod files;
 pub(crate) mod imports;
 

@@ -15,8 +15,8 @@ pub(crate) const GRPC: &str = "/grpc";
 pub(crate) const REST: &str = "/v1/authentication/";
 /// The public halves of the keys.
 pub(crate) const JWKS: &str = "/.well-known/jwks.json";
-/// The service whose methods `/grpc` serves.
-const SERVICE: &str = "axxonsoft.bl.auth.AuthenticationService.";
+/// The service whose methods are served.
+pub const SERVICE: &str = "axxonsoft.bl.auth.AuthenticationService";
 
 /// One call of this wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,11 +45,17 @@ pub struct Asked {
     pub by_basic: bool,
 }
 
-/// What a method does.
-#[derive(Clone, Copy)]
-enum Method {
-    Login { ex: bool },
+/// What a method of the service does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Logs in.
+    Login {
+        /// Whether it is an `Ex` call, which never raises.
+        ex: bool,
+    },
+    /// Signs a new token for the same session.
     Renew,
+    /// Ends the session.
     Close,
 }
 
@@ -82,7 +88,29 @@ struct Data {
     password: String,
 }
 
+impl Method {
+    /// The method of that name, if it is served.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "Authenticate" | "Authenticate2" => Some(Self::Login { ex: false }),
+            "AuthenticateEx" | "AuthenticateEx2" => Some(Self::Login { ex: true }),
+            "RenewSession" | "RenewSession2" => Some(Self::Renew),
+            "CloseSession" => Some(Self::Close),
+            _ => None,
+        }
+    }
+}
+
 impl Call {
+    /// A login that came as an `AuthenticateRequest` alone. Whoever names nobody, or nobody that can be read, is an unknown user.
+    #[must_use]
+    pub fn login(request: Option<(String, String)>, ex: bool) -> Self {
+        let data = request.map(|(user_name, password)| Data { user_name, password });
+        let asked = Asked { ex, by_basic: false };
+        Self::Login { outer: None, login: data.and_then(Data::login), asked }
+    }
+
     /// Reads a request to a claimed path.
     pub(crate) fn read(wire: &AxxonJsonrpc, request: &Request<'_>) -> Result<Self, Response> {
         match request.path.strip_prefix(REST) {
@@ -166,13 +194,8 @@ impl<'r> Called<'r> {
     fn read(request: &Request<'r>) -> Result<Self, Response> {
         let (text, whole) = body(request)?;
         let envelope: Envelope = parse(&text).ok_or_else(|| reply::unreadable(400))?;
-        let method = match envelope.method.strip_prefix(SERVICE) {
-            Some("Authenticate" | "Authenticate2") => Method::Login { ex: false },
-            Some("AuthenticateEx" | "AuthenticateEx2") => Method::Login { ex: true },
-            Some("RenewSession" | "RenewSession2") => Method::Renew,
-            Some("CloseSession") => Method::Close,
-            _ => return Err(reply::not_found()),
-        };
+        let name = envelope.method.strip_prefix(SERVICE).and_then(|name| name.strip_prefix('.'));
+        let method = name.and_then(Method::named).ok_or_else(reply::not_found)?;
         Ok(Self { method, text, whole })
     }
 }

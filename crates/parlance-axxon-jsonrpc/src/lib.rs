@@ -11,7 +11,7 @@ mod token;
 
 use std::time::Duration;
 
-pub use call::{Asked, Call};
+pub use call::{Asked, Call, Method, SERVICE};
 pub use keys::{KeyRejected, KeyRing, SigningKey, VerifyingKey};
 use parlance_core::ports::{Entropy, EntropyError};
 use parlance_core::{
@@ -19,6 +19,7 @@ use parlance_core::{
     Secret, Terms, Timestamp, uuid_v4,
 };
 use parlance_dialect::{Dialect, Kind, Request, Response, Setting, Unread, Values};
+pub use reply::{TOKEN_NAME, Token};
 
 /// What an operator may set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,7 +91,9 @@ impl AxxonJsonrpc {
         token::sign(&self.keys, &self.settings.issuer, grant, sid)
     }
 
-    fn read(&self, token: &str) -> Option<Credential> {
+    /// The credential that a token of ours is; `None` for anything else.
+    #[must_use]
+    pub fn read(&self, token: &str) -> Option<Credential> {
         token::read(&self.keys, &self.settings.issuer, token)
     }
 }

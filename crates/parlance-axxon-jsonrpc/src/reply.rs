@@ -1,5 +1,7 @@
 //! [`Outcome`] or [`Failure`] to bytes: the exhaustive table.
 
+use std::fmt;
+
 use parlance_core::{Failure, Outcome, Secret, Session, Timestamp, User};
 use parlance_dialect::{RETRY_AFTER, Response, moment};
 use serde::Serialize;
@@ -21,15 +23,31 @@ const WRONG_CREDENTIALS: &str = "AUTHENTICATE_CODE_WRONG_CREDENTIALS";
 const CLOSE_OK: &str = "OK";
 const CLOSE_GENERAL_ERROR: &str = "GENERAL_ERROR";
 
-/// `AuthenticateResponse` and `AuthenticateResponseEx`, in the document's order.
+/// What a token calls itself: the name under which gRPC's metadata carry it.
+pub const TOKEN_NAME: &str = "auth_token";
+
+/// What a login or a renewal brings, in the document's order. Its `Debug` does not show the token.
 #[derive(Serialize)]
-struct Token<'t> {
-    token_name: &'static str,
-    token_value: &'t str,
-    expires_at: String,
-    is_unrestricted: bool,
-    user_id: String,
-    roles_ids: Vec<String>,
+pub struct Token<'t> {
+    /// Always [`TOKEN_NAME`].
+    pub token_name: &'static str,
+    /// The JWT.
+    pub token_value: &'t str,
+    /// Its `exp`, UTC: `20201112T144147`.
+    pub expires_at: String,
+    /// Whether the user may do everything.
+    pub is_unrestricted: bool,
+    /// The user's id.
+    pub user_id: String,
+    /// The ids of his roles.
+    pub roles_ids: Vec<String>,
+}
+
+/// `AuthenticateResponse` and `AuthenticateResponseEx`.
+#[derive(Serialize)]
+struct Opened<'t> {
+    #[serde(flatten)]
+    token: Token<'t>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error_code: Option<&'static str>,
 }
@@ -170,17 +188,33 @@ fn token(
     secret: &Secret,
     error_code: Option<&'static str>,
 ) -> Response {
-    let expires = session.expires.unwrap_or(Timestamp::MAX);
-    let answer = Token {
-        token_name: "auth_token",
-        token_value: secret.expose(),
-        expires_at: moment(expires).format("%Y%m%dT%H%M%S").to_string(),
-        is_unrestricted: user.unrestricted,
-        user_id: user.id.to_string(),
-        roles_ids: user.roles.iter().map(Uuid::to_string).collect(),
-        error_code,
-    };
+    let answer = Opened { token: Token::new(session, user, secret), error_code };
     Response::with_body(200, JSON, pretty(&answer))
+}
+
+impl<'t> Token<'t> {
+    /// The token of a session that was just opened or renewed.
+    #[must_use]
+    pub fn new(session: &Session, user: &User, secret: &'t Secret) -> Self {
+        let expires = session.expires.unwrap_or(Timestamp::MAX);
+        Self {
+            token_name: TOKEN_NAME,
+            token_value: secret.expose(),
+            expires_at: moment(expires).format("%Y%m%dT%H%M%S").to_string(),
+            is_unrestricted: user.unrestricted,
+            user_id: user.id.to_string(),
+            roles_ids: user.roles.iter().map(Uuid::to_string).collect(),
+        }
+    }
+}
+
+impl fmt::Debug for Token<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Token")
+            .field("expires_at", &self.expires_at)
+            .field("user_id", &self.user_id)
+            .finish_non_exhaustive()
+    }
 }
 
 /// JSON as the document prints it: an indent of four blanks.

@@ -1,6 +1,7 @@
 //! A dialect with an authority behind it.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -77,6 +78,26 @@ impl<D: Dialect> Desk<D> {
         Self { mint: Arc::<D>::clone(&dialect), dialect, authority }
     }
 
+    /// The dialect, for a door that brings its calls in another form than a [`Request`].
+    #[must_use]
+    pub fn dialect(&self) -> &D {
+        &self.dialect
+    }
+
+    /// Asks the authority what a call asks, in whatever form it came.
+    ///
+    /// # Errors
+    /// The refusal, which the door words.
+    pub async fn ask(
+        &self,
+        call: &D::Call,
+        peer: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<Outcome, Failure> {
+        let context = Context { now, peer, mint: &self.mint };
+        self.authority.execute(self.dialect.command(call), context).await
+    }
+
     fn refuse(&self, why: Failure) -> Refusal {
         Refusal { why, answer: self.dialect.deny(&why) }
     }
@@ -109,8 +130,7 @@ impl<D: Dialect> Service for Desk<D> {
                 Ok(call) => call,
                 Err(answer) => return answer,
             };
-            let result =
-                self.authority.execute(self.dialect.command(&call), self.context(request)).await;
+            let result = self.ask(&call, request.peer, request.now).await;
             self.dialect.encode(&call, result.as_ref(), request.now)
         })
     }

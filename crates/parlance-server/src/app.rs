@@ -42,20 +42,17 @@ pub(crate) fn operator(config: &Config) -> Result<Arc<Authority>, Failed> {
 }
 
 /// The dialects that the configuration enables, at work.
-pub(crate) async fn mounts(
-    config: &Config,
-    authority: &Arc<Authority>,
-) -> Result<Vec<Mount>, Failed> {
-    let parts = parts(config, authority).await?;
+pub(crate) fn mounts(config: &Config, parts: &Parts) -> Result<Vec<Mount>, Failed> {
     let mount = |dialect: &crate::config::DialectConfig| {
-        let service = dialect.entry.install(&dialect.values, &parts).map_err(Failed::refused)?;
+        let service = dialect.entry.install(&dialect.values, parts).map_err(Failed::refused)?;
         Ok(Mount { prefix: dialect.prefix.clone(), service })
     };
     config.enabled().map(mount).collect()
 }
 
+/// What the dialects are put together with.
 #[cfg(feature = "axxon-jsonrpc")]
-async fn parts(config: &Config, authority: &Arc<Authority>) -> Result<Parts, Failed> {
+pub(crate) async fn parts(config: &Config, authority: &Arc<Authority>) -> Result<Parts, Failed> {
     use parlance::core::ports::Clock as _;
     let parts = Parts::new(Arc::clone(authority));
     if !config.enabled().any(|dialect| dialect.entry.name == "axxon-jsonrpc") {
@@ -73,7 +70,7 @@ async fn parts(config: &Config, authority: &Arc<Authority>) -> Result<Parts, Fai
 
 #[cfg(not(feature = "axxon-jsonrpc"))]
 #[expect(clippy::unused_async, reason = "its twin reads signing keys from the store")]
-async fn parts(_: &Config, authority: &Arc<Authority>) -> Result<Parts, Failed> {
+pub(crate) async fn parts(_: &Config, authority: &Arc<Authority>) -> Result<Parts, Failed> {
     Ok(Parts::new(Arc::clone(authority)))
 }
 

@@ -68,6 +68,10 @@ pub(crate) struct Listen {
     /// Where health, readiness and metrics listen [default: 127.0.0.1:8081]
     #[arg(long, value_name = "ADDR")]
     pub(crate) admin_listen: Option<String>,
+    /// Where the gRPC of axxon-jsonrpc listens [default: 127.0.0.1:20109, if it is free]
+    #[cfg(feature = "axxon-grpc")]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) axxon_grpc_listen: Option<String>,
 }
 
 /// How a command fails.
@@ -121,6 +125,10 @@ impl Common {
             database: self.database.clone(),
             listen: listen.and_then(|listen| listen.listen.clone()),
             admin_listen: listen.and_then(|listen| listen.admin_listen.clone()),
+            #[cfg(feature = "axxon-grpc")]
+            axxon_grpc_listen: listen.and_then(|listen| listen.axxon_grpc_listen.clone()),
+            #[cfg(not(feature = "axxon-grpc"))]
+            axxon_grpc_listen: None,
         };
         let config = Config::load(self.config.as_deref(), std::env::vars(), flags)?;
         // Only `serve` and `demo` log; the others say it plainly.

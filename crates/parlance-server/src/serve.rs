@@ -1,4 +1,4 @@
-//! `parlance serve`: two listeners, until a signal says to stop.
+//! `parlance serve`: its listeners, until a signal says to stop.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix_web::dev::{Server, ServerHandle, Service as _};
 use actix_web::rt::signal::unix::{Signal, SignalKind, signal};
 use actix_web::{App, HttpMessage as _, HttpResponse, HttpServer, rt, web};
-use futures_util::future::{Either, join_all, select};
+use futures_util::future::{Either, join, join_all, select};
 use parlance::actix::{Mount, Served, Shell, mount};
 use parlance::core::Authority;
 use parlance::core::ports::{Applied, Change, Clock as _, Store};
@@ -18,7 +18,7 @@ use crate::cli::Failed;
 use crate::config::Config;
 use crate::logging::{self, Recorder};
 use crate::metrics::Metrics;
-use crate::{admin, app};
+use crate::{admin, app, grpc};
 
 /// How long requests under way may take after a signal.
 const DRAIN_SECONDS: u64 = 20;
@@ -44,6 +44,7 @@ pub(crate) struct Running {
     pub(crate) dialects: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) authority: Arc<Authority>,
+    grpc: Option<grpc::Door>,
     servers: Vec<Server>,
 }
 
@@ -59,7 +60,8 @@ impl Running {
         parlance::store::migrate(&config.database).map_err(Failed::refused)?;
         let metrics = Metrics::new();
         let authority = app::authority(config, Arc::new(Recorder(metrics.clone())))?;
-        let mounts = app::mounts(config, &authority).await?;
+        let parts = app::parts(config, &authority).await?;
+        let mounts = app::mounts(config, &parts)?;
         if mounts.is_empty() {
             warn!("no dialect is enabled: there is nobody to log in");
         }
@@ -73,13 +75,16 @@ impl Running {
                 warn!(%address, what, "listens beyond this machine without TLS: put a proxy that speaks TLS before it");
             }
         }
-        Ok(Self { dialects, admin, authority, servers: vec![door, back] })
+        let grpc = grpc::open(config, &parts)?;
+        Ok(Self { dialects, admin, authority, grpc, servers: vec![door, back] })
     }
 
-    /// Says on standard output where it listens.
+    /// Says on standard output where it listens. Where the gRPC listens is news to those alone who chose it.
     pub(crate) fn announce(&self) {
+        let chosen = self.grpc.as_ref().filter(|grpc| grpc.asked);
+        let grpc = chosen.map_or_else(String::new, |grpc| format!(" grpc {}", grpc.url));
         let line = format!(
-            "parlance ready: dialects http://{} admin http://{}\n",
+            "parlance ready: dialects http://{} admin http://{}{grpc}\n",
             self.dialects, self.admin
         );
         crate::commands::print(&line);
@@ -88,7 +93,8 @@ impl Running {
     /// Serves until a signal, then finishes what is under way and writes what is still in memory. A second signal waits for nobody.
     pub(crate) async fn wait(self, config: &Config) -> Result<(), Failed> {
         let names: Vec<_> = config.enabled().map(|dialect| dialect.entry.name).collect();
-        info!(dialects = names.join(","), listen = %self.dialects, admin = %self.admin, "serving");
+        let grpc = self.grpc.as_ref().map(|grpc| tracing::field::display(&grpc.url));
+        info!(dialects = names.join(","), listen = %self.dialects, admin = %self.admin, grpc, "serving");
         let store = Arc::clone(self.authority.store());
         let handles: Vec<ServerHandle> = self.servers.iter().map(Server::handle).collect();
         let running: Vec<_> = self.servers.into_iter().map(rt::spawn).collect();
@@ -97,8 +103,12 @@ impl Running {
             .map_err(|error| Failed::refused(format!("cannot wait for signals: {error}")))?;
         signals.next().await;
         info!("stopping");
-        // Both drain at once.
-        let drained = join_all(handles.iter().map(|handle| handle.stop(true)));
+        // All drain at once.
+        let drained = join(
+            join_all(handles.iter().map(|handle| handle.stop(true))),
+            grpc::close(self.grpc, Duration::from_secs(DRAIN_SECONDS)),
+        );
+        let drained = Box::pin(drained);
         if let Either::Right(_) = select(drained, Box::pin(signals.next())).await {
             info!("stopping at once");
         }

@@ -11,6 +11,9 @@ pub mod table;
 
 /// The shell: dialects in an actix-web app.
 pub use parlance_actix as actix;
+/// The native gRPC of axxon-jsonrpc, beside the app.
+#[cfg(feature = "axxon-grpc")]
+pub use parlance_axxon_grpc as axxon_grpc;
 /// The rules: users, credentials, sessions.
 pub use parlance_core as core;
 /// What a wire format is.

@@ -75,9 +75,7 @@ fn plain<D: Configure>(values: &Values, parts: &Parts) -> Result<Arc<dyn Service
 
 #[cfg(feature = "axxon-jsonrpc")]
 fn signing(values: &Values, parts: &Parts) -> Result<Arc<dyn Service>, InstallError> {
-    use parlance_axxon_jsonrpc::AxxonJsonrpc;
-    let keys = parts.keys.clone().ok_or(InstallError::NoKeys(AxxonJsonrpc::NAME))?;
-    Ok(Arc::new(Desk::new(AxxonJsonrpc::configure(values, keys), Arc::clone(&parts.authority))))
+    Ok(Arc::new(parts.axxon(values)?))
 }
 
 impl Parts {
@@ -97,6 +95,20 @@ impl Parts {
     pub fn with_keys(mut self, keys: parlance_axxon_jsonrpc::KeyRing) -> Self {
         self.keys = Some(keys);
         self
+    }
+
+    /// axxon-jsonrpc at work: for its gRPC, which is no service of an HTTP app.
+    ///
+    /// # Errors
+    /// There are no keys.
+    #[cfg(feature = "axxon-jsonrpc")]
+    pub fn axxon(
+        &self,
+        values: &Values,
+    ) -> Result<Desk<parlance_axxon_jsonrpc::AxxonJsonrpc>, InstallError> {
+        use parlance_axxon_jsonrpc::AxxonJsonrpc;
+        let keys = self.keys.clone().ok_or(InstallError::NoKeys(AxxonJsonrpc::NAME))?;
+        Ok(Desk::new(AxxonJsonrpc::configure(values, keys), Arc::clone(&self.authority)))
     }
 }
 

@@ -11,12 +11,14 @@ pub(crate) fn package(dialect: &str) -> String {
     format!("parlance-{dialect}")
 }
 
+/// The features that are no dialect: `axxon-grpc` is another door to one.
+pub(crate) const OTHERS: [&str; 4] = ["axxon-grpc", "default", "postgres", "sqlite"];
+
 /// The features of a package that stand for dialects.
 pub(crate) fn features(metadata: &Metadata, of: &str) -> Vec<String> {
     let package = metadata.packages.iter().find(|package| package.name.as_str() == of);
     let names = package.into_iter().flat_map(|package| package.features.keys().cloned());
-    let mut names: Vec<_> =
-        names.filter(|name| !matches!(name.as_str(), "default" | "sqlite" | "postgres")).collect();
+    let mut names: Vec<_> = names.filter(|name| !OTHERS.contains(&name.as_str())).collect();
     names.sort();
     names
 }

@@ -19,11 +19,15 @@ struct Rule {
 }
 
 const DATABASE: &str = "diesel*";
+/// The libraries of gRPC, which one crate names.
+const PROST: &str = "prost*";
+const TONIC: &str = "tonic*";
 
 /// The rule of a crate; `None` if nobody has thought of one.
 fn rule(name: &str, dialects: &[String]) -> Option<Rule> {
     const CORE: &str = "parlance-core";
     const DIALECT: &str = "parlance-dialect";
+    const AXXON_GRPC: &str = "parlance-axxon-grpc";
     Some(match name {
         // The rules: nothing that knows a format, a network, a database, a clock or randomness.
         CORE => Rule {
@@ -60,6 +64,8 @@ fn rule(name: &str, dialects: &[String]) -> Option<Rule> {
         "parlance-actix" => Rule {
             ours: &[CORE, DIALECT],
             outside: Outside::Never(&[
+                PROST,
+                TONIC,
                 DATABASE,
                 "r2d2",
                 "libsqlite3-sys",
@@ -71,8 +77,10 @@ fn rule(name: &str, dialects: &[String]) -> Option<Rule> {
         },
         // The door, which sees every dialect, each behind its feature.
         "parlance" => Rule {
-            ours: &["parlance-actix", CORE, DIALECT, "parlance-store", "a dialect"],
+            ours: &["parlance-actix", AXXON_GRPC, CORE, DIALECT, "parlance-store", "a dialect"],
             outside: Outside::Never(&[
+                PROST,
+                TONIC,
                 "actix*",
                 DATABASE,
                 "r2d2",
@@ -91,6 +99,8 @@ fn rule(name: &str, dialects: &[String]) -> Option<Rule> {
         "parlance-server" => Rule {
             ours: &["parlance", "parlance-conformance"],
             outside: Outside::Never(&[
+                PROST,
+                TONIC,
                 DATABASE,
                 "r2d2",
                 "libsqlite3-sys",
@@ -107,6 +117,11 @@ fn rule(name: &str, dialects: &[String]) -> Option<Rule> {
         "xtask" => Rule {
             ours: &["parlance-conformance"],
             outside: Outside::Never(&["actix*", DATABASE, "tokio", "ureq", "rustls*", "aws-lc-rs"]),
+        },
+        // Another door to one dialect: it words what that decides, and names what speaks gRPC.
+        AXXON_GRPC => Rule {
+            ours: &[CORE, DIALECT, "a dialect"],
+            outside: Outside::Only(&["futures-util", PROST, "thiserror", "tokio", TONIC]),
         },
         "parlance-axxon-jsonrpc" => Rule {
             ours: &[CORE, DIALECT],

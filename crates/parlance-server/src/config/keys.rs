@@ -34,6 +34,8 @@ pub(crate) enum Kind {
     Zone,
     /// A path in the file system.
     Path,
+    /// A path in the file system, or nothing.
+    OptionalPath,
     /// A whole number.
     Number,
     /// `true` or `false`.
@@ -133,6 +135,34 @@ pub(crate) fn keys() -> Vec<Key> {
             ));
         }
     }
+    if cfg!(feature = "axxon-grpc") {
+        keys.extend([
+            top(
+                "axxon-grpc.enabled",
+                Kind::Switch,
+                "true",
+                "Whether the gRPC of axxon-jsonrpc is served, if the dialect is.",
+            ),
+            top(
+                "axxon-grpc.listen",
+                Kind::Address,
+                "127.0.0.1:20109",
+                "Where it listens. If nobody sets this and the port is taken, it is not served.",
+            ),
+            top(
+                "axxon-grpc.certificate",
+                Kind::OptionalPath,
+                "",
+                "The server's certificates (PEM), its own first; with a key it speaks TLS.",
+            ),
+            top(
+                "axxon-grpc.certificate_key",
+                Kind::OptionalPath,
+                "",
+                "The private key (PEM) of the certificate.",
+            ),
+        ]);
+    }
     keys
 }
 
@@ -195,7 +225,7 @@ impl Kind {
                 .map(Typed::Zone)
                 .map_err(|_| "a time zone such as \"UTC\" or \"Europe/Warsaw\"".to_owned()),
             Self::Path if text.is_empty() => Err("a path".to_owned()),
-            Self::Path => Ok(Typed::Path(PathBuf::from(text))),
+            Self::Path | Self::OptionalPath => Ok(Typed::Path(PathBuf::from(text))),
             Self::Number => {
                 text.parse().map(Typed::Number).map_err(|_| "a whole number".to_owned())
             }

@@ -167,6 +167,11 @@ impl Layers {
             .map_err(|takes| ConfigError(format!("{origin}: {path}{shown} is not {takes}")))
     }
 
+    /// Whether nobody has set a key.
+    pub(crate) fn is_default(&self, path: &str) -> bool {
+        self.values.get(path).is_some_and(|(_, origin)| *origin == Origin::Default)
+    }
+
     /// Where the value of a key stands.
     pub(crate) fn origin(&self, path: &str) -> String {
         self.values.get(path).map_or_else(String::new, |(_, origin)| origin.to_string())

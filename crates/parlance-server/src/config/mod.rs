@@ -26,12 +26,24 @@ pub(crate) struct Config {
     pub(crate) database: String,
     pub(crate) proxies: TrustedProxies,
     pub(crate) key_file: PathBuf,
+    /// `None` where it is not compiled in or not enabled.
+    pub(crate) axxon_grpc: Option<GrpcConfig>,
     pub(crate) log_json: bool,
     pub(crate) log_level: String,
     pub(crate) policy: PasswordPolicy,
     pub(crate) dialects: Vec<DialectConfig>,
     /// `PARLANCE_*` variables that mean nothing.
     pub(crate) unknown_variables: Vec<String>,
+}
+
+/// How the gRPC of axxon-jsonrpc is served.
+#[derive(Debug, Clone)]
+pub(crate) struct GrpcConfig {
+    pub(crate) listen: SocketAddr,
+    /// Whether anybody chose the address.
+    pub(crate) asked: bool,
+    /// The files of the certificate and its key.
+    pub(crate) tls: Option<(PathBuf, PathBuf)>,
 }
 
 /// How one dialect is served.
@@ -49,6 +61,7 @@ pub(crate) struct Flags {
     pub(crate) listen: Option<String>,
     pub(crate) admin_listen: Option<String>,
     pub(crate) database: Option<String>,
+    pub(crate) axxon_grpc_listen: Option<String>,
 }
 
 impl Config {
@@ -67,6 +80,7 @@ impl Config {
             ("listen", "--listen", flags.listen),
             ("admin_listen", "--admin-listen", flags.admin_listen),
             ("database", "--database", flags.database),
+            ("axxon-grpc.listen", "--axxon-grpc-listen", flags.axxon_grpc_listen),
         ];
         for (path, flag, value) in flags {
             if let Some(value) = value {
@@ -125,6 +139,7 @@ impl Config {
             database: text("database")?,
             proxies: TrustedProxies::new(networks),
             key_file,
+            axxon_grpc: if cfg!(feature = "axxon-grpc") { GrpcConfig::read(layers)? } else { None },
             log_json: text("log_format")? == "json",
             log_level: text("log_level")?,
             policy,
@@ -136,6 +151,35 @@ impl Config {
     /// The dialects that are served.
     pub(crate) fn enabled(&self) -> impl Iterator<Item = &DialectConfig> {
         self.dialects.iter().filter(|dialect| dialect.enabled)
+    }
+}
+
+impl GrpcConfig {
+    fn read(layers: &Layers) -> Result<Option<Self>, ConfigError> {
+        const LISTEN: &str = "axxon-grpc.listen";
+        let Typed::Switch(enabled) = layers.get("axxon-grpc.enabled")? else {
+            return Err(wrong_kind("axxon-grpc.enabled"));
+        };
+        let Typed::Address(listen) = layers.get(LISTEN)? else { return Err(wrong_kind(LISTEN)) };
+        let file = |path: &str| {
+            let Typed::Path(file) = layers.get(path)? else { return Err(wrong_kind(path)) };
+            Ok(Some(file).filter(|file| !file.as_os_str().is_empty()))
+        };
+        let (given, missing) = ("axxon-grpc.certificate", "axxon-grpc.certificate_key");
+        let tls = match (file(given)?, file(missing)?) {
+            (None, None) => None,
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (certificate, _) => {
+                let (given, missing) =
+                    if certificate.is_some() { (given, missing) } else { (missing, given) };
+                return Err(ConfigError(format!(
+                    "{}: {given} is set and {missing} is not: TLS needs both",
+                    layers.origin(given)
+                )));
+            }
+        };
+        let asked = !layers.is_default(LISTEN);
+        Ok(enabled.then_some(Self { listen, asked, tls }))
     }
 }
 

@@ -53,6 +53,7 @@ fn property(key: &Key) -> Value {
         | Kind::Database
         | Kind::Zone
         | Kind::Path
+        | Kind::OptionalPath
         | Kind::Prefix
         | Kind::Dialect(DialectKind::Text) => {
             json!({ "type": "string", "default": key.default })

@@ -119,6 +119,27 @@ fn a_bad_value_names_its_key_and_what_it_takes() {
 }
 
 #[test]
+#[cfg(feature = "axxon-grpc")]
+fn a_certificate_and_its_key_belong_together() {
+    check_error(
+        "[axxon-grpc]\ncertificate = \"/etc/own.crt\"\n",
+        &expect![
+            "parlance.toml:2: axxon-grpc.certificate is set and axxon-grpc.certificate_key is not: TLS needs both"
+        ],
+    );
+    check_error(
+        "[axxon-grpc]\n\ncertificate_key = \"/etc/own.pem\"\n",
+        &expect![
+            "parlance.toml:3: axxon-grpc.certificate_key is set and axxon-grpc.certificate is not: TLS needs both"
+        ],
+    );
+    let both = "[axxon-grpc]\ncertificate = \"a\"\ncertificate_key = \"b\"\n";
+    let grpc = load(both, &[], Flags::default()).unwrap().axxon_grpc.unwrap();
+    assert!(grpc.tls.is_some() && !grpc.asked);
+    assert_eq!(grpc.listen.to_string(), "127.0.0.1:20109");
+}
+
+#[test]
 fn a_database_url_is_never_shown() {
     let error =
         load("database = \"mysql://root:hunter2@host/db\"\n", &[], Flags::default()).unwrap_err();

@@ -44,6 +44,8 @@ fn a_dialect_compiled_in_alone_serves_its_own_wire_and_no_other() {
             "",
         );
         assert!(unknown.code == 2 && unknown.stderr.contains(wire.name()), "{unknown:?}");
+        let grpc = site.operate(&["serve", "--axxon-grpc-listen", "127.0.0.1:0"]);
+        assert_eq!(grpc.code, 2, "gRPC is compiled in on its own word alone: {grpc:?}");
     }
     // What stands in `target` is not to be the last of these.
     let _lock = binary::lock("build");

@@ -16,14 +16,10 @@ on_both_databases!(
     axxon_s_tokens_verify_in_another_library_and_die_at_close,
 );
 
-fn script(server: &Server, folder: &Path, name: &str, arguments: &[&str]) -> String {
-    let mut command = Command::new(python::python());
-    command
-        .arg(python::scripts().join(name))
-        .args(arguments)
-        .current_dir(folder)
-        .env("NO_PROXY", "*");
-    let output = run(command, "");
+/// Runs a client to its end; what it printed.
+#[track_caller]
+pub(crate) fn script(server: &Server, folder: &Path, name: &str, arguments: &[&str]) -> String {
+    let output = run(python::script(folder, name, arguments), "");
     assert_eq!(output.code, 0, "{name}: {output:?}\n{}", server.log.text());
     output.stdout
 }

@@ -22,6 +22,8 @@ mod crash;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod grpc;
+#[cfg(test)]
 mod malformed;
 #[cfg(test)]
 mod mutations;

@@ -25,13 +25,20 @@ static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
     python
 });
 
-/// An interpreter that knows `requests`, `PyJWT` and `cryptography`, in the versions of `clients/requirements.txt`.
+/// An interpreter that knows `requests`, `PyJWT`, `cryptography` and `grpcio`, in the versions of `clients/requirements.txt`.
 pub(crate) fn python() -> &'static Path {
     &PYTHON
 }
 
+/// A client, to be run in this folder.
+pub(crate) fn script(folder: &Path, name: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(python());
+    command.arg(scripts().join(name)).args(arguments).current_dir(folder).env("NO_PROXY", "*");
+    command
+}
+
 /// The folder of the clients' code.
-pub(crate) fn scripts() -> PathBuf {
+fn scripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("clients")
 }
 

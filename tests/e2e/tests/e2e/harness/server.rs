@@ -28,6 +28,8 @@ pub(crate) struct Site {
 pub(crate) struct Server {
     pub(crate) dialects: SocketAddr,
     pub(crate) admin: SocketAddr,
+    /// Where the gRPC listens, if the address was chosen.
+    pub(crate) grpc: Option<SocketAddr>,
     pub(crate) log: Lines,
     child: Child,
 }
@@ -178,13 +180,17 @@ impl Server {
                 .strip_prefix("parlance ready: dialects http://")?
                 .trim_end()
                 .split_once(" admin http://")?;
-            Some((dialects.parse().ok()?, admin.parse().ok()?))
+            let (admin, grpc) =
+                admin.split_once(" grpc ").map_or((admin, None), |(admin, grpc)| {
+                    (admin, grpc.split_once("://").and_then(|(_, address)| address.parse().ok()))
+                });
+            Some((dialects.parse().ok()?, admin.parse().ok()?, grpc))
         });
-        let Some((dialects, admin)) = addresses else {
+        let Some((dialects, admin, grpc)) = addresses else {
             let _killed = child.kill().and_then(|()| child.wait());
             panic!("the server did not become ready: {ready:?}\n{}\n{}", out.text(), log.whole());
         };
-        (Self { dialects, admin, log, child }, out.text())
+        (Self { dialects, admin, grpc, log, child }, out.text())
     }
 
     /// `http://` and the dialects' address.

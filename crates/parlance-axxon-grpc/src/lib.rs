@@ -1,0 +1,12 @@
+#![doc = include_str!("docs.md")]
+
+mod call;
+mod connection;
+mod message;
+mod reply;
+mod server;
+mod service;
+#[cfg(test)]
+mod tests;
+
+pub use server::{Limits, Listening, StartError, Tls};
