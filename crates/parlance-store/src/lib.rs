@@ -16,6 +16,7 @@ mod queue;
 mod reports;
 mod rows;
 mod schema;
+mod services;
 mod store;
 mod touches;
 mod url;
