@@ -8,9 +8,9 @@ use parlance_core::{CanonicalName, PasswordHash, Rivals, Session, SessionId, Tim
 use crate::any::AnyConnection;
 use crate::fragments::{MOST, OneOf, OrNothing, TouchAll};
 use crate::live::is_live;
-use crate::services::{add_client, add_key, drop_key, remove_client};
 use crate::rows::{Id, Moment, SessionRow, pack};
 use crate::schema::{sessions, users};
+use crate::services::{add_client, add_key, drop_key, remove_client};
 use crate::touches::Touches;
 
 /// Why a change cannot share its transaction.

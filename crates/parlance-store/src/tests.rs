@@ -91,7 +91,10 @@ fn check_first_key(url: &str, seen: &str) {
     assert_eq!(seen, "first5");
     let keys = block_on(crate::open(url, crate::Options::default()).unwrap().keys()).unwrap();
     let first = keys.iter().find(|key| key.kid == "first").unwrap();
-    assert_eq!((first.purpose.as_str(), first.created, first.active), ("axxon-jsonrpc", at(5), at(5)));
+    assert_eq!(
+        (first.purpose.as_str(), first.created, first.active),
+        ("axxon-jsonrpc", at(5), at(5))
+    );
 }
 
 fn apply(store: &dyn Store, change: Change) -> Result<Applied, StoreError> {

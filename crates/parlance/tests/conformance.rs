@@ -162,6 +162,18 @@ impl Service for Broken {
         self.0.admit(request)
     }
 
+    fn inspect<'a>(
+        &'a self,
+        shown: &'a str,
+        now: Timestamp,
+    ) -> Answer<'a, Result<(Session, User), Failure>> {
+        self.0.inspect(shown, now)
+    }
+
+    fn revoke<'a>(&'a self, shown: &'a str, now: Timestamp) -> Answer<'a, Result<(), Failure>> {
+        self.0.revoke(shown, now)
+    }
+
     fn unread(&self, why: Unread) -> Response {
         self.0.unread(why)
     }

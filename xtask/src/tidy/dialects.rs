@@ -15,8 +15,8 @@ pub(crate) fn package(dialect: &str) -> String {
 pub(crate) fn features(metadata: &Metadata, of: &str) -> Vec<String> {
     let package = metadata.packages.iter().find(|package| package.name.as_str() == of);
     let names = package.into_iter().flat_map(|package| package.features.keys().cloned());
-    let mut names: Vec<_> =
-        names.filter(|name| !matches!(name.as_str(), "default" | "sqlite" | "postgres")).collect();
+    let other = |name: &str| matches!(name, "assertions" | "default" | "sqlite" | "postgres");
+    let mut names: Vec<_> = names.filter(|name| !other(name)).collect();
     names.sort();
     names
 }

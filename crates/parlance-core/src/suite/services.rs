@@ -94,7 +94,11 @@ pub(super) fn a_client_is_found_as_it_was_made_until_it_is_removed(store: &Arc<d
     }
     let taken = Change::AddClient(Box::new(client(3, "wiki")));
     assert_eq!(world.apply(taken), Applied::Taken);
-    assert_eq!(wait(store.clients(None)), [mail.clone(), wiki.clone()], "in the order of the names");
+    assert_eq!(
+        wait(store.clients(None)),
+        [mail.clone(), wiki.clone()],
+        "in the order of the names"
+    );
     assert_eq!(wait(store.clients(Some(wiki.id))), [wiki]);
     assert_eq!(wait(store.clients(Some(Uuid::from_u128(3)))), []);
     assert_eq!(world.apply(Change::RemoveClient("Wiki".to_owned())), Applied::Refused);

@@ -14,7 +14,8 @@ pub(crate) use layers::ConfigError;
 use layers::Layers;
 use parlance::actix::TrustedProxies;
 use parlance::core::PasswordPolicy;
-use parlance::dialect::Values;
+use parlance::dialect::{Value, Values};
+use parlance::keys::Schedule;
 use parlance::table::{Entry, TABLE};
 pub(crate) use schema::schema;
 
@@ -26,6 +27,8 @@ pub(crate) struct Config {
     pub(crate) database: String,
     pub(crate) proxies: TrustedProxies,
     pub(crate) key_file: PathBuf,
+    pub(crate) key_schedule: Schedule,
+    pub(crate) assertion_issuer: Option<String>,
     pub(crate) log_json: bool,
     pub(crate) log_level: String,
     pub(crate) policy: PasswordPolicy,
@@ -104,6 +107,18 @@ impl Config {
         let Typed::Path(key_file) = layers.get("key_file")? else {
             return Err(wrong_kind("key_file"));
         };
+        let span = |path: &str| match layers.get(path)? {
+            Typed::Dialect(Value::Duration(span)) => Ok(Some(span)),
+            Typed::Dialect(Value::Never) => Ok(None),
+            _ => Err(wrong_kind(path)),
+        };
+        let key_schedule = Schedule {
+            poll: span("key_poll")?.ok_or_else(|| wrong_kind("key_poll"))?,
+            every: span("key_rotation")?,
+        };
+        let Typed::Dialect(Value::Text(issuer)) = layers.get("assertion_issuer")? else {
+            return Err(wrong_kind("assertion_issuer"));
+        };
         let mut dialects = Vec::new();
         for entry in TABLE {
             let path = |key: &str| format!("dialects.{}.{key}", entry.name);
@@ -125,6 +140,8 @@ impl Config {
             database: text("database")?,
             proxies: TrustedProxies::new(networks),
             key_file,
+            key_schedule,
+            assertion_issuer: Some(issuer).filter(|issuer| !issuer.is_empty()),
             log_json: text("log_format")? == "json",
             log_level: text("log_level")?,
             policy,
