@@ -3,6 +3,9 @@
 //! An upstream verifies it with the published keys, and demands `typ`, `iss`, `aud` and `exp`. It speaks of one request and opens
 //! nothing here.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};

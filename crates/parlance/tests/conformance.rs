@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use expect_test::expect_file;
 use parlance::core::ports::Clock as _;
-use parlance::core::{Secret, Timestamp};
+use parlance::core::{Failure, Secret, Session, Timestamp, User};
 use parlance::dialect::testing::{TestClock, World};
 use parlance::dialect::{Answer, Caller, Carrier, Refusal, Request, Response, Service, Unread};
 use parlance::table::{Parts, TABLE};

@@ -72,7 +72,7 @@ pub(super) fn a_dropped_key_hands_over_to_the_next_or_to_the_spare(store: &Arc<d
     assert_eq!(world.apply(dropped("b", 26, None)), Applied::Refused, "nothing would sign");
     assert_eq!(wait(store.keys()).len(), 3);
     assert_eq!(world.apply(dropped("b", 26, Some(&spare))), Applied::Done);
-    assert_eq!(wait(store.keys()), [retired.clone(), spare.clone(), other.clone()]);
+    assert_eq!(wait(store.keys()), [retired.clone(), spare.clone(), other]);
 
     assert_eq!(world.apply(dropped("d", 27, None)), Applied::Done, "it signed no more");
     assert_eq!(world.apply(dropped("z", 27, None)), Applied::Done, "it did not sign yet");

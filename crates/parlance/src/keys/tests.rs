@@ -1,5 +1,7 @@
 //! Claims about the key file and the sealed keys.
 
+mod rotation;
+
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
