@@ -121,6 +121,10 @@ impl Dialect for Cookie1010 {
         cookie::session(request)
     }
 
+    fn credential(&self, shown: &str) -> Option<Credential> {
+        cookie::repeated(shown)
+    }
+
     fn deny(&self, why: &Failure) -> Response {
         reply::refused(*why)
     }

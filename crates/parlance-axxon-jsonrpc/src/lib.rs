@@ -167,6 +167,10 @@ impl Dialect for AxxonJsonrpc {
         call::bearer(self, request).ok()
     }
 
+    fn credential(&self, shown: &str) -> Option<Credential> {
+        self.read(shown)
+    }
+
     fn deny(&self, why: &Failure) -> Response {
         reply::denied(*why)
     }

@@ -96,7 +96,7 @@ fn count(form: &[u8], name: &str) -> usize {
     pieces(form).filter(named).count()
 }
 
-fn credential(secret: Secret) -> Option<Credential> {
+pub(crate) fn credential(secret: Secret) -> Option<Credential> {
     (!secret.expose().is_empty()).then(|| Credential::new(NAME, secret))
 }
 

@@ -11,7 +11,7 @@ pub use call::Call;
 use parlance_core::ports::{Entropy, EntropyError};
 use parlance_core::{
     Command, Credential, Digest, Failure, Grant, Lifetime, Mint, Minted, Open, Outcome, Rivals,
-    Terms, Timestamp, UPPER, draw,
+    Secret, Terms, Timestamp, UPPER, draw,
 };
 use parlance_dialect::{
     Carrier, Configure, Dialect, Kind, Request, Response, Setting, Unread, Values,
@@ -113,6 +113,10 @@ impl Dialect for ClusterApi {
 
     fn present(&self, request: &Request<'_>) -> Option<Credential> {
         call::token(request)
+    }
+
+    fn credential(&self, shown: &str) -> Option<Credential> {
+        call::credential(Secret::new(shown.to_owned()))
     }
 
     fn deny(&self, why: &Failure) -> Response {

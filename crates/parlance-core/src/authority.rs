@@ -18,7 +18,7 @@ pub struct Authority {
     pub(crate) threads: HashThreads,
     pub(crate) policy: PasswordPolicy,
     pub(crate) entropy: Arc<dyn Entropy>,
-    observer: Arc<dyn Observer>,
+    pub(crate) observer: Arc<dyn Observer>,
 }
 
 /// What a command is told about the world: nothing is ambient.

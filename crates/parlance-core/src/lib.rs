@@ -8,9 +8,11 @@
 //! the others into bytes.
 
 mod authority;
+mod client;
 mod command;
 mod failure;
 mod hashing;
+mod inspection;
 mod name;
 mod opening;
 mod operator;
@@ -29,6 +31,7 @@ mod user;
 mod tests;
 
 pub use authority::{Authority, Context};
+pub use client::Client;
 pub use command::{Command, Credential, Login, Open, Outcome};
 pub use failure::Failure;
 pub use hashing::HashThreads;

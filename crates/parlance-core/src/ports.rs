@@ -5,9 +5,11 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 
+use uuid::Uuid;
+
 use crate::{
-    CanonicalName, Digest, Failure, PasswordHash, Rivals, Session, SessionId, Timestamp, User,
-    UserId,
+    CanonicalName, Client, Digest, Failure, PasswordHash, Rivals, Session, SessionId, Timestamp,
+    User, UserId,
 };
 
 /// The time. Read by the shell once a request; the authority is told.
@@ -73,8 +75,12 @@ pub struct UserPage {
 pub struct SealedKey {
     /// RFC 7638 thumbprint of the public half.
     pub kid: String,
-    /// When it was made.
+    /// What it signs. Keys of one purpose take turns, and know nothing of the others.
+    pub purpose: String,
+    /// When it was made, and published.
     pub created: Timestamp,
+    /// From when on it signs: until the next of its purpose does.
+    pub active: Timestamp,
     /// The private half (PKCS#8), encrypted.
     pub sealed: Vec<u8>,
 }
@@ -83,7 +89,9 @@ impl fmt::Debug for SealedKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SealedKey")
             .field("kid", &self.kid)
+            .field("purpose", &self.purpose)
             .field("created", &self.created)
+            .field("active", &self.active)
             .finish_non_exhaustive()
     }
 }
@@ -148,8 +156,28 @@ pub enum Change {
     RevokeUser(CanonicalName),
     /// End all sessions of everybody.
     RevokeAll,
-    /// Keep a key, unless there is one already ([`Applied::Refused`]).
-    AddFirstKey(Box<SealedKey>),
+    /// Keep a key, if the newest of its purpose is the one of this `kid`, or there is none where this is `None`; else somebody was
+    /// faster ([`Applied::Refused`]).
+    AddKey {
+        /// The key.
+        key: Box<SealedKey>,
+        /// The newest that is known.
+        after: Option<String>,
+    },
+    /// Drop a key. If it was the one that signs, the next of its purpose signs from now on: the one that waits for its turn, or else the
+    /// spare. Without either nothing is dropped ([`Applied::Refused`]), nor if there is no such key.
+    DropKey {
+        /// Which.
+        kid: String,
+        /// Now.
+        now: Timestamp,
+        /// What signs if nothing else can.
+        spare: Option<Box<SealedKey>>,
+    },
+    /// Make a service client; [`Applied::Taken`] if the name is.
+    AddClient(Box<Client>),
+    /// Remove the service client of this name.
+    RemoveClient(String),
     /// Drop at most so many sessions that were dead before this moment; [`Applied::Rows`] says how many.
     Purge {
         /// Dead for so long.
@@ -204,8 +232,13 @@ pub trait Store: Send + Sync + 'static {
     ) -> Pending<Vec<(Session, String)>>;
     /// How many sessions live now in each dialect.
     fn live(&self, now: Timestamp) -> Pending<Vec<(String, u64)>>;
-    /// All keys, oldest first.
+    /// All keys of all purposes, in the order in which they sign.
     fn keys(&self) -> Pending<Vec<SealedKey>>;
+    /// The service client of this id, or all in the order of their names. A store that keeps none need not say so.
+    fn clients(&self, of: Option<Uuid>) -> Pending<Vec<Client>> {
+        let _ = of;
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
     /// Answers when the store does.
     fn ping(&self) -> Pending<()>;
     /// Makes a change.

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::future::ready;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use uuid::Uuid;
+
 use crate::ports::{Applied, Change, Pending, SealedKey, Store, StoreError, Touch, UserPage};
-use crate::{CanonicalName, Digest, Rivals, Session, SessionId, Timestamp, User, UserId};
+use crate::{CanonicalName, Client, Digest, Rivals, Session, SessionId, Timestamp, User, UserId};
 
 /// The store in memory.
 #[derive(Debug, Default)]
@@ -18,6 +20,7 @@ struct State {
     users: BTreeMap<CanonicalName, User>,
     sessions: HashMap<SessionId, Session>,
     keys: Vec<SealedKey>,
+    clients: BTreeMap<String, Client>,
     away: bool,
 }
 
@@ -136,6 +139,30 @@ impl State {
         }
     }
 
+    fn of_purpose(&self, purpose: &str) -> impl DoubleEndedIterator<Item = &SealedKey> {
+        self.keys.iter().filter(move |key| key.purpose == purpose)
+    }
+
+    fn keep_key(&mut self, key: SealedKey) {
+        self.keys.push(key);
+        self.keys.sort_by(|a, b| (a.active, &a.kid).cmp(&(b.active, &b.kid)));
+    }
+
+    fn drop_key(&mut self, kid: &str, now: Timestamp, spare: Option<Box<SealedKey>>) -> Applied {
+        let Some(dropped) = self.keys.iter().find(|key| key.kid == kid).cloned() else {
+            return Applied::Refused;
+        };
+        let signs = self.of_purpose(&dropped.purpose).rfind(|key| key.active <= now);
+        if signs.is_some_and(|signs| signs.kid == kid) {
+            let next = self.of_purpose(&dropped.purpose).find(|key| key.active > now).cloned();
+            let Some(next) = next.or(spare.map(|spare| *spare)) else { return Applied::Refused };
+            self.keys.retain(|key| key.kid != next.kid);
+            self.keep_key(SealedKey { active: now, ..next });
+        }
+        self.keys.retain(|key| key.kid != kid);
+        Applied::Done
+    }
+
     fn apply(&mut self, change: Change) -> Applied {
         match change {
             Change::Open { session, rivals, rehash } => self.open(*session, rivals, rehash),
@@ -202,13 +229,29 @@ impl State {
                 }
                 None => Applied::Refused,
             },
-            Change::AddFirstKey(key) => {
-                if !self.keys.is_empty() {
+            Change::AddKey { key, after } => {
+                let newest = self.of_purpose(&key.purpose).next_back();
+                if newest.map(|newest| &newest.kid) != after.as_ref() {
                     return Applied::Refused;
                 }
-                self.keys.push(*key);
+                if self.keys.iter().any(|other| other.kid == key.kid) {
+                    return Applied::Taken;
+                }
+                self.keep_key(*key);
                 Applied::Done
             }
+            Change::DropKey { kid, now, spare } => self.drop_key(&kid, now, spare),
+            Change::AddClient(client) => {
+                if self.clients.contains_key(&client.name) {
+                    return Applied::Taken;
+                }
+                self.clients.insert(client.name.clone(), *client);
+                Applied::Done
+            }
+            Change::RemoveClient(name) => match self.clients.remove(&name) {
+                Some(_) => Applied::Done,
+                None => Applied::Refused,
+            },
             Change::Purge { before, limit } => {
                 let dead = |session: &&Session| {
                     let gone = |end: Option<Timestamp>| end.is_some_and(|end| end < before);
@@ -279,6 +322,13 @@ impl Store for Reference {
 
     fn keys(&self) -> Pending<Vec<SealedKey>> {
         self.answer(|state| state.keys.clone())
+    }
+
+    fn clients(&self, of: Option<Uuid>) -> Pending<Vec<Client>> {
+        self.answer(|state| {
+            let clients = state.clients.values();
+            clients.filter(|client| of.is_none_or(|id| id == client.id)).cloned().collect()
+        })
     }
 
     fn ping(&self) -> Pending<()> {

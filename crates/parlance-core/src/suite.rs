@@ -17,6 +17,7 @@ mod opening;
 mod people;
 mod races;
 mod reports;
+mod services;
 mod touching;
 mod world;
 
@@ -24,7 +25,7 @@ use std::sync::Arc;
 
 use crate::ports::Store;
 
-use self::{ending::*, opening::*, people::*, races::*, reports::*, touching::*};
+use self::{ending::*, opening::*, people::*, races::*, reports::*, services::*, touching::*};
 
 /// A claim about stores.
 #[derive(Debug, Clone, Copy)]
@@ -99,6 +100,9 @@ macro_rules! store_cases {
             living_sessions_are_listed_oldest_first
             living_sessions_are_counted_by_dialect
             the_first_key_wins
+            a_key_is_added_after_the_newest_that_is_known
+            a_dropped_key_hands_over_to_the_next_or_to_the_spare
+            a_client_is_found_as_it_was_made_until_it_is_removed
             a_ping_is_answered
             a_renewal_never_survives_an_acknowledged_revocation
             a_touch_never_survives_an_acknowledged_end

@@ -1,8 +1,10 @@
 //! Claims about the rules, under a clock that moves when it is told to.
 
+mod clients;
 mod equal_work;
 mod events;
 mod hashing;
+mod inspections;
 mod lifetimes;
 mod logins;
 mod model;

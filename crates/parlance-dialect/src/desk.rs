@@ -6,7 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use parlance_core::{
-    Authority, Command, Context, Failure, Mint, Outcome, SessionId, Timestamp, UserId,
+    Authority, Command, Context, Credential, Failure, Mint, Outcome, Session, SessionId, Timestamp,
+    User, UserId,
 };
 
 use crate::{Carrier, Dialect, Request, Response, Unread};
@@ -56,6 +57,14 @@ pub trait Service: std::fmt::Debug + Send + Sync {
     fn serve<'a>(&'a self, request: &'a Request<'a>) -> Answer<'a, Response>;
     /// Lets a guarded request pass, or refuses it in the dialect's words.
     fn admit<'a>(&'a self, request: &'a Request<'a>) -> Answer<'a, Result<Caller, Refusal>>;
+    /// The session behind what a client showed to a service: see [`Authority::inspect`].
+    fn inspect<'a>(
+        &'a self,
+        shown: &'a str,
+        now: Timestamp,
+    ) -> Answer<'a, Result<(Session, User), Failure>>;
+    /// Ends the session behind what a client showed to a service: see [`Authority::revoke`].
+    fn revoke<'a>(&'a self, shown: &'a str, now: Timestamp) -> Answer<'a, Result<(), Failure>>;
     /// Refuses a request whose body was not read to its end.
     fn unread(&self, why: Unread) -> Response;
     /// Answers for a call that the store has not answered in time: it is unknown whether it was done.
@@ -100,6 +109,15 @@ impl<D: Dialect> Desk<D> {
 
     fn refuse(&self, why: Failure) -> Refusal {
         Refusal { why, answer: self.dialect.deny(&why) }
+    }
+
+    fn shown(&self, shown: &str) -> Result<Credential, Failure> {
+        self.dialect.credential(shown).ok_or(Failure::NoCredential)
+    }
+
+    /// The world as a service sees it: it asks for a client who is elsewhere.
+    fn behind(&self, now: Timestamp) -> Context<'_> {
+        Context { now, peer: None, mint: &self.mint }
     }
 
     fn context(&self, request: &Request<'_>) -> Context<'_> {
@@ -164,6 +182,18 @@ impl<D: Dialect> Service for Desk<D> {
                 Err(why) => Err(self.refuse(why)),
             }
         })
+    }
+
+    fn inspect<'a>(
+        &'a self,
+        shown: &'a str,
+        now: Timestamp,
+    ) -> Answer<'a, Result<(Session, User), Failure>> {
+        Box::pin(async move { self.authority.inspect(&self.shown(shown)?, self.behind(now)).await })
+    }
+
+    fn revoke<'a>(&'a self, shown: &'a str, now: Timestamp) -> Answer<'a, Result<(), Failure>> {
+        Box::pin(async move { self.authority.revoke(&self.shown(shown)?, self.behind(now)).await })
     }
 
     fn unread(&self, why: Unread) -> Response {

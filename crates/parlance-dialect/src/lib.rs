@@ -119,6 +119,10 @@ pub trait Dialect: Mint {
     /// The credential that a guarded request shows, if it shows one that can be read.
     fn present(&self, request: &Request<'_>) -> Option<Credential>;
 
+    /// The credential in what a client holds, as a bare text: a service that was shown it asks about it. How it travels on a request is
+    /// for [`Self::present`].
+    fn credential(&self, shown: &str) -> Option<Credential>;
+
     /// How a guarded request is refused.
     fn deny(&self, why: &Failure) -> Response;
 

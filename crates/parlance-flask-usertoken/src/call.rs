@@ -99,10 +99,18 @@ impl Call {
 
 /// The credential in the one `X-Auth-Token: base64(user:token)`.
 pub(crate) fn shown(request: &Request<'_>) -> Option<Credential> {
-    let (user, token) = user_and_secret(request.header("x-auth-token")?.trim())?;
-    let credential =
-        is_spelt_as_minted(&token).then(|| Credential::new(FlaskUsertoken::NAME, token))?;
-    Some(Credential { user: Some(user), ..credential })
+    pair(request.header("x-auth-token")?.trim())
+}
+
+/// The credential in `base64(user:token)`.
+pub(crate) fn pair(encoded: &str) -> Option<Credential> {
+    let (user, secret) = user_and_secret(encoded)?;
+    Some(Credential { user: Some(user), ..token(secret)? })
+}
+
+/// The credential in a token alone.
+pub(crate) fn token(token: Secret) -> Option<Credential> {
+    is_spelt_as_minted(&token).then(|| Credential::new(FlaskUsertoken::NAME, token))
 }
 
 /// A UUID has five spellings; a token has one (36 characters, lower case) and is never parsed.

@@ -114,6 +114,10 @@ impl Dialect for FlaskUsertoken {
         call::shown(request)
     }
 
+    fn credential(&self, shown: &str) -> Option<Credential> {
+        call::pair(shown).or_else(|| call::token(Secret::new(shown.to_owned())))
+    }
+
     fn deny(&self, why: &Failure) -> Response {
         reply::refused(*why)
     }

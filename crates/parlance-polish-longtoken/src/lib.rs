@@ -112,6 +112,10 @@ impl Dialect for PolishLongtoken {
         call::bearer(request).ok().flatten().and_then(call::credential)
     }
 
+    fn credential(&self, shown: &str) -> Option<Credential> {
+        call::credential(shown.as_bytes())
+    }
+
     fn deny(&self, why: &Failure) -> Response {
         reply::denied(*why)
     }

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parlance::actix::{Mount, soon};
-use parlance::core::ports::{Observer, Store, Unobserved};
+use parlance::assertion::Assertions;
+use parlance::core::ports::{Clock as _, Observer, Store, Unobserved};
 use parlance::core::{Authority, HashThreads};
+use parlance::keys::Keychain;
 use parlance::store;
 use parlance::system::{SystemClock, SystemEntropy};
 use parlance::table::Parts;
@@ -41,36 +43,57 @@ pub(crate) fn operator(config: &Config) -> Result<Arc<Authority>, Failed> {
     authority(config, Arc::new(Unobserved))
 }
 
-/// The dialects that the configuration enables, at work.
-pub(crate) fn mounts(config: &Config, parts: &Parts) -> Result<Vec<Mount>, Failed> {
+/// The dialects that the configuration enables, and what signs, at work.
+pub(crate) struct AtWork {
+    pub(crate) mounts: Vec<Mount>,
+    pub(crate) parts: Parts,
+    pub(crate) keychain: Keychain,
+    #[expect(dead_code, reason = "forward auth asks it")]
+    pub(crate) assertions: Option<Assertions>,
+}
+
+/// Puts them to work.
+pub(crate) async fn at_work(config: &Config, authority: &Arc<Authority>) -> Result<AtWork, Failed> {
+    let mut keychain = Keychain::new(
+        Arc::clone(authority.store()),
+        config.key_file.clone(),
+        Arc::new(SystemEntropy),
+        config.key_schedule,
+    );
+    let parts = parts(config, authority, &mut keychain).await?;
     let mount = |dialect: &crate::config::DialectConfig| {
-        let service = dialect.entry.install(&dialect.values, parts).map_err(Failed::refused)?;
+        let service = dialect.entry.install(&dialect.values, &parts).map_err(Failed::refused)?;
         Ok(Mount { prefix: dialect.prefix.clone(), service })
     };
-    config.enabled().map(mount).collect()
+    let mounts = config.enabled().map(mount).collect::<Result<_, Failed>>()?;
+    let assertions = match &config.assertion_issuer {
+        Some(issuer) => {
+            Some(keychain.assertions(issuer, SystemClock.now()).await.map_err(Failed::refused)?)
+        }
+        None => None,
+    };
+    Ok(AtWork { mounts, parts, keychain, assertions })
 }
 
 /// What the dialects are put together with.
 #[cfg(feature = "axxon-jsonrpc")]
-pub(crate) async fn parts(config: &Config, authority: &Arc<Authority>) -> Result<Parts, Failed> {
-    use parlance::core::ports::Clock as _;
+async fn parts(
+    config: &Config,
+    authority: &Arc<Authority>,
+    keychain: &mut Keychain,
+) -> Result<Parts, Failed> {
     let parts = Parts::new(Arc::clone(authority));
-    if !config.enabled().any(|dialect| dialect.entry.name == "axxon-jsonrpc") {
+    let Some(axxon) = config.enabled().find(|dialect| dialect.entry.name == "axxon-jsonrpc") else {
         return Ok(parts);
-    }
-    let loaded = parlance::keys::load_or_make(
-        &**authority.store(),
-        &config.key_file,
-        SystemClock.now(),
-        &SystemEntropy,
-    );
-    let keys = loaded.await.map_err(Failed::refused)?;
+    };
+    let life = axxon.values.duration("lifetime").unwrap_or(Duration::MAX);
+    let keys = keychain.axxon(life, SystemClock.now()).await.map_err(Failed::refused)?;
     Ok(parts.with_keys(keys))
 }
 
 #[cfg(not(feature = "axxon-jsonrpc"))]
 #[expect(clippy::unused_async, reason = "its twin reads signing keys from the store")]
-pub(crate) async fn parts(_: &Config, authority: &Arc<Authority>) -> Result<Parts, Failed> {
+async fn parts(_: &Config, authority: &Arc<Authority>, _: &mut Keychain) -> Result<Parts, Failed> {
     Ok(Parts::new(Arc::clone(authority)))
 }
 

@@ -49,6 +49,12 @@ enum Command {
     /// List and end sessions
     #[command(subcommand)]
     Session(commands::session::Command),
+    /// Make, list and remove the services that may introspect and revoke
+    #[command(subcommand)]
+    Client(commands::client::Command),
+    /// List, rotate and revoke the keys that sign
+    #[command(subcommand)]
+    Key(commands::key::Command),
     /// What is compiled in, what is enabled, where it is mounted
     #[command(subcommand)]
     Dialect(commands::dialect::Command),
@@ -150,6 +156,8 @@ impl Cli {
             Command::Demo(listen) => demo::run(common, &listen),
             Command::User(command) => command.run(common),
             Command::Session(command) => command.run(common),
+            Command::Client(command) => command.run(common),
+            Command::Key(command) => command.run(common),
             Command::Dialect(command) => command.run(common),
             Command::Conformance(command) => command.run(common),
             Command::Config(command) => command.run(common),

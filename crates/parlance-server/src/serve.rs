@@ -11,9 +11,11 @@ use futures_util::future::{Either, join, join_all, select};
 use parlance::actix::{Mount, Served, Shell, mount};
 use parlance::core::Authority;
 use parlance::core::ports::{Applied, Change, Clock as _, Store};
+use parlance::keys::Keychain;
 use parlance::system::{Stopwatch, SystemClock};
 use tracing::{info, warn};
 
+use crate::app::AtWork;
 use crate::cli::Failed;
 use crate::config::Config;
 use crate::logging::{self, Recorder};
@@ -45,6 +47,7 @@ pub(crate) struct Running {
     pub(crate) admin: SocketAddr,
     pub(crate) authority: Arc<Authority>,
     grpc: Option<grpc::Door>,
+    keychain: Arc<Keychain>,
     servers: Vec<Server>,
 }
 
@@ -60,23 +63,28 @@ impl Running {
         parlance::store::migrate(&config.database).map_err(Failed::refused)?;
         let metrics = Metrics::new();
         let authority = app::authority(config, Arc::new(Recorder(metrics.clone())))?;
-        let parts = app::parts(config, &authority).await?;
-        let mounts = app::mounts(config, &parts)?;
+        let AtWork { mounts, keychain, parts, .. } = app::at_work(config, &authority).await?;
+        let keychain = Arc::new(keychain);
         if mounts.is_empty() {
             warn!("no dialect is enabled: there is nobody to log in");
         }
         let shell =
             Shell { clock: Arc::new(SystemClock), proxies: Arc::new(config.proxies.clone()) };
-        let (door, dialects) = dialect_server(config.listen, shell, mounts, metrics.clone())?;
-        let (back, admin) =
-            admin::server(config.admin_listen, Arc::clone(authority.store()), metrics)?;
+        let desk = admin::Desk {
+            store: Arc::clone(authority.store()),
+            metrics: metrics.clone(),
+            services: mounts.iter().map(|mount| Arc::clone(&mount.service)).collect(),
+            keychain: Arc::clone(&keychain),
+        };
+        let (door, dialects) = dialect_server(config.listen, shell, mounts, metrics)?;
+        let (back, admin) = admin::server(config.admin_listen, desk)?;
         for (address, what) in [(dialects, "dialects"), (admin, "admin")] {
             if !address.ip().is_loopback() {
                 warn!(%address, what, "listens beyond this machine without TLS: put a proxy that speaks TLS before it");
             }
         }
         let grpc = grpc::open(config, &parts)?;
-        Ok(Self { dialects, admin, authority, grpc, servers: vec![door, back] })
+        Ok(Self { dialects, admin, authority, grpc, keychain, servers: vec![door, back] })
     }
 
     /// Says on standard output where it listens. Where the gRPC listens is news to those alone who chose it.
@@ -99,6 +107,8 @@ impl Running {
         let handles: Vec<ServerHandle> = self.servers.iter().map(Server::handle).collect();
         let running: Vec<_> = self.servers.into_iter().map(rt::spawn).collect();
         let housekeeper = rt::spawn(keep_house(Arc::clone(&store)));
+        let poll = config.key_schedule.poll;
+        let key_keeper = rt::spawn(keep_keys(self.keychain, poll));
         let mut signals = Signals::new()
             .map_err(|error| Failed::refused(format!("cannot wait for signals: {error}")))?;
         signals.next().await;
@@ -116,6 +126,7 @@ impl Running {
             server.abort();
         }
         housekeeper.abort();
+        key_keeper.abort();
         store.flush().await.map_err(Failed::refused)?;
         info!("stopped");
         Ok(())
@@ -174,6 +185,24 @@ pub(crate) fn cannot_listen(address: SocketAddr, key: &str, error: &std::io::Err
     Failed::refused(format!(
         "cannot listen on {address}: {error}; choose another address with {key}"
     ))
+}
+
+/// Reads the signing keys again and again, and lets them take turns.
+async fn keep_keys(keychain: Arc<Keychain>, poll: Duration) {
+    let mut tick = rt::time::interval(poll);
+    let mut failing = false;
+    loop {
+        tick.tick().await;
+        match keychain.tick(SystemClock.now()).await {
+            Ok(()) => failing = false,
+            // Once: the database away for an hour is one event.
+            Err(error) if !failing => {
+                warn!(%error, "signing keys stay as they are until they can be read");
+                failing = true;
+            }
+            Err(_) => {}
+        }
+    }
 }
 
 /// Drops the rows of sessions that died long ago, a few at a time.

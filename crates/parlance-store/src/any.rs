@@ -55,13 +55,13 @@ impl AnyConnection {
         <Self as TransactionManager<Self>>::rollback_transaction(self)
     }
 
-    /// Lets nobody else add a signing key until the transaction ends. SQLite lets nobody write anyway.
+    /// Lets nobody else add or drop a key until the transaction ends. SQLite lets nobody write anyway.
     pub fn lock_keys(&mut self) -> QueryResult<()> {
         match self {
             #[cfg(feature = "postgres")]
             Self::Postgres(conn) => diesel::connection::SimpleConnection::batch_execute(
                 conn,
-                "LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE",
+                "LOCK TABLE keys IN SHARE ROW EXCLUSIVE MODE",
             ),
             #[cfg(feature = "sqlite")]
             Self::Sqlite(_) => Ok(()),

@@ -2,14 +2,15 @@
 
 use diesel::dsl::{insert_into, not};
 use diesel::prelude::*;
-use parlance_core::ports::{Applied, Change, SealedKey, Touch};
+use parlance_core::ports::{Applied, Change, Touch};
 use parlance_core::{CanonicalName, PasswordHash, Rivals, Session, SessionId, Timestamp, User};
 
 use crate::any::AnyConnection;
 use crate::fragments::{MOST, OneOf, OrNothing, TouchAll};
 use crate::live::is_live;
 use crate::rows::{Id, Moment, SessionRow, pack};
-use crate::schema::{sessions, signing_keys, users};
+use crate::schema::{sessions, users};
+use crate::services::{add_client, add_key, drop_key, remove_client};
 use crate::touches::Touches;
 
 /// Why a change cannot share its transaction.
@@ -35,7 +36,7 @@ pub(crate) fn write_touches(any: &mut AnyConnection, touches: &[Touch]) -> Query
     touches.chunks(MOST).try_for_each(|chunk| TouchAll::new(chunk).execute(any).map(drop))
 }
 
-fn done(rows: usize) -> Applied {
+pub(crate) fn done(rows: usize) -> Applied {
     if rows > 0 { Applied::Done } else { Applied::Refused }
 }
 
@@ -90,7 +91,12 @@ impl<'s> Scene<'s> {
                     .execute(self.any)?;
                 Ok(Applied::Rows(rows as u64))
             }
-            Change::AddFirstKey(key) => Ok(self.add_first_key(key)?),
+            Change::AddKey { key, after } => Ok(add_key(self.any, key, after.as_deref())?),
+            Change::DropKey { kid, now, spare } => {
+                Ok(drop_key(self.any, kid, *now, spare.as_deref())?)
+            }
+            Change::AddClient(client) => Ok(add_client(self.any, client)?),
+            Change::RemoveClient(name) => Ok(done(remove_client(self.any, name)?)),
             Change::Purge { before, limit } => Ok(self.purge(*before, *limit)?),
         }
     }
@@ -302,21 +308,6 @@ impl<'s> Scene<'s> {
             users::version.eq(users::version + 1),
         );
         Ok(done(diesel::update(named(name)).set(set).execute(self.any)?))
-    }
-
-    fn add_first_key(&mut self, key: &SealedKey) -> QueryResult<Applied> {
-        self.any.lock_keys()?;
-        let first: Option<String> =
-            signing_keys::table.select(signing_keys::kid).first(self.any).optional()?;
-        if first.is_some() {
-            return Ok(Applied::Refused);
-        }
-        let row = (
-            signing_keys::kid.eq(&key.kid),
-            signing_keys::created_at.eq(key.created.millis()),
-            signing_keys::sealed.eq(key.sealed.as_slice()),
-        );
-        Ok(done(insert_into(signing_keys::table).values(row).execute(self.any)?))
     }
 
     fn purge(&mut self, before: Timestamp, limit: u32) -> QueryResult<Applied> {

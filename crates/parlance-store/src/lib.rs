@@ -19,6 +19,7 @@ mod readers;
 mod reports;
 mod rows;
 mod schema;
+mod services;
 mod store;
 mod touches;
 mod url;

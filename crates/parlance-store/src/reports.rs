@@ -3,15 +3,16 @@
 use diesel::dsl::count_star;
 use diesel::prelude::*;
 use parlance_core::ports::{SealedKey, StoreError, UserPage};
-use parlance_core::{CanonicalName, Session, Timestamp, User};
+use parlance_core::{CanonicalName, Client, Session, Timestamp, User};
+use uuid::Uuid;
 
 use crate::any::AnyConnection;
 use crate::connection::Held;
 use crate::lane::Work;
 use crate::live::{is_current, is_live, stands};
 use crate::queue::{Reply, answer};
-use crate::rows::{KeyRow, SessionRow, UserRow};
-use crate::schema::{sessions, signing_keys, users};
+use crate::rows::{ClientRow, KeyRow, SessionRow, UserRow};
+use crate::schema::{self, service_clients, sessions, users};
 
 /// A report.
 pub(crate) enum Report {
@@ -19,6 +20,7 @@ pub(crate) enum Report {
     Sessions { of: Option<CanonicalName>, now: Timestamp, reply: Reply<Vec<(Session, String)>> },
     Live { now: Timestamp, reply: Reply<Vec<(String, u64)>> },
     Keys(Reply<Vec<SealedKey>>),
+    Clients { of: Option<Uuid>, reply: Reply<Vec<Client>> },
 }
 
 /// Makes reports.
@@ -39,6 +41,7 @@ impl Work for Reports {
                 }
                 Report::Live { now, reply } => make(held, reply, |any| live(any, now)),
                 Report::Keys(reply) => make(held, reply, keys),
+                Report::Clients { of, reply } => make(held, reply, |any| clients(any, of)),
             }
         }
     }
@@ -92,10 +95,22 @@ fn live(any: &mut AnyConnection, now: Timestamp) -> QueryResult<Vec<(String, u64
     Ok(counts.into_iter().map(|(dialect, count)| (dialect, unsigned(count))).collect())
 }
 
-fn keys(any: &mut AnyConnection) -> QueryResult<Vec<SealedKey>> {
-    let oldest_first = signing_keys::table.order((signing_keys::created_at, signing_keys::kid));
-    let rows: Vec<KeyRow> = oldest_first.select(KeyRow::as_select()).load(any)?;
-    Ok(rows.into_iter().map(SealedKey::from).collect())
+pub(crate) fn keys(any: &mut AnyConnection) -> QueryResult<Vec<SealedKey>> {
+    let rows: Vec<KeyRow> = schema::keys::table.select(KeyRow::as_select()).load(any)?;
+    let mut keys: Vec<_> = rows.into_iter().map(SealedKey::from).collect();
+    // Here and not there, where the order of texts is the server's.
+    keys.sort_by(|a, b| (a.active, &a.kid).cmp(&(b.active, &b.kid)));
+    Ok(keys)
+}
+
+fn clients(any: &mut AnyConnection, of: Option<Uuid>) -> QueryResult<Vec<Client>> {
+    let by_name = service_clients::table.order(service_clients::name);
+    let by_name = by_name.select(ClientRow::as_select());
+    let rows: Vec<ClientRow> = match of {
+        Some(id) => by_name.filter(service_clients::id.eq(id.as_bytes().as_slice())).load(any)?,
+        None => by_name.load(any)?,
+    };
+    Ok(rows.into_iter().map(Client::from).collect())
 }
 
 fn unsigned(count: i64) -> u64 {

@@ -7,12 +7,12 @@ use diesel::prelude::Selectable;
 use diesel::sql_types::{BigInt, Binary, Text};
 use parlance_core::ports::SealedKey;
 use parlance_core::{
-    CanonicalName, Digest, PasswordHash, Session, SessionId, Timestamp, User, UserId,
+    CanonicalName, Client, Digest, PasswordHash, Session, SessionId, Timestamp, User, UserId,
 };
 use uuid::Uuid;
 
 use crate::any::{Any, AnyValue};
-use crate::schema::{sessions, signing_keys, users};
+use crate::schema::{keys, service_clients, sessions, users};
 
 /// 16 bytes.
 #[derive(Debug, Clone, Copy, FromSqlRow)]
@@ -72,11 +72,22 @@ pub(crate) struct SessionRow {
 }
 
 #[derive(Queryable, Selectable)]
-#[diesel(table_name = signing_keys)]
+#[diesel(table_name = keys)]
 pub(crate) struct KeyRow {
     kid: String,
+    purpose: String,
     created_at: Moment,
+    active_at: Moment,
     sealed: Vec<u8>,
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = service_clients)]
+pub(crate) struct ClientRow {
+    name: String,
+    id: Id,
+    digest: Hash,
+    created_at: Moment,
 }
 
 impl From<UserRow> for User {
@@ -122,7 +133,19 @@ impl From<SessionRow> for Session {
 
 impl From<KeyRow> for SealedKey {
     fn from(row: KeyRow) -> Self {
-        Self { kid: row.kid, created: row.created_at.0, sealed: row.sealed }
+        Self {
+            kid: row.kid,
+            purpose: row.purpose,
+            created: row.created_at.0,
+            active: row.active_at.0,
+            sealed: row.sealed,
+        }
+    }
+}
+
+impl From<ClientRow> for Client {
+    fn from(row: ClientRow) -> Self {
+        Self { id: row.id.0, name: row.name, digest: row.digest.0, created: row.created_at.0 }
     }
 }
 

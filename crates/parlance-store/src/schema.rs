@@ -38,10 +38,21 @@ diesel::table! {
 }
 
 diesel::table! {
-    signing_keys (kid) {
+    keys (kid) {
         kid -> Text,
         created_at -> BigInt,
         sealed -> Binary,
+        purpose -> Text,
+        active_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    service_clients (name) {
+        name -> Text,
+        id -> Binary,
+        digest -> Binary,
+        created_at -> BigInt,
     }
 }
 

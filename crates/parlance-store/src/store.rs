@@ -7,7 +7,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parlance_core::ports::{Applied, Change, Pending, SealedKey, Store, Touch, UserPage};
-use parlance_core::{CanonicalName, Digest, Session, Timestamp, User};
+use parlance_core::{CanonicalName, Client, Digest, Session, Timestamp, User};
+use uuid::Uuid;
 
 use crate::checks::{Check, Checks};
 use crate::connection::{Held, Setup, connect, pool, set_up};
@@ -179,6 +180,10 @@ impl Store for Database {
 
     fn keys(&self) -> Pending<Vec<SealedKey>> {
         ask(&self.reports, Report::Keys)
+    }
+
+    fn clients(&self, of: Option<Uuid>) -> Pending<Vec<Client>> {
+        ask(&self.reports, |reply| Report::Clients { of, reply })
     }
 
     fn ping(&self) -> Pending<()> {

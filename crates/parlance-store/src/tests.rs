@@ -84,6 +84,21 @@ fn populate(store: &dyn Store, sessions: impl IntoIterator<Item = u128>) {
     }
 }
 
+/// What a program reads that knows nothing of purposes and turns.
+const KEYS_OF_THE_RELEASE_BEFORE: &str =
+    "SELECT kid || created_at FROM signing_keys ORDER BY created_at DESC, kid DESC LIMIT 1";
+
+/// Such a program sees the key that signs last, and what it added is a key of its one dialect that signs.
+fn check_first_key(url: &str, seen: &str) {
+    assert_eq!(seen, "first5");
+    let keys = block_on(crate::open(url, crate::Options::default()).unwrap().keys()).unwrap();
+    let first = keys.iter().find(|key| key.kid == "first").unwrap();
+    assert_eq!(
+        (first.purpose.as_str(), first.created, first.active),
+        ("axxon-jsonrpc", at(5), at(5))
+    );
+}
+
 fn apply(store: &dyn Store, change: Change) -> Result<Applied, StoreError> {
     block_on(store.apply(change))
 }

@@ -1,26 +1,36 @@
-//! The keys that axxon-jsonrpc signs with: rows in the store, sealed under a key file that is not in the database.
+//! The keys that sign: rows in the store, sealed under a key file that is not in the database.
 //!
-//! Whoever has the database alone signs nothing; whoever has the file alone has nothing to open. All nodes share both.
+//! Whoever has the database alone signs nothing; whoever has the file alone has nothing to open. All nodes share both. Keys of one
+//! [`Purpose`] take turns: each is published before it signs, and verifies until the last that it has signed could have ended. A row says
+//! from when on its key signs, so that all nodes change over without being told; a [`Keychain`] keeps a node's keys up to date.
 
+mod chain;
 mod file;
 mod seal;
 #[cfg(test)]
 mod tests;
 
+mod turns;
+
 use std::io;
 use std::path::{Path, PathBuf};
 
-use parlance_axxon_jsonrpc::{KeyRejected, KeyRing, SigningKey};
+#[cfg(feature = "axxon-jsonrpc")]
+use parlance_axxon_jsonrpc::{KeyRing, SigningKey};
 use parlance_core::Timestamp;
 use parlance_core::ports::{Applied, Change, Entropy, EntropyError, SealedKey, Store, StoreError};
+use zeroize::Zeroizing;
 
+pub use self::chain::Keychain;
 use self::seal::FileKey;
+pub use self::turns::{Schedule, Turn, turns};
+use crate::assertion::AssertionKey;
 
 /// Why there are no keys to sign with. Each text says what is wrong, where, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The store did not answer.
-    #[error("the signing keys cannot be read: {0}")]
+    #[error("the signing keys cannot be read or changed: {0}")]
     Store(#[from] StoreError),
     /// There are keys, and nothing to open them with.
     #[error(
@@ -80,76 +90,248 @@ pub enum KeyError {
         /// The key.
         kid: String,
         /// Why not.
-        why: KeyRejected,
+        why: String,
     },
     /// A first key could not be made.
     #[error("no signing key could be made: {0}; try again")]
-    Generation(KeyRejected),
+    Generation(String),
     /// There was no randomness.
     #[error("no signing key could be made: {0}; try again")]
     Entropy(#[from] EntropyError),
 }
 
-/// The keys in the store, opened with the key file. While there are none, makes the first, and the file unless it is there.
-///
-/// The newest key signs, and all verify. For the start of a node: it reads files and may compute for a second.
+/// What keys sign. A key serves one purpose alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// The tokens of axxon-jsonrpc: RSA.
+    #[cfg(feature = "axxon-jsonrpc")]
+    AxxonJsonrpc,
+    /// Identity assertions: Ed25519.
+    Assertion,
+}
+
+/// A private half in PKCS#8, DER.
+type Der = Zeroizing<Vec<u8>>;
+
+impl Purpose {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        #[cfg(feature = "axxon-jsonrpc")]
+        Self::AxxonJsonrpc,
+        Self::Assertion,
+    ];
+
+    /// Its name in the store and on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            #[cfg(feature = "axxon-jsonrpc")]
+            Self::AxxonJsonrpc => "axxon-jsonrpc",
+            Self::Assertion => "assertion",
+        }
+    }
+
+    /// The purpose of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|purpose| purpose.name() == name)
+    }
+
+    /// Makes a key: its `kid` and its private half.
+    fn generate(self, entropy: &dyn Entropy) -> Result<(String, Der), KeyError> {
+        match self {
+            #[cfg(feature = "axxon-jsonrpc")]
+            Self::AxxonJsonrpc => {
+                let made = SigningKey::generate();
+                let (key, der) = made.map_err(|why| KeyError::Generation(why.to_string()))?;
+                Ok((key.kid().to_owned(), der))
+            }
+            Self::Assertion => {
+                let mut seed = Zeroizing::new([0; 32]);
+                entropy.fill(&mut *seed)?;
+                let made = AssertionKey::from_seed(&seed);
+                let refused = |_| KeyError::Generation("Ed25519 was refused".to_owned());
+                let (key, der) = made.map_err(refused)?;
+                Ok((key.kid().to_owned(), der))
+            }
+        }
+    }
+}
+
+/// A key that can be opened from what is stored of it.
+trait Parse: Sized {
+    fn parse(der: &[u8]) -> Result<Self, String>;
+    fn kid(&self) -> &str;
+}
+
+#[cfg(feature = "axxon-jsonrpc")]
+impl Parse for SigningKey {
+    fn parse(der: &[u8]) -> Result<Self, String> {
+        Self::from_pkcs8(der).map_err(|why| why.to_string())
+    }
+
+    fn kid(&self) -> &str {
+        self.kid()
+    }
+}
+
+impl Parse for AssertionKey {
+    fn parse(der: &[u8]) -> Result<Self, String> {
+        Self::from_pkcs8(der).map_err(|_| "it is not an Ed25519 private key in PKCS#8".to_owned())
+    }
+
+    fn kid(&self) -> &str {
+        self.kid()
+    }
+}
+
+/// The keys that axxon-jsonrpc signs with, as they stand now. While there are none, makes the first, and the key file unless it is there.
+/// They are not kept up to date: for an app that is the only one on its store, or restarts after a rotation. See [`Keychain`] for others.
 ///
 /// # Errors
 /// See [`KeyError`]. Nothing was changed then, except that a new key file may be left, which the next start takes.
+#[cfg(feature = "axxon-jsonrpc")]
 pub async fn load_or_make(
     store: &dyn Store,
     key_file: &Path,
     now: Timestamp,
     entropy: &dyn Entropy,
 ) -> Result<KeyRing, KeyError> {
-    let mut keys = store.keys().await?;
-    if keys.is_empty() {
-        let opener = match file::read(key_file)? {
-            Some(opener) => opener,
-            None => file::make(key_file, entropy)?,
-        };
-        if let Some(ring) = make(store, &opener, now, entropy).await? {
-            return Ok(ring);
-        }
-        // Another node was first. Its key is the one, and must open with the file that we share.
-        keys = store.keys().await?;
-    }
-    let missing = || KeyError::Missing { path: key_file.to_owned() };
-    let opener = file::read(key_file)?.ok_or_else(missing)?;
-    open(&keys, &opener, key_file)
+    let bench = Bench { store, key_file, entropy };
+    let keys = bench.first(Purpose::AxxonJsonrpc, now).await?;
+    let (active, others) = turns::split(bench.opened::<SigningKey>(&keys)?, &keys, now)?;
+    Ok(KeyRing::new(active, others.iter().map(SigningKey::public)))
 }
 
-/// Makes the first key; `None` if there was one by then.
-async fn make(
+/// Lets the keys of a purpose change over: publishes a new one, which signs from `active` on. Answers its `kid`, or that of the one which
+/// waits for its turn already; `None` where nothing serves that purpose yet: whatever first needs a key makes it.
+///
+/// # Errors
+/// See [`KeyError`]. Nothing was changed then.
+pub async fn rotate(
     store: &dyn Store,
-    opener: &FileKey,
+    key_file: &Path,
+    purpose: Purpose,
+    active: Timestamp,
     now: Timestamp,
     entropy: &dyn Entropy,
-) -> Result<Option<KeyRing>, KeyError> {
-    let (key, der) = SigningKey::generate().map_err(KeyError::Generation)?;
-    let kid = key.kid().to_owned();
-    let sealed = opener.seal(&kid, &der, entropy)?;
-    let change = Change::AddFirstKey(Box::new(SealedKey { kid, created: now, sealed }));
-    match store.apply(change).await? {
-        Applied::Done | Applied::Rows(_) | Applied::Opened(_) => Ok(Some(KeyRing::new(key, []))),
-        Applied::Refused | Applied::Taken => Ok(None),
+) -> Result<Option<String>, KeyError> {
+    let bench = Bench { store, key_file, entropy };
+    loop {
+        let keys = bench.keys(purpose).await?;
+        let Some(newest) = keys.last().map(|newest| newest.kid.clone()) else { return Ok(None) };
+        if let Some((next, _)) = turns(&keys, now).iter().find(|(_, turn)| *turn == Turn::Next)
+            && next.active <= active
+        {
+            return Ok(Some(next.kid.clone()));
+        }
+        let key = bench.make(purpose, active, now, false)?;
+        let kid = key.kid.clone();
+        match store.apply(Change::AddKey { key: Box::new(key), after: Some(newest) }).await? {
+            Applied::Done | Applied::Rows(_) | Applied::Opened(_) => return Ok(Some(kid)),
+            // Somebody was faster: his may be the one.
+            Applied::Refused | Applied::Taken => {}
+        }
     }
 }
 
-fn open(keys: &[SealedKey], opener: &FileKey, key_file: &Path) -> Result<KeyRing, KeyError> {
-    let mut opened = Vec::with_capacity(keys.len());
-    for SealedKey { kid, sealed, .. } in keys {
+/// Drops a key, so that nothing it has signed counts any more. If it was the one that signs, the next one does from now on, or a new one.
+/// Whether there was such a key.
+///
+/// # Errors
+/// See [`KeyError`]. Nothing was changed then.
+pub async fn revoke(
+    store: &dyn Store,
+    key_file: &Path,
+    kid: &str,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Result<bool, KeyError> {
+    let bench = Bench { store, key_file, entropy };
+    let all = store.keys().await?;
+    let Some(purpose) = all.iter().find(|key| key.kid == kid).map(|key| key.purpose.clone()) else {
+        return Ok(false);
+    };
+    let keys: Vec<_> = all.into_iter().filter(|key| key.purpose == purpose).collect();
+    let turns = turns(&keys, now);
+    let active = turns.iter().any(|(key, turn)| key.kid == kid && *turn == Turn::Active);
+    let heir = turns.iter().any(|(_, turn)| *turn == Turn::Next);
+    let spare = match Purpose::named(&purpose) {
+        Some(purpose) if active && !heir => Some(Box::new(bench.make(purpose, now, now, false)?)),
+        Some(_) | None => None,
+    };
+    let change = Change::DropKey { kid: kid.to_owned(), now, spare };
+    Ok(match store.apply(change).await? {
+        Applied::Done | Applied::Rows(_) | Applied::Opened(_) => true,
+        Applied::Refused | Applied::Taken => false,
+    })
+}
+
+/// What keys are made and opened with.
+struct Bench<'b> {
+    store: &'b dyn Store,
+    key_file: &'b Path,
+    entropy: &'b dyn Entropy,
+}
+
+impl Bench<'_> {
+    /// The keys of a purpose, in the order in which they sign.
+    async fn keys(&self, purpose: Purpose) -> Result<Vec<SealedKey>, KeyError> {
+        let mut keys = self.store.keys().await?;
+        keys.retain(|key| key.purpose == purpose.name());
+        Ok(keys)
+    }
+
+    /// The keys of a purpose. While there are none, makes the first: it may compute for a second.
+    async fn first(&self, purpose: Purpose, now: Timestamp) -> Result<Vec<SealedKey>, KeyError> {
+        let all = self.store.keys().await?;
+        let bare = all.is_empty();
+        let keys: Vec<_> = all.into_iter().filter(|key| key.purpose == purpose.name()).collect();
+        if !keys.is_empty() {
+            return Ok(keys);
+        }
+        let key = Box::new(self.make(purpose, now, now, bare)?);
+        // If another node is first, its key is the one, and must open with the file that we share.
+        self.store.apply(Change::AddKey { key, after: None }).await?;
+        self.keys(purpose).await
+    }
+
+    /// Makes a key; and, where the store holds none at all, the key file unless it is there.
+    fn make(
+        &self,
+        purpose: Purpose,
+        active: Timestamp,
+        now: Timestamp,
+        bare: bool,
+    ) -> Result<SealedKey, KeyError> {
+        let opener = match file::read(self.key_file)? {
+            Some(opener) => opener,
+            None if bare => file::make(self.key_file, self.entropy)?,
+            None => return Err(KeyError::Missing { path: self.key_file.to_owned() }),
+        };
+        let (kid, der) = purpose.generate(self.entropy)?;
+        let sealed = opener.seal(&kid, &der, self.entropy)?;
+        Ok(SealedKey { kid, purpose: purpose.name().to_owned(), created: now, active, sealed })
+    }
+
+    /// Opens keys with the key file.
+    fn opened<K: Parse>(&self, keys: &[SealedKey]) -> Result<Vec<K>, KeyError> {
+        let missing = || KeyError::Missing { path: self.key_file.to_owned() };
+        let opener = file::read(self.key_file)?.ok_or_else(missing)?;
+        opened(keys, &opener, self.key_file)
+    }
+}
+
+fn opened<K: Parse>(
+    keys: &[SealedKey],
+    opener: &FileKey,
+    key_file: &Path,
+) -> Result<Vec<K>, KeyError> {
+    let open = |SealedKey { kid, sealed, .. }: &SealedKey| {
         let wrong = || KeyError::Sealed { path: key_file.to_owned(), kid: kid.clone() };
         let der = opener.open(kid, sealed).ok_or_else(wrong)?;
-        let unusable = |why| KeyError::Unusable { kid: kid.clone(), why };
-        let key = SigningKey::from_pkcs8(&der).map_err(unusable)?;
-        if key.kid() != kid {
-            return Err(wrong());
-        }
-        opened.push(key);
-    }
-    // The store gives the oldest first. It had a key, and gives all it has: without one now, it is as if it did not answer.
-    let gone = || StoreError::Unavailable("it gave no signing keys after all".to_owned());
-    let active = opened.pop().ok_or_else(gone)?;
-    Ok(KeyRing::new(active, opened.iter().map(SigningKey::public)))
+        let key = K::parse(&der).map_err(|why| KeyError::Unusable { kid: kid.clone(), why })?;
+        if key.kid() == kid { Ok(key) } else { Err(wrong()) }
+    };
+    keys.iter().map(open).collect()
 }

@@ -4,7 +4,9 @@
 //! A feature makes a dialect available; [`table::TABLE`] lists those that are. Time and randomness come from [`system`], or from a
 //! clock and entropy of your own.
 
-#[cfg(feature = "axxon-jsonrpc")]
+#[cfg(any(feature = "axxon-jsonrpc", feature = "assertions"))]
+pub mod assertion;
+#[cfg(any(feature = "axxon-jsonrpc", feature = "assertions"))]
 pub mod keys;
 pub mod system;
 pub mod table;

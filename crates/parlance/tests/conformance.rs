@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use expect_test::expect_file;
 use parlance::core::ports::Clock as _;
-use parlance::core::{Secret, Timestamp};
+use parlance::core::{Failure, Secret, Session, Timestamp, User};
 use parlance::dialect::testing::{TestClock, World};
 use parlance::dialect::{Answer, Caller, Carrier, Refusal, Request, Response, Service, Unread};
 use parlance::table::{Parts, TABLE};
@@ -160,6 +160,18 @@ impl Service for Broken {
 
     fn admit<'a>(&'a self, request: &'a Request<'a>) -> Answer<'a, Result<Caller, Refusal>> {
         self.0.admit(request)
+    }
+
+    fn inspect<'a>(
+        &'a self,
+        shown: &'a str,
+        now: Timestamp,
+    ) -> Answer<'a, Result<(Session, User), Failure>> {
+        self.0.inspect(shown, now)
+    }
+
+    fn revoke<'a>(&'a self, shown: &'a str, now: Timestamp) -> Answer<'a, Result<(), Failure>> {
+        self.0.revoke(shown, now)
     }
 
     fn unread(&self, why: Unread) -> Response {

@@ -157,8 +157,14 @@ pub(super) fn one_of_two_gets_the_same_name(store: &Arc<dyn Store>) {
 pub(super) fn one_of_two_nodes_makes_the_first_key(store: &Arc<dyn Store>) {
     let world = World(store);
     let add = |kid: &str| {
-        let key = SealedKey { kid: kid.to_owned(), created: at(0), sealed: vec![1] };
-        world.apply(Change::AddFirstKey(Box::new(key)))
+        let key = SealedKey {
+            kid: kid.to_owned(),
+            purpose: "one".to_owned(),
+            created: at(0),
+            active: at(0),
+            sealed: vec![1],
+        };
+        world.apply(Change::AddKey { key: Box::new(key), after: None })
     };
     one_winner(&at_once(|| add("a"), || add("b")), &Applied::Refused);
     assert_eq!(wait(store.keys()).len(), 1);

@@ -1,8 +1,8 @@
-//! Claims about pages, lists, counts and keys.
+//! Claims about pages, lists and counts.
 
 use std::sync::Arc;
 
-use crate::ports::{Applied, Change, SealedKey, Store};
+use crate::ports::{Change, Store};
 use crate::{Session, User};
 
 use super::world::{World, at, session, touch, wait};
@@ -69,18 +69,6 @@ pub(super) fn living_sessions_are_counted_by_dialect(store: &Arc<dyn Store>) {
     assert_eq!(counts(10), [of("a", 1), of("b", 1)]);
     world.apply(Change::RevokeAll);
     assert_eq!(counts(4), []);
-}
-
-pub(super) fn the_first_key_wins(store: &Arc<dyn Store>) {
-    let world = World(store);
-    assert_eq!(wait(store.keys()), []);
-    let key =
-        |kid: &str| SealedKey { kid: kid.to_owned(), created: at(1), sealed: vec![0, 1, 255] };
-    assert_eq!(world.apply(Change::AddFirstKey(Box::new(key("b")))), Applied::Done);
-    for other in ["a", "b"] {
-        assert_eq!(world.apply(Change::AddFirstKey(Box::new(key(other)))), Applied::Refused);
-    }
-    assert_eq!(wait(store.keys()), [key("b")]);
 }
 
 pub(super) fn a_ping_is_answered(store: &Arc<dyn Store>) {

@@ -135,7 +135,13 @@ fn nothing_that_is_printed_for_debugging_shows_a_secret() {
     open.shown = Some(Credential::new("test", hidden()));
     open.outer = Some(login("canary", canary));
     let sealed = canary.as_bytes().to_vec();
-    let key = SealedKey { kid: "kid".to_owned(), created: Timestamp::MIN, sealed };
+    let key = SealedKey {
+        kid: "kid".to_owned(),
+        purpose: "test".to_owned(),
+        created: Timestamp::MIN,
+        active: Timestamp::MIN,
+        sealed,
+    };
     let new = NewUser {
         name: "n".to_owned(),
         password: hidden(),
@@ -151,7 +157,7 @@ fn nothing_that_is_printed_for_debugging_shows_a_secret() {
     let printed = [
         format!("{:?}", hidden()),
         format!("{open:?} {:?}", Command::Open(open.clone())),
-        format!("{key:?} {:?}", Change::AddFirstKey(Box::new(key.clone()))),
+        format!("{key:?} {:?}", Change::AddKey { key: Box::new(key.clone()), after: None }),
         format!("{new:?} {minted:?} {change:?}"),
         format!("{session:?} {user:?} {:?}", PasswordHash::stored(canary.to_owned())),
         format!("{:?}", crate::Outcome::Opened(session, user, token.clone())),

@@ -1,8 +1,10 @@
 //! What an operator types.
 
+pub(crate) mod client;
 pub(crate) mod config;
 pub(crate) mod conformance;
 pub(crate) mod dialect;
+pub(crate) mod key;
 pub(crate) mod session;
 pub(crate) mod user;
 

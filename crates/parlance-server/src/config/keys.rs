@@ -94,6 +94,24 @@ pub(crate) fn keys() -> Vec<Key> {
             "Encrypts the signing keys in the database. Made, with mode 0600, on first start.",
         ),
         top(
+            "key_rotation",
+            Kind::Dialect(DialectKind::DurationOrNever),
+            "90d",
+            "How long a signing key signs before the next one does; never leaves that to `parlance key rotate`.",
+        ),
+        top(
+            "key_poll",
+            Kind::Dialect(DialectKind::Duration),
+            "5s",
+            "How often every node reads the signing keys. A new one has been out for twice as long before it signs.",
+        ),
+        top(
+            "assertion_issuer",
+            Kind::Dialect(DialectKind::Text),
+            "",
+            "The issuer (`iss`) of identity assertions, the same on all nodes; empty: none are signed.",
+        ),
+        top(
             "log_format",
             Kind::Choice(&["text", "json"]),
             "text",

@@ -14,7 +14,8 @@ pub(crate) use layers::ConfigError;
 use layers::Layers;
 use parlance::actix::TrustedProxies;
 use parlance::core::PasswordPolicy;
-use parlance::dialect::Values;
+use parlance::dialect::{Value, Values};
+use parlance::keys::Schedule;
 use parlance::table::{Entry, TABLE};
 pub(crate) use schema::schema;
 
@@ -28,6 +29,8 @@ pub(crate) struct Config {
     pub(crate) key_file: PathBuf,
     /// `None` where it is not compiled in or not enabled.
     pub(crate) axxon_grpc: Option<GrpcConfig>,
+    pub(crate) key_schedule: Schedule,
+    pub(crate) assertion_issuer: Option<String>,
     pub(crate) log_json: bool,
     pub(crate) log_level: String,
     pub(crate) policy: PasswordPolicy,
@@ -118,6 +121,21 @@ impl Config {
         let Typed::Path(key_file) = layers.get("key_file")? else {
             return Err(wrong_kind("key_file"));
         };
+        let span = |path: &str| {
+            let Typed::Dialect(value) = layers.get(path)? else { return Err(wrong_kind(path)) };
+            match value {
+                Value::Duration(span) => Ok(Some(span)),
+                Value::Never => Ok(None),
+                Value::Text(_) => Err(wrong_kind(path)),
+            }
+        };
+        let key_schedule = Schedule {
+            poll: span("key_poll")?.ok_or_else(|| wrong_kind("key_poll"))?,
+            every: span("key_rotation")?,
+        };
+        let Typed::Dialect(Value::Text(issuer)) = layers.get("assertion_issuer")? else {
+            return Err(wrong_kind("assertion_issuer"));
+        };
         let mut dialects = Vec::new();
         for entry in TABLE {
             let path = |key: &str| format!("dialects.{}.{key}", entry.name);
@@ -140,6 +158,8 @@ impl Config {
             proxies: TrustedProxies::new(networks),
             key_file,
             axxon_grpc: if cfg!(feature = "axxon-grpc") { GrpcConfig::read(layers)? } else { None },
+            key_schedule,
+            assertion_issuer: Some(issuer).filter(|issuer| !issuer.is_empty()),
             log_json: text("log_format")? == "json",
             log_level: text("log_level")?,
             policy,

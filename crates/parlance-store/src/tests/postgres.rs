@@ -13,7 +13,8 @@ use futures_executor::block_on;
 use parlance_core::ports::{
     Applied, Change, Pending, SealedKey, Store, StoreError, Touch, UserPage,
 };
-use parlance_core::{CanonicalName, Digest, Session, Timestamp, User};
+use parlance_core::{CanonicalName, Client, Digest, Session, Timestamp, User};
+use uuid::Uuid;
 
 use super::{apply, bump, found, opening, populate, session, touch, user};
 use crate::connection::{Held, Setup, pool};
@@ -175,6 +176,10 @@ impl Store for Nodes {
         self.next().keys()
     }
 
+    fn clients(&self, of: Option<Uuid>) -> Pending<Vec<Client>> {
+        self.next().clients(of)
+    }
+
     fn ping(&self) -> Pending<()> {
         self.next().ping()
     }
@@ -259,13 +264,27 @@ fn migrations_go_up_down_and_up_again() {
 }
 
 #[test]
+fn the_release_before_reads_and_adds_keys_on_this_schema() {
+    let fresh = fresh();
+    let mut conn = fresh.connect();
+    conn.batch_execute(
+        "BEGIN; LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE; SELECT kid FROM signing_keys LIMIT 1; \
+         INSERT INTO signing_keys (kid, created_at, sealed) VALUES ('first', 5, '\\x00'); COMMIT; \
+         INSERT INTO keys (kid, created_at, sealed, purpose, active_at) VALUES ('other', 6, '\\x00', 'assertion', 6), \
+         ('next', 7, '\\x00', 'axxon-jsonrpc', 253402300799999)",
+    )
+    .unwrap();
+    super::check_first_key(&fresh.url, &text(&mut conn, super::KEYS_OF_THE_RELEASE_BEFORE));
+}
+
+#[test]
 fn migrating_again_changes_nothing_and_at_once_does_no_harm() {
     let bare = bare();
     let run: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| migrate(&bare.url))).collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap().unwrap()).collect()
     });
-    assert_eq!(run, ["0001"]);
+    assert_eq!(run, ["0001", "0002"]);
     assert_eq!(migrate(&bare.url).unwrap(), [""; 0]);
 }
 

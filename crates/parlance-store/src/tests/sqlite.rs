@@ -52,9 +52,9 @@ fn as_text(expression: &str) -> String {
     format!("CAST(({expression}) AS TEXT)")
 }
 
-/// Tables and their columns.
+/// Tables, views and their columns.
 pub(super) const COLUMNS: &str = "SELECT group_concat(line, char(10)) FROM (SELECT t.name || '.' || c.name AS line FROM sqlite_schema AS t, \
-                       pragma_table_info(t.name) AS c WHERE t.type = 'table' AND t.name NOT LIKE '\\_\\_%' ESCAPE '\\' ORDER BY line)";
+                       pragma_table_info(t.name) AS c WHERE t.type IN ('table', 'view') AND t.name NOT LIKE '\\_\\_%' ESCAPE '\\' ORDER BY line)";
 
 #[cfg(feature = "postgres")]
 pub(super) fn columns() -> String {
@@ -196,13 +196,27 @@ fn migrations_go_up_down_and_up_again() {
 }
 
 #[test]
+fn the_release_before_reads_and_adds_keys_on_this_schema() {
+    let fresh = fresh();
+    let mut conn = fresh.connect();
+    conn.batch_execute(
+        "BEGIN IMMEDIATE; SELECT kid FROM signing_keys LIMIT 1; \
+         INSERT INTO signing_keys (kid, created_at, sealed) VALUES ('first', 5, x'00'); COMMIT; \
+         INSERT INTO keys (kid, created_at, sealed, purpose, active_at) VALUES ('other', 6, x'00', 'assertion', 6), \
+         ('next', 7, x'00', 'axxon-jsonrpc', 253402300799999)",
+    )
+    .unwrap();
+    super::check_first_key(&fresh.url, &text(&mut conn, super::KEYS_OF_THE_RELEASE_BEFORE));
+}
+
+#[test]
 fn migrating_again_changes_nothing_and_at_once_does_no_harm() {
     let bare = bare();
     let run: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| migrate(&bare.url))).collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap().unwrap()).collect()
     });
-    assert_eq!(run, ["0001"]);
+    assert_eq!(run, ["0001", "0002"]);
     assert_eq!(migrate(&bare.url).unwrap(), [""; 0]);
 }
 

@@ -1,5 +1,7 @@
 //! Claims about the key file and the sealed keys.
 
+mod rotation;
+
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -265,9 +267,12 @@ fn the_newest_key_signs_and_all_are_published() {
     ] {
         let kid = SigningKey::from_pkcs8(der).unwrap().kid().to_owned();
         let sealed = opener.seal(&kid, der, &place.entropy).unwrap();
-        keys.push(SealedKey { kid, created: Timestamp::from_seconds(0), sealed });
+        keys.push(row(&kid, sealed));
     }
-    let ring = open(&keys, &opener, &place.file).unwrap();
+    let now = Timestamp::from_seconds(1_651_406_400);
+    let opened = opened::<SigningKey>(&keys, &opener, &place.file).unwrap();
+    let (active, others) = turns::split(opened, &keys, now).unwrap();
+    let ring = KeyRing::new(active, others.iter().map(SigningKey::public));
     assert_eq!(ring.active_kid(), keys[2].kid);
     assert!(keys.iter().all(|key| ring.jwks().contains(&key.kid)));
 }
@@ -277,15 +282,21 @@ fn a_row_that_is_no_key_or_another_is_refused() {
     let place = Place::new();
     place.write(&"ab".repeat(32));
     let opener = file::read(&place.file).unwrap().unwrap();
-    let row = |der: &[u8]| {
-        let sealed = opener.seal("kid", der, &place.entropy).unwrap();
-        SealedKey { kid: "kid".to_owned(), created: Timestamp::from_seconds(0), sealed }
+    let refused = |der: &[u8]| {
+        let rows = [row("kid", opener.seal("kid", der, &place.entropy).unwrap())];
+        opened::<SigningKey>(&rows, &opener, &place.file).unwrap_err().to_string()
     };
-    let refused = |der: &[u8]| open(&[row(der)], &opener, &place.file).unwrap_err().to_string();
     assert!(refused(b"no key").contains("the signing key kid in the database cannot be used"));
     let other = parlance_axxon_jsonrpc::testing::PUBLIC_TEST_KEY;
     assert!(refused(other).contains("does not open the signing key kid"));
-    assert!(open(&[], &opener, &place.file).is_err());
+    assert!(turns::split(Vec::<SigningKey>::new(), &[], Timestamp::MIN).is_err());
+}
+
+/// A row as the store has it of a key that signs from the day it was made.
+fn row(kid: &str, sealed: Vec<u8>) -> SealedKey {
+    let made = Timestamp::from_seconds(1_651_406_400);
+    let purpose = Purpose::AxxonJsonrpc.name().to_owned();
+    SealedKey { kid: kid.to_owned(), purpose, created: made, active: made, sealed }
 }
 
 #[test]

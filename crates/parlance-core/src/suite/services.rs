@@ -1,0 +1,108 @@
+//! Claims about keys and service clients.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::ports::{Applied, Change, SealedKey, Store};
+use crate::{Client, Digest};
+
+use super::world::{World, at, wait};
+
+fn key(purpose: &str, kid: &str, active: i64) -> SealedKey {
+    SealedKey {
+        kid: kid.to_owned(),
+        purpose: purpose.to_owned(),
+        created: at(1),
+        active: at(active),
+        sealed: vec![0, 1, 255],
+    }
+}
+
+fn added(key: &SealedKey, after: Option<&str>) -> Change {
+    Change::AddKey { key: Box::new(key.clone()), after: after.map(str::to_owned) }
+}
+
+fn dropped(kid: &str, moment: i64, spare: Option<&SealedKey>) -> Change {
+    let spare = spare.cloned().map(Box::new);
+    Change::DropKey { kid: kid.to_owned(), now: at(moment), spare }
+}
+
+pub(super) fn the_first_key_wins(store: &Arc<dyn Store>) {
+    let world = World(store);
+    assert_eq!(wait(store.keys()), []);
+    let first = key("one", "b", 1);
+    assert_eq!(world.apply(added(&first, None)), Applied::Done);
+    for other in ["a", "c"] {
+        assert_eq!(world.apply(added(&key("one", other, 1), None)), Applied::Refused);
+    }
+    assert_eq!(wait(store.keys()), [first]);
+}
+
+pub(super) fn a_key_is_added_after_the_newest_that_is_known(store: &Arc<dyn Store>) {
+    let world = World(store);
+    let (first, next, other) = (key("one", "f", 10), key("one", "a", 20), key("two", "g", 15));
+    assert_eq!(world.apply(added(&next, Some("f"))), Applied::Refused, "there is none");
+    assert_eq!(world.apply(added(&first, None)), Applied::Done);
+    assert_eq!(world.apply(added(&other, None)), Applied::Done, "another purpose");
+    assert_eq!(world.apply(added(&next, Some("g"))), Applied::Refused, "that is another's");
+    assert_eq!(world.apply(added(&next, Some("f"))), Applied::Done);
+    let late = key("one", "h", 30);
+    assert_eq!(world.apply(added(&late, Some("f"))), Applied::Refused, "no longer the newest");
+    assert_eq!(wait(store.keys()), [first, other, next], "in the order in which they sign");
+    assert_eq!(world.apply(added(&key("three", "g", 1), None)), Applied::Taken);
+}
+
+pub(super) fn a_dropped_key_hands_over_to_the_next_or_to_the_spare(store: &Arc<dyn Store>) {
+    let world = World(store);
+    let keys = [key("one", "d", 10), key("one", "c", 20), key("one", "b", 30)];
+    let [retired, active, next] = &keys;
+    for (key, after) in [(retired, None), (active, Some("d")), (next, Some("c"))] {
+        assert_eq!(world.apply(added(key, after)), Applied::Done);
+    }
+    let other = key("two", "z", 40);
+    assert_eq!(world.apply(added(&other, None)), Applied::Done);
+    let spare = key("one", "a", 26);
+
+    assert_eq!(world.apply(dropped("x", 25, Some(&spare))), Applied::Refused, "no such key");
+    assert_eq!(world.apply(dropped("c", 25, Some(&spare))), Applied::Done);
+    let promoted = SealedKey { active: at(25), ..next.clone() };
+    assert_eq!(wait(store.keys()), [retired.clone(), promoted, other.clone()], "the next signs");
+
+    assert_eq!(world.apply(dropped("b", 26, None)), Applied::Refused, "nothing would sign");
+    assert_eq!(wait(store.keys()).len(), 3);
+    assert_eq!(world.apply(dropped("b", 26, Some(&spare))), Applied::Done);
+    assert_eq!(wait(store.keys()), [retired.clone(), spare.clone(), other]);
+
+    assert_eq!(world.apply(dropped("d", 27, None)), Applied::Done, "it signed no more");
+    assert_eq!(world.apply(dropped("z", 27, None)), Applied::Done, "it did not sign yet");
+    assert_eq!(wait(store.keys()), [spare]);
+}
+
+pub(super) fn a_client_is_found_as_it_was_made_until_it_is_removed(store: &Arc<dyn Store>) {
+    let world = World(store);
+    assert_eq!(wait(store.clients(None)), []);
+    let client = |number, name: &str| Client {
+        id: Uuid::from_u128(number),
+        name: name.to_owned(),
+        digest: Digest::of("test", name),
+        created: at(7),
+    };
+    let (wiki, mail) = (client(1, "wiki"), client(2, "Mail \u{e9}"));
+    for client in [&wiki, &mail] {
+        assert_eq!(world.apply(Change::AddClient(Box::new(client.clone()))), Applied::Done);
+    }
+    let taken = Change::AddClient(Box::new(client(3, "wiki")));
+    assert_eq!(world.apply(taken), Applied::Taken);
+    assert_eq!(
+        wait(store.clients(None)),
+        [mail.clone(), wiki.clone()],
+        "in the order of the names"
+    );
+    assert_eq!(wait(store.clients(Some(wiki.id))), [wiki]);
+    assert_eq!(wait(store.clients(Some(Uuid::from_u128(3)))), []);
+    assert_eq!(world.apply(Change::RemoveClient("Wiki".to_owned())), Applied::Refused);
+    assert_eq!(world.apply(Change::RemoveClient("wiki".to_owned())), Applied::Done);
+    assert_eq!(world.apply(Change::RemoveClient("wiki".to_owned())), Applied::Refused);
+    assert_eq!(wait(store.clients(None)), [mail]);
+}

@@ -1,0 +1,42 @@
+//! Whether the process lives, and whether its database answers.
+
+use std::time::Duration;
+
+use actix_web::{HttpResponse, rt};
+
+use super::openapi::{self, text};
+use super::{Page, Shared, TEXT, read};
+
+/// How long the database may take to answer before the program does not call itself ready.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+
+pub(super) const PAGES: &[Page] = &[
+    Page {
+        path: "/healthz",
+        serve: |path| {
+            read(path, || async { HttpResponse::Ok().content_type(TEXT).body("alive\n") })
+        },
+        describe: || openapi::read("Whether the process lives", &[("200", text("It does."))]),
+    },
+    Page {
+        path: "/readyz",
+        serve: |path| read(path, ready),
+        describe: || {
+            let away = openapi::away(text("The database does not answer."));
+            openapi::read(
+                "Whether the database answers",
+                &[("200", text("It does.")), ("503", away)],
+            )
+        },
+    },
+];
+
+async fn ready(desk: Shared) -> HttpResponse {
+    match rt::time::timeout(PATIENCE, desk.store.ping()).await {
+        Ok(Ok(())) => HttpResponse::Ok().content_type(TEXT).body("ready\n"),
+        Ok(Err(_)) | Err(_) => HttpResponse::ServiceUnavailable()
+            .insert_header(("retry-after", "1"))
+            .content_type(TEXT)
+            .body("the database does not answer\n"),
+    }
+}

@@ -1,0 +1,92 @@
+//! The admin listener: health, readiness, metrics, and what services ask.
+
+mod authentication;
+mod health;
+mod introspect;
+mod jwks;
+mod metrics;
+mod openapi;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use actix_web::dev::Server;
+use actix_web::{App, FromRequest, Handler, HttpResponse, HttpServer, Resource, Responder, web};
+use parlance::core::ports::Store;
+use parlance::dialect::Service;
+use parlance::keys::Keychain;
+use serde_json::Value;
+
+use crate::cli::Failed;
+use crate::metrics::Metrics;
+use crate::serve::cannot_listen;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+
+/// What the pages work with.
+#[derive(Clone)]
+pub(crate) struct Desk {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) metrics: Metrics,
+    /// The dialects that are enabled.
+    pub(crate) services: Vec<Arc<dyn Service>>,
+    pub(crate) keychain: Arc<Keychain>,
+}
+
+type Shared = web::Data<Desk>;
+
+/// A page of the listener: where it is served and how it is described, side by side.
+struct Page {
+    path: &'static str,
+    serve: fn(&'static str) -> Resource,
+    /// Its OpenAPI path item.
+    describe: fn() -> Value,
+}
+
+/// Every page there is.
+const PAGES: &[&[Page]] =
+    &[health::PAGES, metrics::PAGES, introspect::PAGES, jwks::PAGES, openapi::PAGES];
+
+fn pages() -> impl Iterator<Item = &'static Page> {
+    PAGES.iter().copied().flatten()
+}
+
+/// The admin server, bound.
+pub(crate) fn server(listen: SocketAddr, desk: Desk) -> Result<(Server, SocketAddr), Failed> {
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(web::Data::new(desk.clone()))
+            .configure(|config| {
+                for page in pages() {
+                    config.service((page.serve)(page.path));
+                }
+            })
+            .default_service(web::to(|| async {
+                HttpResponse::NotFound().content_type(TEXT).body("Not found.\n")
+            }))
+    });
+    let server = server.disable_signals().shutdown_timeout(1).bind(listen);
+    let server = server.map_err(|error| cannot_listen(listen, "--admin-listen", &error))?;
+    let address = server.addrs().first().copied().unwrap_or(listen);
+    Ok((server.run(), address))
+}
+
+/// A page that is only read.
+fn read<F, Args>(path: &str, page: F) -> Resource
+where
+    F: Handler<Args, Output: Responder> + Clone,
+    Args: FromRequest + 'static,
+{
+    web::resource(path)
+        .get(page.clone())
+        .route(web::head().to(page))
+        .default_service(web::to(|| async { not_allowed("GET, HEAD") }))
+}
+
+fn not_allowed(allow: &'static str) -> HttpResponse {
+    HttpResponse::MethodNotAllowed()
+        .insert_header(("allow", allow))
+        .content_type(TEXT)
+        .body("Method not allowed.\n")
+}

@@ -1,0 +1,99 @@
+//! `parlance client ...`.
+
+use clap::Subcommand;
+use parlance::core::Client;
+use parlance::core::ports::{Applied, Change, Clock as _};
+use parlance::system::{SystemClock, SystemEntropy};
+use serde_json::json;
+
+use super::{date, print, print_json, print_table, wait};
+use crate::app;
+use crate::cli::{Common, Failed};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a client that may introspect and revoke; its secret is printed this once
+    Add {
+        /// What to call it
+        name: String,
+    },
+    /// List the clients, without their secrets
+    List,
+    /// Remove a client: it is refused from now on
+    Remove {
+        /// What it is called
+        name: String,
+    },
+}
+
+impl Command {
+    pub(crate) fn run(self, common: &Common) -> Result<(), Failed> {
+        let authority = app::operator(&common.load(None)?)?;
+        let store = authority.store();
+        match self {
+            Self::Add { name } => {
+                if !Client::may_be_called(&name) {
+                    return Err(Failed::refused(format!(
+                        "client {name:?}: a name has 1 to 128 characters, none of them a control character, and no blank at either end"
+                    )));
+                }
+                let made = Client::new(name.clone(), SystemClock.now(), &SystemEntropy);
+                let (client, secret) = made.map_err(Failed::refused)?;
+                let id = client.id.to_string();
+                match wait(store.apply(Change::AddClient(Box::new(client)))) {
+                    Ok(Applied::Done | Applied::Rows(_) | Applied::Opened(_)) => {}
+                    Ok(Applied::Taken | Applied::Refused) => {
+                        return Err(Failed::refused(format!(
+                            "client {name:?}: there is one of that name; remove it first, or choose another name"
+                        )));
+                    }
+                    Err(error) => return Err(Failed::refused(error)),
+                }
+                let secret = secret.expose();
+                if common.json {
+                    print_json(&json!({ "client_id": id, "client_secret": secret, "name": name }));
+                } else {
+                    print(&format!(
+                        "client_id      {id}\nclient_secret  {secret}\nThe secret is kept nowhere: write it down now.\n"
+                    ));
+                }
+                Ok(())
+            }
+            Self::List => {
+                let clients = wait(store.clients(None)).map_err(Failed::refused)?;
+                if common.json {
+                    let json = |client: &Client| {
+                        json!({
+                            "client_id": client.id.to_string(),
+                            "name": client.name,
+                            "created": date(client.created),
+                        })
+                    };
+                    print_json(&clients.iter().map(json).collect());
+                } else {
+                    let row = |client: &Client| {
+                        vec![client.id.to_string(), client.name.clone(), date(client.created)]
+                    };
+                    let rows: Vec<_> = clients.iter().map(row).collect();
+                    print_table(&["CLIENT ID", "NAME", "CREATED"], &rows);
+                }
+                Ok(())
+            }
+            Self::Remove { name } => {
+                match wait(store.apply(Change::RemoveClient(name.clone()))) {
+                    Ok(Applied::Done | Applied::Rows(_) | Applied::Opened(_)) => {}
+                    Ok(Applied::Refused | Applied::Taken) => {
+                        return Err(Failed::refused(format!(
+                            "client {name:?}: there is no client of that name; `parlance client list` shows them"
+                        )));
+                    }
+                    Err(error) => return Err(Failed::refused(error)),
+                }
+                if !common.json {
+                    print(&format!("client {name:?} is removed\n"));
+                }
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! `parlance key ...`.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use parlance::core::Timestamp;
+use parlance::core::ports::{Clock as _, SealedKey};
+use parlance::keys::{self, Purpose, Turn};
+use parlance::system::{SystemClock, SystemEntropy};
+use serde_json::{Value, json};
+
+use super::{date, print, print_json, print_table, wait};
+use crate::app;
+use crate::cli::{Common, Failed};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List the signing keys: next, active, retired
+    List,
+    /// Publish new keys, which sign as soon as every node knows them; what was signed stays good
+    Rotate(Rotate),
+    /// Drop a key: what it has signed is refused within seconds
+    Revoke {
+        /// The key's id, as `key list` shows it
+        kid: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rotate {
+    /// Only the keys of this purpose
+    #[arg(long, value_name = "PURPOSE", value_parser = purpose)]
+    purpose: Option<Purpose>,
+    /// Sign with the new keys at once, although nodes that do not know them yet refuse what they sign
+    #[arg(long)]
+    now: bool,
+}
+
+fn purpose(name: &str) -> Result<Purpose, String> {
+    let names = || Purpose::ALL.iter().map(|purpose| purpose.name()).collect::<Vec<_>>().join(", ");
+    Purpose::named(name).ok_or_else(|| format!("there are: {}", names()))
+}
+
+impl Command {
+    pub(crate) fn run(self, common: &Common) -> Result<(), Failed> {
+        let config = common.load(None)?;
+        let authority = app::operator(&config)?;
+        let (store, file, now) = (&**authority.store(), &config.key_file, SystemClock.now());
+        match self {
+            Self::List => {
+                list(common, &wait(store.keys()).map_err(Failed::refused)?, now);
+                Ok(())
+            }
+            Self::Rotate(Rotate { purpose, now: at_once }) => {
+                let notice = if at_once { Duration::ZERO } else { config.key_schedule.notice() };
+                let active = now.plus(notice);
+                let purposes = purpose.as_ref().map_or(Purpose::ALL, std::slice::from_ref);
+                let mut made = Vec::new();
+                for purpose in purposes {
+                    let rotated =
+                        wait(keys::rotate(store, file, *purpose, active, now, &SystemEntropy));
+                    made.extend(rotated.map_err(Failed::refused)?.map(|kid| (purpose.name(), kid)));
+                }
+                if made.is_empty() {
+                    return Err(Failed::refused(
+                        "there is no signing key to rotate: `parlance serve` makes the first ones",
+                    ));
+                }
+                rotated(common, &made, active);
+                Ok(())
+            }
+            Self::Revoke { kid } => {
+                if !wait(keys::revoke(store, file, &kid, now, &SystemEntropy))
+                    .map_err(Failed::refused)?
+                {
+                    return Err(Failed::refused(format!(
+                        "key {kid:?}: there is no key of that id; `parlance key list` shows them"
+                    )));
+                }
+                if !common.json {
+                    print(&format!("key {kid} is revoked\n"));
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+fn rotated(common: &Common, made: &[(&str, String)], active: Timestamp) {
+    if common.json {
+        let json = |(purpose, kid): &(&str, String)| json!({ "kid": kid, "purpose": purpose });
+        print_json(&made.iter().map(json).collect());
+        return;
+    }
+    for (purpose, kid) in made {
+        print(&format!("{purpose}: key {kid} signs from {} on\n", date(active)));
+    }
+}
+
+fn list(common: &Common, all: &[SealedKey], now: Timestamp) {
+    let mut rows: Vec<(&SealedKey, Turn)> = Vec::new();
+    let mut purposes: Vec<&str> = all.iter().map(|key| key.purpose.as_str()).collect();
+    purposes.sort_unstable();
+    purposes.dedup();
+    let own = |purpose: &str| {
+        all.iter().filter(|key| key.purpose == purpose).cloned().collect::<Vec<_>>()
+    };
+    let groups: Vec<_> = purposes.into_iter().map(own).collect();
+    for group in &groups {
+        rows.extend(keys::turns(group, now));
+    }
+    if common.json {
+        let json = |(key, turn): &(&SealedKey, Turn)| -> Value {
+            json!({
+                "kid": key.kid,
+                "purpose": key.purpose,
+                "state": turn.name(),
+                "created": date(key.created),
+                "active": date(key.active),
+            })
+        };
+        print_json(&rows.iter().map(json).collect());
+        return;
+    }
+    let row = |(key, turn): &(&SealedKey, Turn)| {
+        let (purpose, state) = (key.purpose.clone(), turn.name().to_owned());
+        vec![key.kid.clone(), purpose, state, date(key.created), date(key.active)]
+    };
+    let rows: Vec<_> = rows.iter().map(row).collect();
+    print_table(&["KID", "PURPOSE", "STATE", "CREATED", "SIGNS FROM"], &rows);
+}

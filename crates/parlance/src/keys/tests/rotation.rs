@@ -1,0 +1,278 @@
+//! Claims about keys that take turns, on nodes whose clock a test moves.
+
+use std::time::Duration;
+
+use parlance_axxon_jsonrpc::{AxxonJsonrpc, Settings};
+use parlance_core::Failure;
+use parlance_core::ports::Clock as _;
+use parlance_dialect::{Desk, Service as _};
+use serde_json::Value;
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// A key for six seconds.
+const BRISK: Schedule = Schedule { poll: SECOND, every: Some(Duration::from_secs(6)) };
+/// A key until somebody says otherwise.
+const CALM: Schedule = Schedule { poll: SECOND, every: None };
+/// How long tokens live.
+const LIFE: Duration = Duration::from_secs(8);
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_seconds(1_651_406_400 + second)
+}
+
+/// A node: its keys, and the wire that signs with them.
+struct Node {
+    chain: Keychain,
+    ring: KeyRing,
+    desk: Desk<AxxonJsonrpc>,
+}
+
+impl Node {
+    fn start(place: &Place, world: &World, schedule: Schedule) -> Self {
+        let store: Arc<dyn Store> = Arc::<Reference>::clone(&place.store);
+        let entropy = Arc::new(SeededEntropy::default());
+        let mut chain = Keychain::new(store, place.file.clone(), entropy, schedule);
+        let ring = wait(chain.axxon(LIFE, world.clock.now())).unwrap();
+        let settings = Settings { lifetime: LIFE, ..Settings::default() };
+        let desk = world.desk(AxxonJsonrpc::new(settings, ring.clone()));
+        Self { chain, ring, desk }
+    }
+
+    fn tick(&self, world: &World) {
+        wait(self.chain.tick(world.clock.now())).unwrap();
+    }
+
+    fn log_in(&self, world: &World) -> String {
+        let login = "POST /v1/authentication/authenticate_ex2\n\n{\"user_name\":\"csmith\",\"password\":\"XXX\"}";
+        let answer = world.send(&self.desk, login);
+        let answer: Value = serde_json::from_slice(&answer.body).unwrap();
+        answer["token_value"].as_str().unwrap().to_owned()
+    }
+
+    fn judge(&self, world: &World, token: &str) -> Result<(), Failure> {
+        wait(self.desk.inspect(token, world.clock.now())).map(drop)
+    }
+}
+
+/// The keys are these now, each by what it does and from which second on it signs.
+#[track_caller]
+fn check(place: &Place, second: i64, expected: &[(Turn, i64)]) {
+    let keys = place.keys();
+    let turns: Vec<_> = turns(&keys, at(second))
+        .into_iter()
+        .map(|(key, turn)| (turn, key.active.since(at(0)).as_secs().try_into().unwrap()))
+        .collect();
+    assert_eq!(turns, expected, "second {second}");
+}
+
+#[test]
+fn a_new_key_every_six_seconds_refuses_no_valid_token_on_either_node() {
+    let (place, world) = (Place::new(), World::with_csmith());
+    let half = SECOND / 2;
+    // Their polls fall between each other's.
+    let nodes = [(); 2].map(|()| Node::start(&place, &world, BRISK));
+    let mut tokens: Vec<(String, Timestamp)> = Vec::new();
+    let (mut signers, mut judged) = (Vec::new(), 0);
+    for step in 0..80 {
+        nodes[step % 2].tick(&world);
+        for node in &nodes {
+            signers.push(node.ring.active_kid());
+            // A JWT ends with a whole second.
+            let ends = world.clock.now().plus(LIFE).seconds();
+            tokens.push((node.log_in(&world), Timestamp::from_seconds(ends)));
+        }
+        tokens.retain(|(_, ends)| world.clock.now() < *ends);
+        for (token, _) in &tokens {
+            for node in &nodes {
+                assert_eq!(node.judge(&world, token), Ok(()), "step {step}");
+                judged += 1;
+            }
+        }
+        world.clock.advance(half);
+    }
+    signers.sort();
+    signers.dedup();
+    assert!(signers.len() >= 6 && judged > 2000, "{} keys, {judged} judgements", signers.len());
+    // No key is kept for longer than something it has signed can live.
+    assert!(place.keys().len() <= 5, "{:?}", place.keys());
+}
+
+#[test]
+fn a_retired_key_verifies_until_the_last_it_has_signed_is_over() {
+    let (place, world) = (Place::new(), World::with_csmith());
+    let node = Node::start(&place, &world, BRISK);
+    let token = node.log_in(&world);
+    let kid = node.ring.active_kid();
+    let mut seen = Vec::new();
+    for second in 0..30 {
+        node.tick(&world);
+        seen.push(node.ring.jwks().contains(&kid));
+        if second < 8 {
+            assert_eq!(node.judge(&world, &token), Ok(()), "second {second}");
+        }
+        world.clock.advance(SECOND);
+    }
+    // It signed until second 6: the last token it has signed ends with second 14, and two polls are grace.
+    let until = seen.iter().position(|seen| !seen);
+    assert_eq!(until, Some(6 + 8 + 2 + 1));
+    assert_eq!(node.judge(&world, &token), Err(Failure::NoCredential));
+}
+
+#[test]
+fn a_key_is_out_for_two_polls_before_it_signs_and_nodes_make_one_between_them() {
+    let (place, world) = (Place::new(), World::with_csmith());
+    let nodes = [(); 3].map(|()| Node::start(&place, &world, BRISK));
+    let first = nodes[0].ring.active_kid();
+    for (second, expected) in [
+        (0, &[(Turn::Active, 0)][..]),
+        (2, &[(Turn::Active, 0)]),
+        (3, &[(Turn::Active, 0), (Turn::Next, 6)]),
+        (5, &[(Turn::Active, 0), (Turn::Next, 6)]),
+        (6, &[(Turn::Retired, 0), (Turn::Active, 6)]),
+        (9, &[(Turn::Retired, 0), (Turn::Active, 6), (Turn::Next, 12)]),
+    ] {
+        world.clock.advance(at(second).since(world.clock.now()));
+        nodes.iter().for_each(|node| node.tick(&world));
+        check(&place, second, expected);
+        let kids = nodes.each_ref().map(|node| node.ring.active_kid());
+        assert!(kids.iter().all(|kid| *kid == kids[0]));
+        assert_eq!(kids[0] == first, second < 6, "second {second}");
+    }
+}
+
+#[test]
+fn when_the_next_key_is_due() {
+    let lead = Duration::from_secs(600);
+    let every = Schedule { poll: 5 * SECOND, every: Some(90 * DAY) };
+    let key = |second| SealedKey { active: at(second), ..row("kid", Vec::new()) };
+    let day = |days: i64| days * 24 * 60 * 60;
+    let table = |keys: &[i64], second: i64, expected: Option<i64>, schedule: Schedule| {
+        let keys: Vec<_> = keys.iter().map(|&second| key(second)).collect();
+        assert_eq!(schedule.due(&keys, at(second)), expected.map(at), "{second}");
+    };
+    let lead_seconds = i64::try_from(lead.as_secs()).unwrap();
+    table(&[0], 0, None, every);
+    table(&[0], day(90) - lead_seconds - 1, None, every);
+    table(&[0], day(90) - lead_seconds, Some(day(90)), every);
+    // Nobody was there for a year: the verifiers elsewhere are given their time all the same.
+    table(&[0], day(400), Some(day(400) + lead_seconds), every);
+    table(&[0, day(90)], day(90) - 1, None, every);
+    table(&[], day(90), None, every);
+    table(&[0], day(4000), None, CALM);
+    // A poll that is as long as a turn: a key signs longer rather than before all know it.
+    let slow = Schedule { poll: 5 * SECOND, every: Some(5 * SECOND) };
+    table(&[0], 0, Some(10), slow);
+}
+
+#[test]
+fn a_clock_behind_that_of_the_first_key_signs_all_the_same() {
+    let (place, kid) = Place::started();
+    let early = at(-60);
+    let ring = wait(load_or_make(&*place.store, &place.file, early, &place.entropy)).unwrap();
+    assert_eq!(ring.active_kid(), kid);
+    check(&place, -60, &[(Turn::Active, 0)]);
+}
+
+#[test]
+fn an_operator_s_rotation_is_one_however_often_he_asks() {
+    let (place, world) = (Place::new(), World::with_csmith());
+    let node = Node::start(&place, &world, CALM);
+    let rotate = |second, active| {
+        let purpose = Purpose::AxxonJsonrpc;
+        let (store, file) = (&*place.store, &place.file);
+        wait(rotate(store, file, purpose, at(active), at(second), &place.entropy))
+    };
+    let next = rotate(0, 2).unwrap().unwrap();
+    assert_eq!(rotate(1, 3).unwrap().unwrap(), next);
+    check(&place, 1, &[(Turn::Active, 0), (Turn::Next, 2)]);
+    world.clock.advance(2 * SECOND);
+    node.tick(&world);
+    assert_eq!(node.ring.active_kid(), next);
+    let forced = rotate(3, 3).unwrap().unwrap();
+    assert_ne!(forced, next);
+    check(&place, 3, &[(Turn::Retired, 0), (Turn::Retired, 2), (Turn::Active, 3)]);
+    let nothing =
+        super::rotate(&*place.store, &place.file, Purpose::Assertion, at(5), at(3), &place.entropy);
+    assert_eq!(wait(nothing).unwrap(), None, "nobody asked for assertions");
+}
+
+#[test]
+fn a_revoked_key_counts_no_more_and_another_signs() {
+    let (place, world) = (Place::new(), World::with_csmith());
+    let node = Node::start(&place, &world, CALM);
+    let revoke = |kid: &str, second| {
+        let (store, file) = (&*place.store, &place.file);
+        wait(revoke(store, file, kid, at(second), &place.entropy)).unwrap()
+    };
+    let (first, token) = (node.ring.active_kid(), node.log_in(&world));
+    assert!(!revoke("no such key", 0));
+    assert!(revoke(&first, 1), "with nothing to come, a new one is made");
+    assert!(!revoke(&first, 1));
+    check(&place, 1, &[(Turn::Active, 1)]);
+    assert_eq!(node.judge(&world, &token), Ok(()), "until the next poll");
+    world.clock.advance(SECOND);
+    node.tick(&world);
+    assert_eq!(node.judge(&world, &token), Err(Failure::NoCredential));
+    let fresh = node.log_in(&world);
+    assert_eq!(node.judge(&world, &fresh), Ok(()));
+
+    let (store, file, purpose) = (&*place.store, &place.file, Purpose::AxxonJsonrpc);
+    let next = wait(rotate(store, file, purpose, at(100), at(2), &place.entropy)).unwrap();
+    assert!(revoke(&node.ring.active_kid(), 3), "the one to come takes over at once");
+    world.clock.advance(2 * SECOND);
+    node.tick(&world);
+    assert_eq!(Some(node.ring.active_kid()), next);
+    check(&place, 3, &[(Turn::Active, 3)]);
+}
+
+#[test]
+fn with_the_store_or_the_file_away_the_keys_stay_at_work() {
+    let (place, world) = (Place::new(), World::with_csmith());
+    let node = Node::start(&place, &world, BRISK);
+    let token = node.log_in(&world);
+    world.clock.advance(4 * SECOND);
+    place.store.set_away(true);
+    assert!(matches!(wait(node.chain.tick(world.clock.now())), Err(KeyError::Store(_))));
+    assert_eq!(node.judge(&world, &token), Ok(()));
+    place.store.set_away(false);
+    fs::rename(&place.file, place.folder.path().join("elsewhere")).unwrap();
+    assert!(matches!(wait(node.chain.tick(world.clock.now())), Err(KeyError::Missing { .. })));
+    assert_eq!(place.keys().len(), 1, "no key is made without it, nor another file");
+    assert!(!place.file.exists());
+    assert_eq!(node.judge(&world, &token), Ok(()));
+    fs::rename(place.folder.path().join("elsewhere"), &place.file).unwrap();
+    node.tick(&world);
+    check(&place, 4, &[(Turn::Active, 0), (Turn::Next, 7)]);
+}
+
+#[test]
+fn purposes_have_keys_of_their_own_and_one_file() {
+    let (place, world) = (Place::new(), World::with_csmith());
+    let mut node = Node::start(&place, &world, BRISK);
+    let assertions = wait(node.chain.assertions("https://p.test", at(0))).unwrap();
+    for second in 0..=6 {
+        world.clock.advance(at(second).since(world.clock.now()));
+        node.tick(&world);
+    }
+    let keys = place.keys();
+    let of = |purpose: Purpose| keys.iter().filter(|key| key.purpose == purpose.name()).count();
+    assert_eq!((of(Purpose::AxxonJsonrpc), of(Purpose::Assertion)), (2, 2));
+    let set: Value = serde_json::from_str(&node.chain.jwks()).unwrap();
+    let published = set["keys"].as_array().unwrap();
+    let mut kids: Vec<_> = published.iter().map(|key| key["kid"].as_str().unwrap()).collect();
+    let mut known: Vec<_> = keys.iter().map(|key| key.kid.as_str()).collect();
+    kids.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(kids, known);
+    let public = ["alg", "crv", "e", "kid", "kty", "n", "use", "x"];
+    for key in published {
+        let members = key.as_object().unwrap().keys();
+        assert!(members.clone().all(|member| public.contains(&member.as_str())), "{key}");
+    }
+    let own = assertions.jwks();
+    assert!(own.iter().all(|key| key["kty"] == "OKP") && own.len() == 2);
+    assert!(!node.ring.jwks().contains("OKP"), "axxon's own page shows axxon's keys");
+}

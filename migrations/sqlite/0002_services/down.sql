@@ -1,0 +1,6 @@
+DROP TABLE service_clients;
+DROP VIEW signing_keys;
+DELETE FROM keys WHERE purpose <> 'axxon-jsonrpc';
+ALTER TABLE keys DROP COLUMN active_at;
+ALTER TABLE keys DROP COLUMN purpose;
+ALTER TABLE keys RENAME TO signing_keys;
