@@ -8,5 +8,7 @@ mod peer;
 #[cfg(test)]
 mod tests;
 
-pub use mount::{ANSWER_PATIENCE, BODY_LIMIT, BODY_PATIENCE, Mount, Served, Shell, mount};
+pub use mount::{
+    ANSWER_PATIENCE, BODY_LIMIT, BODY_PATIENCE, Mount, Served, Shell, body, cut_off, mount, respond,
+};
 pub use peer::TrustedProxies;

@@ -71,7 +71,8 @@ impl Mount {
 
 impl Shell {
     /// The client's address and whether he came over TLS, as far as the socket and trusted proxies say.
-    fn peer(&self, request: &HttpRequest) -> (Option<IpAddr>, bool) {
+    #[must_use]
+    pub fn peer(&self, request: &HttpRequest) -> (Option<IpAddr>, bool) {
         let Some(peer) = request.peer_addr().map(|peer| peer.ip()) else {
             return (None, request.app_config().secure());
         };
@@ -93,10 +94,9 @@ async fn answer(
     payload: web::Payload,
 ) -> HttpResponse {
     request.extensions_mut().insert(Served(mount.service.name()));
-    let body = match rt::time::timeout(BODY_PATIENCE, read(request, payload)).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(why)) => return unread(mount, why),
-        Err(_) => return unread(mount, Unread::TooSlow),
+    let body = match body(request, payload).await {
+        Ok(body) => body,
+        Err(why) => return cut_off(mount.service.unread(why)),
     };
     let (peer, secure) = shell.peer(request);
     let headers: Vec<_> =
@@ -114,19 +114,29 @@ async fn answer(
     // A panic is a defect; it must not take the worker's other connections with it, nor show the client anything.
     let answer = AssertUnwindSafe(mount.service.serve(&request)).catch_unwind();
     match rt::time::timeout(ANSWER_PATIENCE, answer).await {
-        Ok(Ok(answer)) => response(answer).finish(),
-        Err(_) => response(mount.service.late()).finish(),
+        Ok(Ok(answer)) => respond(answer),
+        Err(_) => respond(mount.service.late()),
         Ok(Err(_)) => HttpResponse::InternalServerError()
             .content_type("text/plain; charset=utf-8")
             .body("Internal error.\n"),
     }
 }
 
-/// The rest of the body is still on its way, so the connection cannot be used again.
-fn unread(mount: &Mount, why: Unread) -> HttpResponse {
-    let mut answer = response(mount.service.unread(why));
-    answer.0.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
-    answer.finish()
+/// A response in actix's form, to a request whose body was not read to its end: the rest is still on its way, so the connection cannot
+/// be used again.
+#[must_use]
+pub fn cut_off(answer: Response) -> HttpResponse {
+    let mut answer = respond(answer);
+    answer.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
+    answer
+}
+
+/// Reads a body of at most [`BODY_LIMIT`], for at most [`BODY_PATIENCE`].
+///
+/// # Errors
+/// Why it was not read to its end.
+pub async fn body(request: &HttpRequest, payload: web::Payload) -> Result<Vec<u8>, Unread> {
+    rt::time::timeout(BODY_PATIENCE, read(request, payload)).await.unwrap_or(Err(Unread::TooSlow))
 }
 
 async fn read(request: &HttpRequest, mut payload: web::Payload) -> Result<Vec<u8>, Unread> {
@@ -148,16 +158,9 @@ async fn read(request: &HttpRequest, mut payload: web::Payload) -> Result<Vec<u8
     Ok(body)
 }
 
-/// A response on its way into actix's form.
-struct Building(HttpResponse<()>, Vec<u8>);
-
-impl Building {
-    fn finish(self) -> HttpResponse {
-        self.0.set_body(self.1).map_into_boxed_body()
-    }
-}
-
-fn response(answer: Response) -> Building {
+/// A response in actix's form.
+#[must_use]
+pub fn respond(answer: Response) -> HttpResponse {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = HttpResponse::with_body(status, ());
     for (name, value) in answer.headers {
@@ -166,7 +169,7 @@ fn response(answer: Response) -> Building {
             response.headers_mut().append(HeaderName::from_static(name), value);
         }
     }
-    Building(response, answer.body)
+    response.set_body(answer.body).map_into_boxed_body()
 }
 
 impl fmt::Debug for Shell {

@@ -65,9 +65,14 @@ impl Running {
         }
         let shell =
             Shell { clock: Arc::new(SystemClock), proxies: Arc::new(config.proxies.clone()) };
+        let gate = Arc::new(admin::Gate {
+            shell: shell.clone(),
+            services: mounts.iter().map(|mount| Arc::clone(&mount.service)).collect(),
+            config: config.forward_auth.clone(),
+        });
         let (door, dialects) = dialect_server(config.listen, shell, mounts, metrics.clone())?;
         let (back, admin) =
-            admin::server(config.admin_listen, Arc::clone(authority.store()), metrics)?;
+            admin::server(config.admin_listen, Arc::clone(authority.store()), metrics, &gate)?;
         for (address, what) in [(dialects, "dialects"), (admin, "admin")] {
             if !address.ip().is_loopback() {
                 warn!(%address, what, "listens beyond this machine without TLS: put a proxy that speaks TLS before it");
