@@ -22,6 +22,8 @@ mod crash;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod forward_auth;
+#[cfg(test)]
 mod malformed;
 #[cfg(test)]
 mod mutations;
@@ -31,6 +33,8 @@ mod nodes;
 mod operator;
 #[cfg(test)]
 mod peers;
+#[cfg(test)]
+mod proxies;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
