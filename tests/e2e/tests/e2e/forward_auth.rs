@@ -230,7 +230,7 @@ fn headers_are_named_by_configuration_and_carry_any_name() {
     let site = Site::with(Database::sqlite(), names);
     let server = site.start();
     site.add_user("Zoë 100% Ångström", PASSWORD);
-    let held = server.login(Wire::Cookie, "Zoë 100% Ångström", PASSWORD);
+    let held = server.login(Wire::Polish, "Zoë 100% Ångström", PASSWORD);
     let answer = ask(&server, &held.shown(nginx("GET", "/a")));
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(
@@ -282,4 +282,5 @@ fn without_its_database_it_says_503_and_when_to_come_back() {
         let answer = ask(&server, &held.shown(nginx("GET", "/a")));
         assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
     }
+    cluster.resume();
 }

@@ -159,6 +159,14 @@ fn check(proxy: Proxy, wire: Wire) {
     }
     scene.shown("refused");
     scene.passes(&scene.page("/page"));
+    // More than parlance reads.
+    let mut long = scene.page("/page");
+    long.body.extend(format!("&long={}", "x".repeat(40_000)).bytes());
+    if wire == Wire::Cluster {
+        scene.refused(CLIENT, &long, &[401]);
+    } else {
+        scene.passes(&long);
+    }
     scene.shown("allowed");
     scene.passes(&impersonating(scene.page("/page")));
     scene.shown("spoofed identity");
@@ -229,6 +237,7 @@ fn check_away(proxy: Proxy) {
     // Envoy makes an answer of its own of every 5xx.
     assert!(proxy == Proxy::Envoy || answer.header("retry-after") == Some("1"), "{answer:?}");
     assert_eq!(upstream.reached(), 1);
+    cluster.resume();
 }
 
 macro_rules! matrix {
@@ -250,4 +259,19 @@ matrix! {
     caddy => Proxy::Caddy;
     haproxy => Proxy::Haproxy;
     envoy => Proxy::Envoy;
+}
+
+#[test]
+fn every_recipe_names_every_identity_header_and_parlances_ports() {
+    for name in ["nginx", "caddy", "haproxy", "envoy", "traefik"] {
+        let files = std::fs::read_dir(program::recipes().join(name)).unwrap().flatten();
+        let text: String = files
+            .map(|file| std::fs::read_to_string(file.path()).unwrap().to_lowercase())
+            .collect();
+        let headers = ["", "-id"].map(|end| format!("x-auth-user{end}"));
+        let others = ["x-auth-roles", "x-auth-dialect", "x-auth-session", "8081", "9000"];
+        for part in headers.iter().map(String::as_str).chain(others) {
+            assert!(text.contains(part), "{name}: {part}");
+        }
+    }
 }
