@@ -12,7 +12,7 @@ use upstream::Upstream;
 use crate::harness::cluster::Cluster;
 use crate::harness::http::{self, Connection};
 use crate::harness::{
-    Database, Held, PASSWORD, Request, Response, Server, Site, USER, Wire, binary,
+    Database, Held, PASSWORD, Request, Response, Server, Site, USER, Wire, binary, clock,
 };
 
 /// Where the client is; the proxies are at 127.0.0.1.
@@ -211,11 +211,14 @@ fn check(proxy: Proxy, wire: Wire) {
     let log = server.log.text();
     server.kill();
     let before = upstream.reached();
-    let mut connection = Connection::open(front.address).unwrap();
-    connection.write(&held.shown(Request::post("/page")).bytes(false)).unwrap();
-    let answer = connection.read(false).unwrap();
-    assert!(matches!(answer.status, 502 | 503), "{proxy:?}: {}", answer.status);
+    let query = format!("/login?token={}", held.secret.replace('|', "%7C"));
+    for request in [held.shown(Request::post("/page")), Request::get(&query)] {
+        let status = http::send(front.address, &request).status;
+        assert!(matches!(status, 502 | 503), "{proxy:?}: {status}");
+    }
     assert_eq!(upstream.reached(), before, "who cannot ask lets nobody pass");
+    // A log that names no path would show nothing.
+    clock::until("the proxy's log", || front.written().contains("/login").then_some(()));
     for secret in held.secrets() {
         assert!(!front.written().contains(&secret), "{}", front.written());
         assert!(!log.contains(&secret), "{log}");

@@ -126,7 +126,8 @@ impl Proxy {
             }
             Self::Envoy => {
                 let mut command = Command::new(envoy());
-                command.args(["--disable-hot-restart", "--concurrency", "1", "-c"]);
+                command.args(["--disable-hot-restart", "--concurrency", "1"]);
+                command.args(["--file-flush-interval-msec", "50", "-c"]);
                 command.arg(file("envoy.yaml"));
                 command
             }
