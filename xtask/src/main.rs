@@ -6,6 +6,7 @@ mod ci;
 mod coverage;
 mod new_dialect;
 mod postgres;
+mod proxies;
 mod shell;
 mod test;
 #[cfg(test)]
@@ -21,6 +22,7 @@ const HELP: &str = "\
 cargo xtask COMMAND
 
   test [ARGS]         every test, with a private PostgreSQL; ARGS go to the test runner
+  proxies             real proxies before parlance, each with every dialect: what they show, as a table
   ci                  what must pass before a change counts: format, lints, tidy, coverage, tests, features, docs
   tidy                the architecture's rules: imports, sizes, and that every dialect stands everywhere it must
   coverage            which vector shows which statement of the documents
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
 fn run(command: &str, arguments: &[String]) -> Result<ExitCode> {
     match (command, arguments) {
         ("test", arguments) => return test::run(arguments),
+        ("proxies", []) => return proxies::run(),
         ("ci", []) => ci::run()?,
         ("tidy", []) => tidy::run()?,
         ("coverage", []) => coverage::run()?,

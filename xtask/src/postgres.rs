@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -158,10 +158,13 @@ fn is_root() -> bool {
 /// Sees to it that everything that the tests need is there: as root on Debian it installs what is missing, otherwise it says so.
 pub(crate) fn provide() -> Result<()> {
     let python = ("python3-venv", has("python3", &["-c", "import ensurepip, venv"]));
-    install(
-        "the tests",
-        &[&database()[..], &[python, ("curl", has("curl", &["--version"]))]].concat(),
-    )
+    let curl = ("curl", has("curl", &["--version"]));
+    let proxies = [
+        ("nginx-light", has("nginx", &["-v"])),
+        ("caddy", has("caddy", &["version"])),
+        ("haproxy", has("haproxy", &["-v"])),
+    ];
+    install("the tests", &[&database()[..], &[python, curl], &proxies].concat())
 }
 
 /// The same for the load generator.
@@ -189,6 +192,33 @@ fn install(who: &str, there: &[(&str, bool)]) -> Result<()> {
         succeed(Command::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive").args(arguments))
     };
     apt(&["update"])?;
+    let _quiet = NoDaemons::new()?;
     let install = ["install", "-y", "--no-install-recommends"];
     apt(&[&install[..], &missing].concat())
+}
+
+/// While it lives, a package that is installed starts no daemon (`invoke-rc.d(8)`): the tests start what they need themselves.
+struct NoDaemons {
+    ours: bool,
+}
+
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+impl NoDaemons {
+    fn new() -> Result<Self> {
+        let ours = !Path::new(POLICY).exists();
+        if ours {
+            fs::write(POLICY, "#!/bin/sh\nexit 101\n")?;
+            fs::set_permissions(POLICY, fs::Permissions::from_mode(0o755))?;
+        }
+        Ok(Self { ours })
+    }
+}
+
+impl Drop for NoDaemons {
+    fn drop(&mut self) {
+        if self.ours {
+            let _gone = fs::remove_file(POLICY);
+        }
+    }
 }

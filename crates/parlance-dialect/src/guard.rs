@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use parlance_core::Failure;
 
-use crate::{Caller, Refusal, Request, Response, Service};
+use crate::{Caller, Carrier, Refusal, Request, Response, Service};
 
 /// Lets a request pass that shows a credential of any of its dialects.
 #[derive(Debug, Clone)]
@@ -30,6 +30,13 @@ impl Guard {
     /// Its dialects, the first one first.
     pub fn dialects(&self) -> impl Iterator<Item = &Arc<dyn Service>> {
         std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// Where credentials travel: in the body as soon as one dialect's do.
+    #[must_use]
+    pub fn carrier(&self) -> Carrier {
+        let in_body = self.dialects().any(|dialect| dialect.carrier() == Carrier::Body);
+        if in_body { Carrier::Body } else { Carrier::Head }
     }
 
     /// Refuses a request for which the store has not answered in time, in the words of the first dialect.

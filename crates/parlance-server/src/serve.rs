@@ -70,11 +70,18 @@ impl Running {
         }
         let shell =
             Shell { clock: Arc::new(SystemClock), proxies: Arc::new(config.proxies.clone()) };
+        let services: Vec<_> = mounts.iter().map(|mount| Arc::clone(&mount.service)).collect();
+        let gate = admin::Gate {
+            shell: shell.clone(),
+            services: services.clone(),
+            config: config.forward_auth.clone(),
+        };
         let desk = admin::Desk {
             store: Arc::clone(authority.store()),
             metrics: metrics.clone(),
-            services: mounts.iter().map(|mount| Arc::clone(&mount.service)).collect(),
+            services,
             keychain: Arc::clone(&keychain),
+            gate: Arc::new(gate),
         };
         let (door, dialects) = dialect_server(config.listen, shell, mounts, metrics)?;
         let (back, admin) = admin::server(config.admin_listen, desk)?;

@@ -1,17 +1,22 @@
-//! The admin listener: health, readiness, metrics, and what services ask.
+//! The admin listener: health, readiness, metrics, what services ask, and forward auth.
 
 mod authentication;
+mod forward_auth;
 mod health;
 mod introspect;
 mod jwks;
 mod metrics;
 mod openapi;
+pub(crate) mod path;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use actix_web::dev::Server;
 use actix_web::{App, FromRequest, Handler, HttpResponse, HttpServer, Resource, Responder, web};
+pub(crate) use forward_auth::Gate;
 use parlance::core::ports::Store;
 use parlance::dialect::Service;
 use parlance::keys::Keychain;
@@ -32,6 +37,7 @@ pub(crate) struct Desk {
     /// The dialects that are enabled.
     pub(crate) services: Vec<Arc<dyn Service>>,
     pub(crate) keychain: Arc<Keychain>,
+    pub(crate) gate: Arc<Gate>,
 }
 
 type Shared = web::Data<Desk>;
@@ -45,8 +51,14 @@ struct Page {
 }
 
 /// Every page there is.
-const PAGES: &[&[Page]] =
-    &[health::PAGES, metrics::PAGES, introspect::PAGES, jwks::PAGES, openapi::PAGES];
+const PAGES: &[&[Page]] = &[
+    health::PAGES,
+    metrics::PAGES,
+    forward_auth::PAGES,
+    introspect::PAGES,
+    jwks::PAGES,
+    openapi::PAGES,
+];
 
 fn pages() -> impl Iterator<Item = &'static Page> {
     PAGES.iter().copied().flatten()
@@ -57,6 +69,7 @@ pub(crate) fn server(listen: SocketAddr, desk: Desk) -> Result<(Server, SocketAd
     let server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::new(desk.clone()))
+            .app_data(web::Data::from(Arc::clone(&desk.gate)))
             .configure(|config| {
                 for page in pages() {
                     config.service((page.serve)(page.path));

@@ -6,7 +6,10 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 use parlance::dialect::{Kind as DialectKind, Value};
-use parlance::table::TABLE;
+use parlance::table::{TABLE, find};
+use uuid::Uuid;
+
+use crate::admin::path;
 
 /// A configuration key.
 #[derive(Debug, Clone)]
@@ -44,18 +47,51 @@ pub(crate) enum Kind {
     Prefix,
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// The name of a header.
+    Header,
+    /// The beginning of the paths of a route.
+    Route,
+    /// The name of a host, or nothing.
+    Host,
+    /// A list of HTTP methods.
+    Methods,
+    /// A list of dialects.
+    Dialects,
+    /// A list of UUIDs.
+    Ids,
     /// What a dialect's own key takes.
     Dialect(DialectKind),
 }
 
-/// All keys, in the order of the documentation.
+/// The array of tables that is no flat key.
+pub(crate) const ROUTES: &str = "forward_auth.routes";
+
+fn top(path: &str, kind: Kind, default: &str, about: &'static str) -> Key {
+    Key { path: path.to_owned(), kind, default: default.to_owned(), about }
+}
+
+/// The keys of one of the tables in [`ROUTES`].
+pub(crate) fn route_keys(prefix: &str) -> [Key; 5] {
+    [
+        (
+            "path",
+            Kind::Route,
+            "What the route's paths begin with, whole segments: \"/\" is all of them.",
+        ),
+        ("host", Kind::Host, "The host that the client asked for. Empty: any."),
+        ("methods", Kind::Methods, "The methods that it is about. Empty: any."),
+        (
+            "dialects",
+            Kind::Dialects,
+            "The dialects whose sessions are let pass. Empty: any that is enabled.",
+        ),
+        ("roles", Kind::Ids, "Roles one of which the user must have. Empty: none is needed."),
+    ]
+    .map(|(key, kind, about)| top(&format!("{prefix}.{key}"), kind, "", about))
+}
+
+/// All keys, in the order of the documentation, but those of routes.
 pub(crate) fn keys() -> Vec<Key> {
-    let top = |path: &str, kind, default: &str, about| Key {
-        path: path.to_owned(),
-        kind,
-        default: default.to_owned(),
-        about,
-    };
     let mut keys = vec![
         top(
             "listen",
@@ -67,7 +103,7 @@ pub(crate) fn keys() -> Vec<Key> {
             "admin_listen",
             Kind::Address,
             "127.0.0.1:8081",
-            "Where health, readiness and metrics listen.",
+            "Where health, readiness, metrics and forward auth listen.",
         ),
         top(
             "database",
@@ -132,6 +168,19 @@ pub(crate) fn keys() -> Vec<Key> {
         top("password.iterations", Kind::Number, "2", "argon2id: passes over the memory, 1 to 10."),
         top("password.parallelism", Kind::Number, "1", "argon2id: lanes, 1 to 16."),
     ];
+    for (name, default, about) in [
+        ("user", "x-auth-user", "The header with the user's name, percent-encoded."),
+        ("user_id", "x-auth-user-id", "The header with the user's id."),
+        ("roles", "x-auth-roles", "The header with the ids of the user's roles, commas between."),
+        (
+            "dialect",
+            "x-auth-dialect",
+            "The header with the dialect that the session was opened in.",
+        ),
+        ("session", "x-auth-session", "The header with the session's id."),
+    ] {
+        keys.push(top(&format!("forward_auth.headers.{name}"), Kind::Header, default, about));
+    }
     for entry in TABLE {
         let path = |key: &str| format!("dialects.{}.{key}", entry.name);
         keys.push(top(&path("enabled"), Kind::Switch, "true", "Whether the dialect is served."));
@@ -201,6 +250,8 @@ pub(crate) enum Typed {
     Path(PathBuf),
     Number(u32),
     Switch(bool),
+    Words(Vec<String>),
+    Ids(Vec<Uuid>),
     Dialect(Value),
 }
 
@@ -228,12 +279,7 @@ impl Kind {
                         network.parse().map(|address: std::net::IpAddr| IpNet::from(address))
                     })
                 };
-                let networks: Result<Vec<_>, _> = text
-                    .split(',')
-                    .map(str::trim)
-                    .filter(|network| !network.is_empty())
-                    .map(parse)
-                    .collect();
+                let networks: Result<Vec<_>, _> = items(text).map(parse).collect();
                 networks
                     .map(Typed::Networks)
                     .map_err(|_| "a list of networks such as [\"10.0.0.0/8\", \"::1\"]".to_owned())
@@ -266,9 +312,58 @@ impl Kind {
                 "one of {}",
                 words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ")
             )),
+            Self::Header => {
+                let name = text.to_ascii_lowercase();
+                let token = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+                // Without a dash or among these it is HTTP's own.
+                let own = ["content-", "transfer-", "proxy-", "keep-", "cache-", "set-", "www-"]
+                    .iter()
+                    .any(|start| name.starts_with(start));
+                if name.contains('-') && name.bytes().all(token) && !own {
+                    Ok(Typed::Text(name))
+                } else {
+                    Err("the name of a header such as \"X-Auth-User\" or \"Remote-User\""
+                        .to_owned())
+                }
+            }
+            Self::Route if path::plain(text).as_deref() == Some(text) && text.is_ascii() => {
+                Ok(Typed::Text(text.to_owned()))
+            }
+            Self::Route => Err("a path such as \"/\" or \"/admin\", not encoded".to_owned()),
+            Self::Host => {
+                let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+                if text.bytes().all(plain) && path::host(text) == text.to_ascii_lowercase() {
+                    Ok(Typed::Text(text.to_ascii_lowercase()))
+                } else {
+                    Err("the name of a host without a port, such as \"app.example\"".to_owned())
+                }
+            }
+            Self::Methods => {
+                let words: Vec<_> = items(text).map(str::to_owned).collect();
+                if words.iter().all(|word| word.bytes().all(|byte| byte.is_ascii_uppercase())) {
+                    Ok(Typed::Words(words))
+                } else {
+                    Err("a list of methods such as [\"GET\", \"HEAD\"], in capitals".to_owned())
+                }
+            }
+            Self::Dialects => items(text)
+                .map(|name| find(name).map(|entry| entry.name.to_owned()))
+                .collect::<Result<_, _>>()
+                .map(Typed::Words)
+                .map_err(|error| format!("a list of dialects: {error}")),
+            Self::Ids => items(text)
+                .map(Uuid::parse_str)
+                .collect::<Result<_, _>>()
+                .map(Typed::Ids)
+                .map_err(|_| "a list of role ids (UUIDs)".to_owned()),
             Self::Dialect(kind) => {
                 Value::parse(kind, text).map(Typed::Dialect).map_err(str::to_owned)
             }
         }
     }
+}
+
+/// What stands between the commas of a list.
+fn items(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty())
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::keys::{Key, Typed};
+use super::keys::{Key, ROUTES, Typed, route_keys};
 
 /// Why the configuration cannot be used. Names the key, where it stands, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +46,7 @@ impl fmt::Display for Origin {
 pub(crate) struct Layers {
     keys: Vec<Key>,
     values: BTreeMap<String, (String, Origin)>,
+    routes: usize,
 }
 
 impl Layers {
@@ -54,7 +56,7 @@ impl Layers {
             .iter()
             .map(|key| (key.path.clone(), (key.default.clone(), Origin::Default)))
             .collect();
-        Self { keys, values }
+        Self { keys, values, routes: 0 }
     }
 
     /// Lays a flag over what is there.
@@ -117,7 +119,14 @@ impl Layers {
             let is_section =
                 path == "dialects" || self.keys.iter().any(|key| key.path.starts_with(&section));
             let refuse = |why: &str| Err(ConfigError(format!("{}:{line}: {why}", file.display())));
-            if is_section {
+            if path == ROUTES {
+                let DeValue::Array(items) = value.get_ref() else {
+                    return refuse(&format!("{path} is an array of tables: write [[{path}]]"));
+                };
+                for item in items {
+                    self.route(file, text, item)?;
+                }
+            } else if is_section {
                 let DeValue::Table(inner) = value.get_ref() else {
                     return refuse(&format!("{path} is a table: write [{path}]"));
                 };
@@ -133,6 +142,33 @@ impl Layers {
         Ok(())
     }
 
+    /// Adds a route: its keys are those of any other, with its number among their tables.
+    fn route(
+        &mut self,
+        file: &Path,
+        text: &str,
+        item: &Spanned<DeValue<'_>>,
+    ) -> Result<(), ConfigError> {
+        let line = line(text, item.span().start);
+        let DeValue::Table(table) = item.get_ref() else {
+            let why = format!("{ROUTES} is an array of tables: write [[{ROUTES}]]");
+            return Err(ConfigError(format!("{}:{line}: {why}", file.display())));
+        };
+        let prefix = format!("{ROUTES}.{}", self.routes);
+        for key in route_keys(&prefix) {
+            let origin = Origin::File(file.to_owned(), line);
+            self.values.insert(key.path.clone(), (key.default.clone(), origin));
+            self.keys.push(key);
+        }
+        self.routes += 1;
+        self.table(file, text, &prefix, table)
+    }
+
+    /// How many routes there are.
+    pub(crate) fn routes(&self) -> usize {
+        self.routes
+    }
+
     fn takes(&self, path: &str) -> String {
         let kind = self.keys.iter().find(|key| key.path == path).map(|key| key.kind);
         kind.and_then(|kind| kind.parse("\0").err()).unwrap_or_else(|| "a text".to_owned())
@@ -146,13 +182,14 @@ impl Layers {
         }
         // A table is compared with tables: every key is cut to as many parts as were given.
         let depth = path.split('.').count();
-        let cut = |key: &Key| key.path.split('.').take(depth).collect::<Vec<_>>().join(".");
+        let cut = |key: &str| key.split('.').take(depth).collect::<Vec<_>>().join(".");
         let near = self
             .keys
             .iter()
-            .min_by_key(|key| strsim::damerau_levenshtein(&cut(key), path))
-            .map(|key| &key.path);
-        format!("unknown key {path}; the nearest known key is {}", near.map_or("", String::as_str))
+            .map(|key| key.path.as_str())
+            .chain([ROUTES])
+            .min_by_key(|key| strsim::damerau_levenshtein(&cut(key), path));
+        format!("unknown key {path}; the nearest known key is {}", near.unwrap_or_default())
     }
 
     /// The value of a key, of the right kind.

@@ -1,5 +1,6 @@
 //! The configuration: defaults, then the file, then `PARLANCE_*` variables, then flags.
 
+mod forward_auth;
 mod keys;
 mod layers;
 mod schema;
@@ -9,6 +10,7 @@ mod tests;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+pub(crate) use forward_auth::{ForwardAuth, HeaderNames, Route};
 use keys::{Typed, keys};
 pub(crate) use layers::ConfigError;
 use layers::Layers;
@@ -35,6 +37,7 @@ pub(crate) struct Config {
     pub(crate) log_level: String,
     pub(crate) policy: PasswordPolicy,
     pub(crate) dialects: Vec<DialectConfig>,
+    pub(crate) forward_auth: ForwardAuth,
     /// `PARLANCE_*` variables that mean nothing.
     pub(crate) unknown_variables: Vec<String>,
 }
@@ -164,6 +167,7 @@ impl Config {
             log_level: text("log_level")?,
             policy,
             dialects,
+            forward_auth: ForwardAuth::read(layers)?,
             unknown_variables,
         })
     }

@@ -3,28 +3,42 @@
 #![expect(clippy::indexing_slicing, reason = "indexing a JSON value by name makes what is missing")]
 
 use parlance::dialect::Kind as DialectKind;
+use parlance::table::TABLE;
 use serde_json::{Map, Value, json};
 
-use super::keys::{Key, Kind, keys};
+use super::keys::{Key, Kind, ROUTES, keys, route_keys};
 
 /// The schema of the file.
 pub(crate) fn schema() -> Value {
     let mut root = table("The configuration of parlance.");
     root["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
     for key in keys() {
-        let mut at = &mut root;
-        let mut names: Vec<&str> = key.path.split('.').collect();
-        let last = names.pop().unwrap_or_default();
-        for name in names {
-            let slot = &mut at["properties"][name];
-            if slot.is_null() {
-                *slot = table("");
-            }
-            at = slot;
-        }
-        at["properties"][last] = property(&key);
+        put(&mut root, &key.path, property(&key));
     }
+    let mut route = table("What is demanded of the requests to some paths.");
+    route["required"] = json!(["path"]);
+    for key in route_keys(ROUTES) {
+        let name = key.path.rsplit('.').next().unwrap_or_default();
+        put(&mut route, name, property(&key));
+    }
+    let about = "The first route that matches decides; without any, every session passes.";
+    put(&mut root, ROUTES, json!({ "type": "array", "items": route, "description": about }));
     root
+}
+
+/// Puts a property where its path says, making the tables on the way.
+fn put(root: &mut Value, path: &str, property: Value) {
+    let mut at = root;
+    let mut names: Vec<&str> = path.split('.').collect();
+    let last = names.pop().unwrap_or_default();
+    for name in names {
+        let slot = &mut at["properties"][name];
+        if slot.is_null() {
+            *slot = table("");
+        }
+        at = slot;
+    }
+    at["properties"][last] = property;
 }
 
 fn table(about: &str) -> Value {
@@ -41,7 +55,14 @@ fn property(key: &Key) -> Value {
             json!({ "type": "integer", "minimum": 1, "default": key.default.parse::<u32>().unwrap_or_default() })
         }
         Kind::Switch => json!({ "type": "boolean", "default": key.default == "true" }),
-        Kind::Networks => json!({ "type": "array", "items": { "type": "string" }, "default": [] }),
+        Kind::Networks | Kind::Methods | Kind::Ids => {
+            json!({ "type": "array", "items": { "type": "string" }, "default": [] })
+        }
+        Kind::Dialects => {
+            let names: Vec<_> = TABLE.iter().map(|entry| entry.name).collect();
+            json!({ "type": "array", "items": { "enum": names }, "default": [] })
+        }
+        Kind::Route => json!({ "type": "string", "pattern": "^/" }),
         Kind::Choice(words) => json!({ "enum": words, "default": key.default }),
         Kind::Dialect(DialectKind::Duration) => {
             json!({ "type": "string", "pattern": "^[0-9]+[smhd]$", "default": key.default })
@@ -55,6 +76,8 @@ fn property(key: &Key) -> Value {
         | Kind::Path
         | Kind::OptionalPath
         | Kind::Prefix
+        | Kind::Header
+        | Kind::Host
         | Kind::Dialect(DialectKind::Text) => {
             json!({ "type": "string", "default": key.default })
         }

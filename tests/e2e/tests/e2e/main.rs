@@ -22,6 +22,8 @@ mod crash;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod forward_auth;
+#[cfg(test)]
 mod grpc;
 #[cfg(test)]
 mod malformed;
@@ -33,6 +35,8 @@ mod nodes;
 mod operator;
 #[cfg(test)]
 mod peers;
+#[cfg(test)]
+mod proxies;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]

@@ -25,7 +25,8 @@ static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
     python
 });
 
-/// An interpreter that knows `requests`, `PyJWT`, `cryptography` and `grpcio`, in the versions of `clients/requirements.txt`.
+/// An interpreter that knows `requests`, `PyJWT`, `cryptography`, `grpcio` and the program Envoy, in the versions of
+/// `clients/requirements.txt`.
 pub(crate) fn python() -> &'static Path {
     &PYTHON
 }

@@ -211,8 +211,8 @@ impl Held {
         }
     }
 
-    /// The request with the credential in its header.
-    fn shown(&self, request: Request) -> Request {
+    /// The request with the credential where the wire carries it: in a header, and for cluster-api in a form.
+    pub(crate) fn shown(&self, request: Request) -> Request {
         match self.wire {
             Wire::Flask => request
                 .header("X-Auth-Token", STANDARD.encode(format!("{}:{}", self.user, self.secret))),

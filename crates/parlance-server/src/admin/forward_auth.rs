@@ -1,0 +1,314 @@
+//! Whether a reverse proxy may let a request pass, and who makes it.
+
+use std::sync::Arc;
+
+use actix_web::http::Method;
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, Resource, guard, rt, web};
+use parlance::actix::{ANSWER_PATIENCE, Shell, body, cut_off, respond};
+use parlance::core::Failure;
+use parlance::dialect::{Caller, Carrier, Guard, Refusal, Request, Response, Service, Unread};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde_json::{Value, json};
+
+use super::{Page, TEXT, not_allowed, openapi, path};
+use crate::config::{ForwardAuth, HeaderNames, Route};
+
+/// What Envoy puts before the original path.
+const EXT_AUTHZ: &str = "/ext-authz";
+/// Set by Envoy to `true` where it has cut the body.
+const PARTIAL: &str = "x-envoy-auth-partial-body";
+/// How proxies tell the original method and URI.
+const ORIGINAL: [(&str, &str); 2] =
+    [("x-original-method", "x-original-uri"), ("x-forwarded-method", "x-forwarded-uri")];
+/// What is encoded in a user's name: all that is not visible ASCII (with everything beyond ASCII), and the sign of encoding itself.
+const NAME: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
+
+/// Decides for proxies.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    pub(crate) shell: Shell,
+    /// The dialects that are enabled.
+    pub(crate) services: Vec<Arc<dyn Service>>,
+    pub(crate) config: ForwardAuth,
+}
+
+/// The request that a proxy asks about.
+#[derive(Debug, Clone, Copy)]
+struct Original<'r> {
+    method: &'r str,
+    target: &'r str,
+    host: Option<&'r str>,
+}
+
+pub(super) const PAGES: &[Page] = &[
+    Page {
+        path: "/forward-auth",
+        serve: asked,
+        describe: || describe("Whether a request may pass, by any enabled dialect", &[]),
+    },
+    Page {
+        path: "/forward-auth/{dialects}",
+        serve: asked,
+        describe: || {
+            let of = "Whether a request may pass, by one of these dialects";
+            let schema = json!({ "type": "string", "example": "polish-longtoken,1010-cookie" });
+            describe(of, &[parameter("dialects", &schema)])
+        },
+    },
+    Page {
+        path: "/ext-authz/{path}",
+        serve: |_| web::resource([format!("{EXT_AUTHZ}/{{path:.*}}")]).to(ext_authz),
+        describe: || {
+            let of = "Whether a request may pass, as Envoy asks: its own path follows";
+            describe(of, &[parameter("path", &json!({ "type": "string" }))])
+        },
+    },
+];
+
+fn asked(path: &'static str) -> Resource {
+    let methods = guard::Any(guard::Get()).or(guard::Head()).or(guard::Post());
+    let wrong = web::to(|| async { not_allowed("GET, HEAD, POST") });
+    let resource = web::resource(path).route(web::route().guard(methods).to(forward_auth));
+    resource.default_service(wrong)
+}
+
+fn parameter(name: &str, schema: &Value) -> Value {
+    json!({ "name": name, "in": "path", "required": true, "schema": schema })
+}
+
+fn describe(summary: &str, parameters: &[Value]) -> Value {
+    let answer = |sentence: &str| json!({ "description": sentence });
+    let answers = openapi::responses(&[
+        ("200", answer("It may; the headers say who makes it.")),
+        ("400", answer("The request that it is about cannot be told.")),
+        ("401", answer("It shows no living session. The body is in the dialect's words.")),
+        ("403", answer("Nobody, or not this user, may pass here.")),
+        ("404", answer("No such dialect is enabled.")),
+        ("408", answer("The body took too long.")),
+        ("413", answer("The body is too long.")),
+        ("503", openapi::away(answer("The database does not answer."))),
+    ]);
+    let item = json!({ "summary": summary, "responses": answers });
+    json!({ "parameters": parameters, "get": item, "head": item, "post": item })
+}
+
+/// nginx, Caddy, Traefik, `HAProxy`: the original method and URI are in headers.
+async fn forward_auth(
+    gate: web::Data<Gate>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> HttpResponse {
+    let services = match request.match_info().get("dialects") {
+        None => gate.services.clone(),
+        Some(names) => match gate.named(names.split(',')) {
+            Some(services) => services,
+            None => return plain(404, "No such dialect is enabled.\n"),
+        },
+    };
+    match original(&request) {
+        Some(original) => gate.answer(&request, payload, original, services).await,
+        None => plain(400, "The original method and URI cannot be told: see docs/recipes.\n"),
+    }
+}
+
+/// Envoy: the auth request is the original one, with a prefix before its path.
+async fn ext_authz(
+    gate: web::Data<Gate>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> HttpResponse {
+    let target = request.uri().path_and_query().map_or("", |target| target.as_str());
+    let target = target.strip_prefix(EXT_AUTHZ).unwrap_or_default();
+    let original =
+        Original { method: request.method().as_str(), target, host: once(&request, "host") };
+    gate.answer(&request, payload, original, gate.services.clone()).await
+}
+
+/// What the headers say, where one proxy says it once: with two pairs, one may be the client's own.
+fn original(request: &HttpRequest) -> Option<Original<'_>> {
+    let has = |name: &str| request.headers().contains_key(name);
+    let mut pairs = ORIGINAL.into_iter().filter(|(method, uri)| has(method) || has(uri));
+    let (method, target) = pairs.next().filter(|_| pairs.next().is_none())?;
+    let (method, target) = (once(request, method)?, once(request, target)?);
+    let host = if has("x-forwarded-host") { "x-forwarded-host" } else { "host" };
+    let good = Method::from_bytes(method.as_bytes()).is_ok() && target.starts_with('/');
+    good.then_some(Original { method, target, host: once(request, host) })
+}
+
+/// The value of a header that stands once and is visible ASCII.
+fn once<'r>(request: &'r HttpRequest, name: &str) -> Option<&'r str> {
+    let mut values = request.headers().get_all(name);
+    let value = values.next().filter(|_| values.next().is_none())?;
+    value.to_str().ok()
+}
+
+impl Gate {
+    /// The dialects of these names, in their order; nothing if one of them is not enabled.
+    fn named<'n>(&self, names: impl Iterator<Item = &'n str>) -> Option<Vec<Arc<dyn Service>>> {
+        let find = |name| self.services.iter().find(|service| service.name() == name).cloned();
+        names.map(find).collect()
+    }
+
+    async fn answer(
+        &self,
+        request: &HttpRequest,
+        payload: web::Payload,
+        original: Original<'_>,
+        services: Vec<Arc<dyn Service>>,
+    ) -> HttpResponse {
+        let route = match route(&self.config.routes, original) {
+            Ok(route) => route,
+            Err(refused) => return respond(refused),
+        };
+        let services = match route {
+            Some(route) if !route.dialects.is_empty() => demanded(route, &services),
+            Some(_) | None => services,
+        };
+        let mut services = services.into_iter();
+        let Some(first) = services.next() else {
+            return plain(403, "No dialect is let pass here.\n");
+        };
+        let guard = services.fold(Guard::new(Arc::clone(&first)), Guard::or);
+        let body = match read(request, payload, guard.carrier()).await {
+            Ok(body) => body,
+            Err(why) => return cut_off(text(why.status(), &format!("{why}\n"))),
+        };
+        let (peer, secure) = self.shell.peer(request);
+        let headers: Vec<_> = request
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_bytes()))
+            .collect();
+        let (path, query) = match original.target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (original.target, None),
+        };
+        let shown = Request {
+            method: original.method,
+            path,
+            query,
+            headers: &headers,
+            body: &body,
+            peer,
+            secure,
+            now: self.shell.clock.now(),
+        };
+        match rt::time::timeout(ANSWER_PATIENCE, guard.admit(&shown)).await {
+            Ok(Ok(caller)) if route.is_none_or(|route| entitled(route, &caller)) => {
+                let mut answer = respond(Response::new(200));
+                for (name, value) in identity(&self.config.headers, &caller) {
+                    answer.headers_mut().insert(name, value);
+                }
+                answer
+            }
+            Ok(Ok(_)) => plain(403, "The user lacks the role that is needed here.\n"),
+            Ok(Err(refusal)) => respond(refused(refusal)),
+            Err(_) => respond(first.late()),
+        }
+    }
+}
+
+/// The first route that matches, or nothing where there are no routes.
+fn route<'c>(routes: &'c [Route], original: Original<'_>) -> Result<Option<&'c Route>, Response> {
+    if routes.is_empty() {
+        return Ok(None);
+    }
+    let raw = original.target.split('?').next().unwrap_or_default();
+    let ambiguous = || text(400, "The path may be read in two ways.\n");
+    let shown = path::plain(raw).ok_or_else(ambiguous)?;
+    let host = original.host.map(path::host);
+    let concerns = |route: &Route| {
+        (route.host.is_empty() || host.as_ref() == Some(&route.host))
+            && (route.methods.is_empty() || route.methods.iter().any(|m| m == original.method))
+    };
+    let by_case =
+        routes.iter().position(|route| concerns(route) && path::lies_in(&shown, &route.path));
+    let lower = path::folded(&shown);
+    let by_any_case = routes
+        .iter()
+        .position(|route| concerns(route) && path::lies_in(&lower, &path::folded(&route.path)));
+    // What is another route in another case is perhaps the same page to the upstream.
+    if by_case != by_any_case {
+        return Err(ambiguous());
+    }
+    by_case
+        .and_then(|at| routes.get(at))
+        .map(Some)
+        .ok_or_else(|| text(403, "No route of the configuration lets this pass.\n"))
+}
+
+/// Of these dialects those that a route demands, in the route's order.
+fn demanded(route: &Route, services: &[Arc<dyn Service>]) -> Vec<Arc<dyn Service>> {
+    let find = |name: &String| services.iter().find(|service| service.name() == *name).cloned();
+    route.dialects.iter().filter_map(find).collect()
+}
+
+/// Whether the user has a role that the route needs; who is unrestricted has all.
+fn entitled(route: &Route, caller: &Caller) -> bool {
+    route.roles.is_empty()
+        || caller.unrestricted
+        || caller.roles.iter().any(|role| route.roles.contains(role))
+}
+
+/// What the upstream is told of an admitted caller.
+fn identity(names: &HeaderNames, caller: &Caller) -> Vec<(HeaderName, HeaderValue)> {
+    let roles: Vec<_> = caller.roles.iter().map(uuid::Uuid::to_string).collect();
+    let lines = [
+        (&names.user, utf8_percent_encode(&caller.name, NAME).to_string()),
+        (&names.user_id, caller.user.to_string()),
+        (&names.roles, roles.join(",")),
+        (&names.dialect, caller.dialect.to_owned()),
+        (&names.session, caller.session.to_string()),
+    ];
+    let lines = lines.into_iter().filter_map(|(name, value)| {
+        Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::try_from(value).ok()?))
+    });
+    lines.collect()
+}
+
+/// A refusal as proxies understand it: 503 if the store is away, else 403 where the dialect says so, else 401; never a success.
+fn refused(refusal: Refusal) -> Response {
+    let status = match refusal.why {
+        Failure::Busy | Failure::Unavailable => 503,
+        Failure::UnknownUser
+        | Failure::WrongPassword
+        | Failure::UserDisabled
+        | Failure::PasswordExpired
+        | Failure::OuterCredential
+        | Failure::NoCredential
+        | Failure::UnknownCredential
+        | Failure::EndedSession
+        | Failure::ForeignAddress
+        | Failure::ForeignUser => {
+            if refusal.answer.status == 403 {
+                403
+            } else {
+                401
+            }
+        }
+    };
+    Response { status, ..refusal.answer }
+}
+
+/// The body, where a dialect may find its credential there. One that a proxy has cut shows nothing.
+async fn read(
+    request: &HttpRequest,
+    payload: web::Payload,
+    carrier: Carrier,
+) -> Result<Vec<u8>, Unread> {
+    let body = match carrier {
+        Carrier::Head => return Ok(Vec::new()),
+        Carrier::Body => body(request, payload.into_inner()).await?,
+    };
+    let cut = request.headers().get_all(PARTIAL).any(|value| value.as_bytes() == b"true");
+    Ok(if cut { Vec::new() } else { body })
+}
+
+fn text(status: u16, sentence: &str) -> Response {
+    Response::with_body(status, TEXT, sentence)
+}
+
+fn plain(status: u16, sentence: &str) -> HttpResponse {
+    respond(text(status, sentence))
+}

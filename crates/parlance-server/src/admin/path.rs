@@ -1,0 +1,52 @@
+//! Paths that mean one thing only.
+
+use percent_encoding::percent_decode_str;
+
+/// A path decoded, or nothing where two programs may read it differently: a proxy, this program and the upstream must all see the same
+/// resource, or a requirement on one spelling is evaded by another.
+pub(crate) fn plain(path: &str) -> Option<String> {
+    let visible = path.bytes().all(|byte| (0x21..0x7f).contains(&byte));
+    if !path.starts_with('/') || !visible || !escapes_are_whole(path) {
+        return None;
+    }
+    let decoded = percent_decode_str(path).decode_utf8().ok()?;
+    // An encoded slash or percent sign is decoded once by some and never or twice by others; a backslash is a slash to some; `;` and what
+    // follows is dropped by some; the others end a path.
+    let odd = |c: char| c.is_control() || "%\\;?#".contains(c);
+    if decoded.contains(odd) || decoded.matches('/').count() != path.matches('/').count() {
+        return None;
+    }
+    let dots = |segment: &str| segment == "." || segment == "..";
+    if decoded.contains("//") || decoded.split('/').any(dots) {
+        return None;
+    }
+    Some(decoded.into_owned())
+}
+
+/// Whether every `%` begins an escape.
+fn escapes_are_whole(path: &str) -> bool {
+    path.split('%').skip(1).all(|after| {
+        after.get(..2).is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    })
+}
+
+/// Whether a path, decoded, is this one or lies below it.
+pub(crate) fn lies_in(path: &str, parent: &str) -> bool {
+    let parent = parent.trim_end_matches('/');
+    path.strip_prefix(parent).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The path as a program sees it to which case is nothing.
+pub(crate) fn folded(path: &str) -> String {
+    path.to_uppercase().to_lowercase()
+}
+
+/// A host as it is compared: without the port, in lower case, without the root's dot.
+pub(crate) fn host(shown: &str) -> String {
+    let end = match shown.rfind(':') {
+        Some(colon) if !shown.get(colon..).unwrap_or_default().contains(']') => colon,
+        _ => shown.len(),
+    };
+    let name = shown.get(..end).unwrap_or_default();
+    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
+}

@@ -1,0 +1,91 @@
+//! What forward auth demands of which request, and the names of the headers that it answers with.
+
+use uuid::Uuid;
+
+use super::keys::Typed;
+use super::layers::{ConfigError, Layers};
+use super::wrong_kind;
+
+/// The configuration of forward auth.
+#[derive(Debug, Clone)]
+pub(crate) struct ForwardAuth {
+    pub(crate) headers: HeaderNames,
+    /// The first that matches decides. Without any, every session of every dialect is let pass.
+    pub(crate) routes: Vec<Route>,
+}
+
+/// What the identity headers are called, in lower case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HeaderNames {
+    pub(crate) user: String,
+    pub(crate) user_id: String,
+    pub(crate) roles: String,
+    pub(crate) dialect: String,
+    pub(crate) session: String,
+}
+
+/// What is demanded of the requests to some paths. An empty list demands nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Route {
+    pub(crate) path: String,
+    pub(crate) host: String,
+    pub(crate) methods: Vec<String>,
+    pub(crate) dialects: Vec<String>,
+    pub(crate) roles: Vec<Uuid>,
+}
+
+impl ForwardAuth {
+    pub(super) fn read(layers: &Layers) -> Result<Self, ConfigError> {
+        let header = |name: &str| text(layers, &format!("forward_auth.headers.{name}"));
+        let headers = HeaderNames {
+            user: header("user")?,
+            user_id: header("user_id")?,
+            roles: header("roles")?,
+            dialect: header("dialect")?,
+            session: header("session")?,
+        };
+        let mut names = headers.all();
+        names.sort_unstable();
+        if let Some(name) = names.windows(2).find_map(|pair| match pair {
+            [one, other] if one == other => Some(*one),
+            _ => None,
+        }) {
+            return Err(ConfigError(format!(
+                "forward_auth.headers: {name:?} stands twice: give each header a name of its own"
+            )));
+        }
+        let routes = (0..layers.routes()).map(|number| Route::read(layers, number));
+        Ok(Self { headers, routes: routes.collect::<Result<_, _>>()? })
+    }
+}
+
+impl HeaderNames {
+    fn all(&self) -> [&str; 5] {
+        [&self.user, &self.user_id, &self.roles, &self.dialect, &self.session]
+    }
+}
+
+impl Route {
+    fn read(layers: &Layers, number: usize) -> Result<Self, ConfigError> {
+        let path = |key: &str| format!("forward_auth.routes.{number}.{key}");
+        let roles = path("roles");
+        let Typed::Ids(roles) = layers.get(&roles)? else { return Err(wrong_kind(&roles)) };
+        Ok(Self {
+            path: text(layers, &path("path"))?,
+            host: text(layers, &path("host"))?,
+            methods: words(layers, &path("methods"))?,
+            dialects: words(layers, &path("dialects"))?,
+            roles,
+        })
+    }
+}
+
+fn text(layers: &Layers, path: &str) -> Result<String, ConfigError> {
+    let Typed::Text(text) = layers.get(path)? else { return Err(wrong_kind(path)) };
+    Ok(text)
+}
+
+fn words(layers: &Layers, path: &str) -> Result<Vec<String>, ConfigError> {
+    let Typed::Words(words) = layers.get(path)? else { return Err(wrong_kind(path)) };
+    Ok(words)
+}

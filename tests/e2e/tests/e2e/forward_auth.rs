@@ -1,0 +1,286 @@
+//! What the admin listener answers a proxy, request by request; the proxies themselves are in `proxies`.
+
+use serde_json::json;
+
+use crate::harness::cluster::Cluster;
+use crate::harness::{Database, Held, PASSWORD, Request, Response, Server, Site, USER, Wire, http};
+
+const ROLE: &str = "9745b902-2a36-4035-bdd6-012e0dae66c0";
+
+#[track_caller]
+fn ask(server: &Server, request: &Request) -> Response {
+    http::send(server.admin, request)
+}
+
+/// What nginx's recipe sends for this request.
+fn nginx(method: &str, uri: &str) -> Request {
+    Request::get("/forward-auth").header("X-Original-Method", method).header("X-Original-URI", uri)
+}
+
+/// What Traefik sends: the client's headers, and these.
+fn traefik(method: &str, uri: &str) -> Request {
+    Request::get("/forward-auth")
+        .header("X-Forwarded-For", "127.0.0.1")
+        .header("X-Forwarded-Host", "app.example")
+        .header("X-Forwarded-Method", method)
+        .header("X-Forwarded-Port", "443")
+        .header("X-Forwarded-Proto", "https")
+        .header("X-Forwarded-Server", "edge")
+        .header("X-Forwarded-Uri", uri)
+        .header("X-Real-Ip", "127.0.0.1")
+        .header("Accept-Encoding", "gzip")
+}
+
+fn at(target: &str, request: Request) -> Request {
+    Request { target: target.to_owned(), ..request }
+}
+
+/// The wires whose credential stands in a header.
+const IN_HEADERS: [Wire; 4] = [Wire::Polish, Wire::Flask, Wire::Cookie, Wire::Axxon];
+
+#[track_caller]
+fn identity(answer: &Response, held: &Held) {
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.header("x-auth-user"), Some(USER));
+    assert_eq!(answer.header("x-auth-dialect"), Some(held.wire.name()));
+    assert_eq!(answer.header("x-auth-roles"), Some(""));
+    for name in ["x-auth-user-id", "x-auth-session"] {
+        assert_eq!(answer.header(name).map(str::len), Some(36), "{name}");
+    }
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert!(answer.body.is_empty());
+}
+
+#[test]
+fn every_proxys_way_of_asking_is_understood() {
+    let site = Site::new(Database::sqlite());
+    let server = site.start_with_user();
+    for wire in IN_HEADERS {
+        let held = server.log_in(wire);
+        for shape in [nginx("GET", "/a?b=c"), traefik("DELETE", "/a?b=c")] {
+            identity(&ask(&server, &held.shown(shape.clone())), &held);
+            for method in ["HEAD", "POST"] {
+                let shape = Request { method: method.to_owned(), ..shape.clone() };
+                identity(&ask(&server, &held.shown(shape)), &held);
+            }
+        }
+        for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "PROPFIND"] {
+            let shape = Request::new(method, "/ext-authz/a?b=c");
+            identity(&ask(&server, &held.shown(shape)), &held);
+        }
+    }
+}
+
+#[test]
+fn a_body_counts_where_a_proxy_passes_it_whole() {
+    let site = Site::new(Database::sqlite());
+    let server = site.start_with_user();
+    let held = server.log_in(Wire::Cluster);
+    let shown = held.shown(Request::post("/ext-authz/a"));
+    identity(&ask(&server, &shown), &held);
+    let cut = shown.clone().header("X-Envoy-Auth-Partial-Body", "true");
+    assert_eq!(ask(&server, &cut).status, 401, "what was cut off may hold a second token");
+    let filler = format!("x={}&", "y".repeat(16 * 1024));
+    let long = Request { body: [filler.as_bytes(), &shown.body].concat(), ..shown.clone() };
+    assert_eq!(ask(&server, &long).status, 413);
+    let only = at("/forward-auth/cluster-api", held.shown(nginx("POST", "/a")));
+    identity(&ask(&server, &Request { method: "POST".to_owned(), ..only }), &held);
+}
+
+#[test]
+fn what_was_asked_must_be_told_once() {
+    let site = Site::new(Database::sqlite());
+    let server = site.start_with_user();
+    let held = server.log_in(Wire::Flask);
+    let bare = || Request::get("/forward-auth");
+    for request in [
+        bare(),
+        bare().header("X-Original-URI", "/a"),
+        bare().header("X-Forwarded-Method", "GET"),
+        bare().header("X-Original-Method", "GET").header("X-Forwarded-Uri", "/a"),
+        nginx("GET", "/a").header("X-Original-URI", "/b"),
+        nginx("GET", "/a").header("X-Forwarded-Uri", "/b"),
+        traefik("GET", "/a").header("X-Original-Method", "GET"),
+        traefik("GET", "/a").header("X-Forwarded-Method", "GET"),
+        nginx("GET", ""),
+        nginx("GET", "a"),
+        nginx("GET", "http://app.example/a"),
+        nginx("GET", "*"),
+        nginx("G T", "/a"),
+        nginx("", "/a"),
+    ] {
+        let answer = ask(&server, &held.shown(request.clone()));
+        assert_eq!(answer.status, 400, "{request:?}");
+        assert!(!answer.text().contains(&held.secret));
+    }
+    for method in ["PUT", "DELETE", "OPTIONS"] {
+        let answer = ask(&server, &Request { method: method.to_owned(), ..nginx("GET", "/a") });
+        assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD, POST")));
+    }
+}
+
+#[test]
+fn the_path_names_the_dialects_that_are_let_pass() {
+    let site = Site::with(Database::sqlite(), "[dialects.1010-cookie]\nenabled = false\n");
+    let server = site.start_with_user();
+    let held = server.log_in(Wire::Flask);
+    let status = |names: &str| {
+        let target = format!("/forward-auth/{names}");
+        ask(&server, &at(&target, held.shown(nginx("GET", "/a")))).status
+    };
+    assert_eq!(status("flask-usertoken"), 200);
+    assert_eq!(status("polish-longtoken,flask-usertoken"), 200);
+    assert_eq!(status("polish-longtoken"), 401);
+    for unknown in
+        ["1010-cookie", "flask", "flask-usertoken,", "flask-usertoken/x", "FLASK-USERTOKEN"]
+    {
+        assert_eq!(status(unknown), 404, "{unknown}");
+    }
+}
+
+#[test]
+fn a_refusal_is_in_the_dialects_words_and_never_a_success() {
+    let site = Site::new(Database::sqlite());
+    let server = site.start_with_user();
+    for wire in Wire::ALL {
+        let dead = server.log_in(wire);
+        server.log_out(&dead);
+        let target = format!("/forward-auth/{}", wire.name());
+        let nobody = ask(&server, &at(&target, nginx("GET", "/a")));
+        let shape = Request { method: "POST".to_owned(), ..nginx("POST", "/a") };
+        let gone = ask(&server, &at(&target, dead.shown(shape)));
+        for answer in [nobody, gone] {
+            assert_eq!(answer.status, 401, "{}", wire.name());
+            let words = [answer.at("/error"), answer.at("/message"), answer.at("/error_code")];
+            assert!(words.iter().any(|words| !words.is_empty()), "{}", answer.text());
+            assert!(answer.header("x-auth-user").is_none());
+        }
+    }
+    let challenge = ask(&server, &at("/forward-auth/flask-usertoken", nginx("GET", "/a")));
+    assert!(challenge.header("www-authenticate").is_some());
+}
+
+#[test]
+fn the_first_route_that_matches_decides() {
+    let configuration = format!(
+        r#"
+        [[forward_auth.routes]]
+        path = "/admin"
+        roles = ["{ROLE}"]
+        [[forward_auth.routes]]
+        path = "/legacy/"
+        dialects = ["polish-longtoken", "flask-usertoken"]
+        methods = ["GET", "HEAD"]
+        [[forward_auth.routes]]
+        path = "/"
+        host = "app.example"
+        dialects = ["axxon-jsonrpc"]
+        "#
+    );
+    let site = Site::with(Database::sqlite(), &configuration);
+    let server = site.start_with_user();
+    for (name, flags) in [
+        ("admin", &["--role", ROLE][..]),
+        ("root", &["--unrestricted"]),
+        ("other", &["--role", "6f0c2f4e-2d6a-4b57-9a8e-0d7c5b1f3a21"]),
+    ] {
+        let words = [&["user", "add", name, "--password-stdin"], flags].concat();
+        assert_eq!(site.operate_with(&words, PASSWORD).code, 0);
+    }
+    let check = |wire: Wire, user: &str, request: Request, status: u16| {
+        let held = server.login(wire, user, PASSWORD);
+        let answer = ask(&server, &held.shown(request.clone()));
+        assert_eq!(answer.status, status, "{} {user} {request:?}: {}", wire.name(), answer.text());
+        answer
+    };
+    let answer = check(Wire::Cookie, "admin", nginx("PUT", "/admin/x?y"), 200);
+    assert_eq!(answer.header("x-auth-roles"), Some(ROLE));
+    check(Wire::Cookie, "root", nginx("GET", "/admin"), 200);
+    check(Wire::Cookie, "other", nginx("GET", "/admin"), 403);
+    check(Wire::Cookie, USER, nginx("GET", "/admin"), 403);
+    check(Wire::Flask, USER, nginx("GET", "/legacy/a"), 200);
+    check(Wire::Cookie, USER, nginx("GET", "/legacy/a"), 401);
+    check(Wire::Flask, USER, nginx("POST", "/legacy/a"), 403);
+    check(Wire::Axxon, USER, traefik("GET", "/"), 200);
+    check(Wire::Flask, USER, traefik("GET", "/"), 401);
+    check(Wire::Axxon, USER, nginx("GET", "/x"), 403);
+    check(Wire::Axxon, USER, nginx("GET", "/x").header("X-Forwarded-Host", "App.Example:443"), 200);
+    check(Wire::Axxon, USER, at("/forward-auth/flask-usertoken", traefik("GET", "/")), 403);
+    for path in [
+        "/Admin",
+        "/x/../admin",
+        "//admin",
+        "/%2fadmin",
+        "/%2561dmin",
+        "/admin;x",
+        "/a%zz",
+        "/%61dmin%2f",
+    ] {
+        check(Wire::Axxon, USER, traefik("GET", path), 400);
+    }
+    check(Wire::Axxon, USER, traefik("GET", "/%61dmin"), 403);
+    check(Wire::Axxon, USER, traefik("GET", "/administrator?/../admin"), 200);
+    let nobody = ask(&server, &traefik("GET", "/admin"));
+    assert_eq!(nobody.status, 401, "who he is comes before what he may");
+}
+
+#[test]
+fn headers_are_named_by_configuration_and_carry_any_name() {
+    let names = "[forward_auth.headers]\nuser = \"Remote-User\"\nsession = \"X-Session\"\n";
+    let site = Site::with(Database::sqlite(), names);
+    let server = site.start();
+    site.add_user("Zoë 100% Ångström", PASSWORD);
+    let held = server.login(Wire::Polish, "Zoë 100% Ångström", PASSWORD);
+    let answer = ask(&server, &held.shown(nginx("GET", "/a")));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(
+        answer.header("remote-user"),
+        Some("Zo%C3%AB%20100%25%20%C3%85ngstr%C3%B6m"),
+        "{:?}",
+        answer.headers
+    );
+    let session = &site.sessions()[0]["id"];
+    assert_eq!(json!(answer.header("x-session")), *session);
+    assert!(answer.header("x-auth-user").is_none() && answer.header("x-auth-roles").is_some());
+}
+
+#[test]
+fn an_address_is_believed_from_a_listed_proxy_only() {
+    let status = |configuration: &str, forwarded: &str| {
+        let site = Site::with(Database::sqlite(), configuration);
+        let server = site.start_with_user();
+        let held = server.log_in(Wire::Cluster);
+        let shown = held.shown(Request::post("/ext-authz/a").header("X-Forwarded-For", forwarded));
+        ask(&server, &shown).status
+    };
+    let listed = "trusted_proxies = [\"127.0.0.1\"]\n";
+    assert_eq!(status(listed, "192.0.2.9"), 401, "the token is bound to 127.0.0.1");
+    assert_eq!(status(listed, "127.0.0.1, 192.0.2.9"), 401);
+    assert_eq!(status(listed, "192.0.2.9, nonsense"), 200);
+    assert_eq!(status("", "192.0.2.9"), 200, "nobody is a proxy unless he is listed");
+}
+
+#[test]
+fn a_check_counts_as_one_of_its_dialect() {
+    let site = Site::new(Database::sqlite());
+    let server = site.start_with_user();
+    let held = server.log_in(Wire::Flask);
+    let before = server.metric("parlance_checks_total{dialect=\"flask-usertoken\"}");
+    identity(&ask(&server, &held.shown(nginx("GET", "/a"))), &held);
+    let after = server.metric("parlance_checks_total{dialect=\"flask-usertoken\"}");
+    assert_eq!(after, before + 1);
+}
+
+#[test]
+fn without_its_database_it_says_503_and_when_to_come_back() {
+    let cluster = Cluster::start();
+    let site = Site::new(Database::Foreign(cluster.url()));
+    let server = site.start_with_user();
+    let held = IN_HEADERS.map(|wire| server.log_in(wire));
+    cluster.stop();
+    for held in &held {
+        let answer = ask(&server, &held.shown(nginx("GET", "/a")));
+        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
+    }
+    cluster.resume();
+}

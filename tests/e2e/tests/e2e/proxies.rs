@@ -1,0 +1,280 @@
+//! Real proxies before a real upstream, each run from its recipe in `docs/recipes`. `cargo xtask proxies` prints what they show.
+
+mod program;
+mod upstream;
+
+use std::io::Write as _;
+use std::net::IpAddr;
+
+use program::Proxy;
+use upstream::Upstream;
+
+use crate::harness::cluster::Cluster;
+use crate::harness::http::{self, Connection};
+use crate::harness::{
+    Database, Held, PASSWORD, Request, Response, Server, Site, USER, Wire, binary, clock,
+};
+
+/// Where the client is; the proxies are at 127.0.0.1.
+const CLIENT: &str = "127.0.0.2";
+const ELSEWHERE: &str = "127.0.0.3";
+/// What nobody is, but says that he is.
+const SPOOFED: &str = "203.0.113.7";
+
+const CONFIGURATION: &str = r#"
+trusted_proxies = ["127.0.0.1"]
+log_level = "debug"
+[[forward_auth.routes]]
+path = "/admin"
+roles = ["9745b902-2a36-4035-bdd6-012e0dae66c0"]
+[[forward_auth.routes]]
+path = "/"
+"#;
+
+/// A proxy between a client and an upstream, with a session of a dialect.
+struct Scene {
+    site: Site,
+    server: Server,
+    upstream: Upstream,
+    front: program::Running,
+    proxy: Proxy,
+    held: Held,
+}
+
+impl Scene {
+    fn new(proxy: Proxy, wire: Wire) -> Self {
+        let site = Site::with(Database::sqlite(), CONFIGURATION);
+        let server = site.start_with_user();
+        let upstream = Upstream::start();
+        let front = proxy.start(server.admin, upstream.address);
+        let login = wire.login(USER, PASSWORD).header("X-Forwarded-For", CLIENT);
+        let held = wire.opened(USER, &server.send(&login)).unwrap();
+        Self { site, server, upstream, front, proxy, held }
+    }
+
+    fn send_from(&self, source: &str, request: &Request) -> Response {
+        let source: IpAddr = source.parse().unwrap();
+        let mut connection = Connection::open_from(source, self.front.address).unwrap();
+        connection.write(&request.bytes(false)).unwrap();
+        connection.read(false).unwrap()
+    }
+
+    /// A guarded request that shows the session.
+    fn page(&self, path: &str) -> Request {
+        let request = Request::post(path);
+        match self.held.wire {
+            Wire::Cluster => self.held.shown(request),
+            Wire::Polish | Wire::Flask | Wire::Cookie | Wire::Axxon => {
+                self.held.shown(request.form(&[("a", "b")]))
+            }
+        }
+    }
+
+    /// Asserts that a request is let pass as it is, with the identity that parlance gave and no other.
+    #[track_caller]
+    fn passes(&self, request: &Request) {
+        let answer = self.send_from(CLIENT, request);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(answer.at("/body").as_bytes(), request.body, "the body");
+        let session = self.site.sessions()[0]["id"].as_str().unwrap().to_owned();
+        let mut identity = identity(&answer);
+        identity.retain(|(name, value)| !(name == "x-auth-roles" && value.is_empty()));
+        let id = identity.iter().position(|(name, _)| name == "x-auth-user-id").unwrap();
+        let (_, id) = identity.remove(id);
+        assert_eq!(id.len(), 36, "{id}");
+        let expected = [
+            ("x-auth-dialect", self.held.wire.name()),
+            ("x-auth-session", session.as_str()),
+            ("x-auth-user", USER),
+        ];
+        let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(identity, expected);
+    }
+
+    /// Asserts that a request is refused so, and that the upstream never sees it.
+    #[track_caller]
+    fn refused(&self, source: &str, request: &Request, status: &[u16]) -> Response {
+        let before = self.upstream.reached();
+        let answer = self.send_from(source, request);
+        assert!(status.contains(&answer.status), "{}: {}", answer.status, answer.text());
+        assert_eq!(self.upstream.reached(), before, "the upstream saw it");
+        answer
+    }
+
+    /// Notes for the table that this was shown.
+    fn shown(&self, situation: &str) {
+        let folder = binary::folder().join("matrix");
+        std::fs::create_dir_all(&folder).unwrap();
+        let name = format!("{} {}", self.proxy.name(), self.held.wire.name());
+        let mut file =
+            std::fs::File::options().create(true).append(true).open(folder.join(name)).unwrap();
+        writeln!(file, "{situation}").unwrap();
+    }
+}
+
+/// The identity headers that reached the upstream, as one reads them to whom a dash and an underscore are one.
+fn identity(answer: &Response) -> Vec<(String, String)> {
+    let json = answer.json();
+    let lines = json["headers"].as_array().unwrap().iter().map(|line| {
+        let text = |at: usize| line[at].as_str().unwrap().to_owned();
+        (text(0).replace('_', "-"), text(1))
+    });
+    let credential = |name: &str| matches!(name, "x-auth-bearer" | "x-auth-token");
+    let mut lines: Vec<_> =
+        lines.filter(|(name, _)| name.starts_with("x-auth-") && !credential(name)).collect();
+    lines.sort();
+    lines
+}
+
+/// The request with identity headers that the client made up.
+fn impersonating(request: Request) -> Request {
+    let names = ["User", "User-Id", "Roles", "Dialect", "Session"];
+    names.into_iter().fold(request, |request, name| {
+        request
+            .header(&format!("X-Auth-{name}"), "root")
+            .header(&format!("x-auth-{}", name.to_lowercase()), "root")
+            .header(&format!("X_Auth_{}", name.replace('-', "_")), "root")
+            .header(&format!("X-Auth_{}", name.replace('-', "_")), "root")
+    })
+}
+
+fn check(proxy: Proxy, wire: Wire) {
+    let scene = Scene::new(proxy, wire);
+    let nothing = Request::get("/page?a=b");
+    let answer = scene.refused(CLIENT, &nothing, &[401]);
+    if proxy != Proxy::Nginx {
+        assert_ne!(
+            answer.at("/error") + &answer.at("/message") + &answer.at("/error_code"),
+            "",
+            "{}",
+            answer.text()
+        );
+    }
+    scene.refused(CLIENT, &impersonating(nothing), &[401]);
+    let travels = wire != Wire::Cluster || proxy == Proxy::Envoy;
+    if !travels {
+        scene.refused(CLIENT, &scene.page("/page"), &[401]);
+        scene.shown("its body does not travel: refused");
+        return;
+    }
+    scene.shown("refused");
+    scene.passes(&scene.page("/page"));
+    // More than parlance reads.
+    let mut long = scene.page("/page");
+    long.body.extend(format!("&long={}", "x".repeat(40_000)).bytes());
+    if wire == Wire::Cluster {
+        scene.refused(CLIENT, &long, &[401]);
+    } else {
+        scene.passes(&long);
+    }
+    scene.shown("allowed");
+    scene.passes(&impersonating(scene.page("/page")));
+    scene.shown("spoofed identity");
+
+    let spoofing = |request: Request| request.header("X-Forwarded-For", SPOOFED);
+    scene.passes(&spoofing(scene.page("/page")));
+    if wire == Wire::Cluster {
+        let from_elsewhere = scene.page("/page").header("X-Forwarded-For", CLIENT);
+        scene.refused(ELSEWHERE, &from_elsewhere, &[401]);
+    }
+    let log = scene.server.log.text();
+    assert!(!log.contains(SPOOFED) && log.contains(&format!("peer={CLIENT}")), "{log}");
+    scene.shown("spoofed address");
+
+    let elsewhere = |request: Request| {
+        let names = ["X-Original-URI", "X-Forwarded-Uri"];
+        let request = names.iter().fold(request, |request, name| request.header(name, "/page"));
+        request.header("X-Original-Method", "GET").header("X-Forwarded-Method", "GET")
+    };
+    scene.passes(&elsewhere(scene.page("/page")));
+    for path in [
+        "/admin",
+        "/admin/x?y=z",
+        "/Admin",
+        "/page/../admin",
+        "//admin",
+        "/%61dmin",
+        "/page/%2e%2e/admin",
+        "/admin;x",
+    ] {
+        scene.refused(CLIENT, &elsewhere(scene.page(path)), &[400, 403]);
+    }
+    scene.shown("spoofed path");
+
+    // What a client of the old days does; guarded requests show the token in a header.
+    scene.refused(CLIENT, &Request::get(&format!("/login?token={}", scene.held.secret)), &[401]);
+    scene.site.must(&["session", "revoke", "--all"]);
+    scene.refused(CLIENT, &scene.page("/page"), &[401]);
+    scene.shown("revoked");
+
+    let Scene { site: _site, server, upstream, front, held, proxy } = scene;
+    let log = server.log.text();
+    server.kill();
+    let before = upstream.reached();
+    let query = format!("/login?token={}", held.secret.replace('|', "%7C"));
+    for request in [held.shown(Request::post("/page")), Request::get(&query)] {
+        let status = http::send(front.address, &request).status;
+        assert!(matches!(status, 502 | 503), "{proxy:?}: {status}");
+    }
+    assert_eq!(upstream.reached(), before, "who cannot ask lets nobody pass");
+    // A log that names no path would show nothing.
+    clock::until("the proxy's log", || front.written().contains("/login").then_some(()));
+    for secret in held.secrets() {
+        assert!(!front.written().contains(&secret), "{}", front.written());
+        assert!(!log.contains(&secret), "{log}");
+    }
+}
+
+/// Asserts what a client is told while parlance has no database, and that nothing passes.
+fn check_away(proxy: Proxy) {
+    let cluster = Cluster::start();
+    let site = Site::new(Database::Foreign(cluster.url()));
+    let server = site.start_with_user();
+    let upstream = Upstream::start();
+    let front = proxy.start(server.admin, upstream.address);
+    let page = server.log_in(Wire::Flask).shown(Request::get("/page"));
+    assert_eq!(http::send(front.address, &page).status, 200);
+    cluster.stop();
+    let answer = http::send(front.address, &page);
+    assert_eq!(answer.status, 503);
+    // Envoy makes an answer of its own of every 5xx.
+    assert!(proxy == Proxy::Envoy || answer.header("retry-after") == Some("1"), "{answer:?}");
+    assert_eq!(upstream.reached(), 1);
+    cluster.resume();
+}
+
+macro_rules! matrix {
+    ($($name:ident => $proxy:expr;)*) => {
+        $(mod $name {
+            use super::*;
+            #[test] fn cluster_api() { check($proxy, Wire::Cluster); }
+            #[test] fn polish_longtoken() { check($proxy, Wire::Polish); }
+            #[test] fn flask_usertoken() { check($proxy, Wire::Flask); }
+            #[test] fn cookie_1010() { check($proxy, Wire::Cookie); }
+            #[test] fn axxon_jsonrpc() { check($proxy, Wire::Axxon); }
+            #[test] fn without_the_database() { check_away($proxy); }
+        })*
+    };
+}
+
+matrix! {
+    nginx => Proxy::Nginx;
+    caddy => Proxy::Caddy;
+    haproxy => Proxy::Haproxy;
+    envoy => Proxy::Envoy;
+}
+
+#[test]
+fn every_recipe_names_every_identity_header_and_parlances_ports() {
+    for name in ["nginx", "caddy", "haproxy", "envoy", "traefik"] {
+        let files = std::fs::read_dir(program::recipes().join(name)).unwrap().flatten();
+        let text: String = files
+            .map(|file| std::fs::read_to_string(file.path()).unwrap().to_lowercase())
+            .collect();
+        let headers = ["", "-id"].map(|end| format!("x-auth-user{end}"));
+        let others = ["x-auth-roles", "x-auth-dialect", "x-auth-session", "8081", "9000"];
+        for part in headers.iter().map(String::as_str).chain(others) {
+            assert!(text.contains(part), "{name}: {part}");
+        }
+    }
+}
