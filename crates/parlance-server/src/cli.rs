@@ -74,7 +74,7 @@ pub(crate) struct Listen {
     /// Where health, readiness and metrics listen [default: 127.0.0.1:8081]
     #[arg(long, value_name = "ADDR")]
     pub(crate) admin_listen: Option<String>,
-    /// Where the gRPC of axxon-jsonrpc listens [default: 127.0.0.1:20109, if it is free]
+    /// Where the gRPC of axxon-jsonrpc listens [default: 127.0.0.1:20109, if that is free; for the demo: nowhere]
     #[cfg(feature = "axxon-grpc")]
     #[arg(long, value_name = "ADDR")]
     pub(crate) axxon_grpc_listen: Option<String>,

@@ -25,9 +25,8 @@ pub(crate) fn run(common: &Common, listen: &Listen) -> Result<(), Failed> {
     config.key_file = folder.path().join("parlance.key");
     config.listen = free(config.listen);
     config.admin_listen = free(config.admin_listen);
-    if let Some(grpc) = &mut config.axxon_grpc {
-        grpc.listen = free(grpc.listen);
-    }
+    // No command below needs it, and its usual port may be somebody's.
+    config.axxon_grpc = config.axxon_grpc.filter(|grpc| grpc.asked);
     // What a newcomer should read are the commands, not a record for each of them.
     config.log_level = "warn".to_owned();
     logging::start(&config);
