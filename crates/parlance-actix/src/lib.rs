@@ -1,12 +1,19 @@
 //! The shell: the only crate that names actix-web.
 //!
-//! [`mount`] puts dialects into an app. Everything that a dialect must not know lives here: the routes, the limits of a body's size and
-//! time, the time an answer may take, and whose word counts for the client's address.
+//! [`mount`] puts dialects into an app, [`Guard`] stands before an app's own handlers, and [`Caller`] tells them who calls. Everything
+//! that a dialect must not know lives here: the routes, the limits of a body's size and time, the time an answer may take, and whose
+//! word counts for the client's address.
 
+mod caller;
+mod guard;
 mod mount;
 mod peer;
+mod shell;
 #[cfg(test)]
 mod tests;
 
-pub use mount::{ANSWER_PATIENCE, BODY_LIMIT, BODY_PATIENCE, Mount, Served, Shell, mount};
+pub use caller::{Caller, Unguarded};
+pub use guard::{Guard, Guarded};
+pub use mount::{Mount, NoDialect, Served, Site, mount};
 pub use peer::TrustedProxies;
+pub use shell::{ANSWER_PATIENCE, BODY_LIMIT, BODY_PATIENCE, Shell};

@@ -1,14 +1,16 @@
 //! A dialect with an authority behind it.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use parlance_core::{
-    Authority, Command, Context, Failure, Mint, Outcome, SessionId, Timestamp, UserId,
+    Authority, Command, Context, Failure, Login, Mint, Open, Outcome, Rivals, SessionId, Timestamp,
+    UserId,
 };
 
-use crate::{Carrier, Dialect, Request, Response, Unread};
+use crate::{Carrier, Dialect, Request, Response, Shown, Unread};
 
 /// An answer under way.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -55,6 +57,15 @@ pub trait Service: std::fmt::Debug + Send + Sync {
     fn serve<'a>(&'a self, request: &'a Request<'a>) -> Answer<'a, Response>;
     /// Lets a guarded request pass, or refuses it in the dialect's words.
     fn admit<'a>(&'a self, request: &'a Request<'a>) -> Answer<'a, Result<Caller, Refusal>>;
+    /// Whether the credential of a guarded request may stand in its body. Only the head of the request is known.
+    fn reads_body(&self, head: &Request<'_>) -> bool;
+    /// Opens a session without the wire, from this address at this time, and gives what a client of the wire would then show.
+    fn log_in(
+        &self,
+        login: Login,
+        peer: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Answer<'_, Result<Shown, Failure>>;
     /// Refuses a request whose body was not read to its end.
     fn unread(&self, why: Unread) -> Response;
     /// Answers for a call that the store has not answered in time: it is unknown whether it was done.
@@ -142,6 +153,39 @@ impl<D: Dialect> Service for Desk<D> {
                     | Outcome::Named(_),
                 ) => Err(self.refuse(Failure::Unavailable)),
                 Err(why) => Err(self.refuse(why)),
+            }
+        })
+    }
+
+    fn reads_body(&self, head: &Request<'_>) -> bool {
+        self.dialect.reads_body(head)
+    }
+
+    fn log_in(
+        &self,
+        login: Login,
+        peer: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Answer<'_, Result<Shown, Failure>> {
+        Box::pin(async move {
+            let open = Open {
+                shown: None,
+                outer: None,
+                login: Some(login),
+                lifetime: self.mint.terms().lifetime,
+                rivals: Rivals::Allow,
+            };
+            let cx = Context { now, peer, mint: &self.mint };
+            match self.authority.execute(Command::Open(open), cx).await? {
+                Outcome::Opened(session, user, secret) => {
+                    Ok(self.dialect.show(&session, &user, &secret))
+                }
+                Outcome::Standing(..)
+                | Outcome::Renewed(..)
+                | Outcome::Closed
+                | Outcome::Bumped(_)
+                | Outcome::Users(_)
+                | Outcome::Named(_) => Err(Failure::Unavailable),
             }
         })
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use parlance_core::Failure;
 
-use crate::{Caller, Carrier, Refusal, Request, Service};
+use crate::{Caller, Carrier, Refusal, Request, Response, Service};
 
 /// Lets a request pass that shows a credential of any of its dialects.
 #[derive(Debug, Clone)]
@@ -37,6 +37,19 @@ impl Guard {
     pub fn carrier(&self) -> Carrier {
         let in_body = self.dialects().any(|dialect| dialect.carrier() == Carrier::Body);
         if in_body { Carrier::Body } else { Carrier::Head }
+    }
+
+    /// The first dialect whose credential may stand in the body of this request, of which only the head is known: if there is one, the
+    /// body must be read before [`Self::admit`].
+    #[must_use]
+    pub fn reads_body(&self, head: &Request<'_>) -> Option<&Arc<dyn Service>> {
+        self.dialects().find(|dialect| dialect.reads_body(head))
+    }
+
+    /// Answers for a request that was not decided in time.
+    #[must_use]
+    pub fn late(&self) -> Response {
+        self.first.late()
     }
 
     /// Lets a request pass, or refuses it in the words of the first dialect whose credential it shows; of the first of all if it shows

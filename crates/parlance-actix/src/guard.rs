@@ -1,0 +1,118 @@
+//! A guard before an app's own handlers.
+
+use std::future::{Ready, ready};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix_web::body::{BoxBody, EitherBody, MessageBody};
+use actix_web::dev::{Payload, Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
+use actix_web::{Error, HttpMessage as _, HttpResponse};
+use futures_util::future::LocalBoxFuture;
+use parlance_dialect::{Carrier, Refusal};
+
+use crate::shell::{answered, read, response, silent, unread};
+use crate::{Caller, Shell};
+
+/// Lets a request pass that shows a living session, and refuses any other in its dialect's own words: a middleware for a resource, a scope
+/// or an app, whose handlers then take a [`Caller`].
+///
+/// A body is read only where a dialect's credential may stand in it: of cluster-api that is an urlencoded form. It is read within
+/// [`BODY_LIMIT`](crate::BODY_LIMIT) and [`BODY_PATIENCE`](crate::BODY_PATIENCE), and given on to the handler byte for byte. Every other
+/// body is not touched: an upload of any size goes straight to the handler.
+#[derive(Debug, Clone)]
+pub struct Guard {
+    shell: Shell,
+    guard: Arc<parlance_dialect::Guard>,
+}
+
+impl Guard {
+    /// A guard that takes the credentials of these dialects.
+    #[must_use]
+    pub fn new(shell: Shell, guard: parlance_dialect::Guard) -> Self {
+        Self { shell, guard: Arc::new(guard) }
+    }
+
+    /// Lets a request pass, and notes who makes it; or gives the answer that refuses it.
+    async fn admit(&self, request: &mut ServiceRequest) -> Result<(), HttpResponse> {
+        // A caller is whom this guard admits, whatever stood there before.
+        request.extensions_mut().remove::<Caller>();
+        let mut body = Vec::new();
+        if let Some(dialect) = self.reads_body(request) {
+            let payload = request.take_payload();
+            body = read(request.headers(), payload)
+                .await
+                .map_err(|why| unread(dialect.unread(why)))?;
+        }
+        let admitted = {
+            let head = self.shell.head(request.request(), request.uri().path());
+            answered(self.guard.admit(&head.with(&body))).await
+        };
+        match admitted {
+            Ok(Ok(caller)) => {
+                request.extensions_mut().insert(Caller(caller));
+                if !body.is_empty() {
+                    request.set_payload(Payload::from(body));
+                }
+                Ok(())
+            }
+            Ok(Err(Refusal { answer, .. })) => Err(response(answer)),
+            Err(silence) => Err(silent(silence, || self.guard.late())),
+        }
+    }
+}
+
+impl Guard {
+    /// The dialect whose credential may stand in the body of this request.
+    fn reads_body(&self, request: &ServiceRequest) -> Option<Arc<dyn parlance_dialect::Service>> {
+        if self.guard.carrier() == Carrier::Head {
+            return None;
+        }
+        let head = self.shell.head(request.request(), request.uri().path());
+        self.guard.reads_body(&head.with(&[])).cloned()
+    }
+}
+
+impl<S, B> Transform<S, ServiceRequest> for Guard
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
+    B: MessageBody + 'static,
+{
+    type Response = ServiceResponse<EitherBody<B, BoxBody>>;
+    type Error = Error;
+    type Transform = Guarded<S>;
+    type InitError = ();
+    type Future = Ready<Result<Self::Transform, ()>>;
+
+    fn new_transform(&self, service: S) -> Self::Future {
+        ready(Ok(Guarded { service: Rc::new(service), guard: self.clone() }))
+    }
+}
+
+/// A service behind a [`Guard`].
+#[derive(Debug)]
+pub struct Guarded<S> {
+    service: Rc<S>,
+    guard: Guard,
+}
+
+impl<S, B> Service<ServiceRequest> for Guarded<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
+    B: MessageBody + 'static,
+{
+    type Response = ServiceResponse<EitherBody<B, BoxBody>>;
+    type Error = Error;
+    type Future = LocalBoxFuture<'static, Result<Self::Response, Error>>;
+
+    forward_ready!(service);
+
+    fn call(&self, mut request: ServiceRequest) -> Self::Future {
+        let (service, guard) = (Rc::clone(&self.service), self.guard.clone());
+        Box::pin(async move {
+            match guard.admit(&mut request).await {
+                Ok(()) => Ok(service.call(request).await?.map_into_left_body()),
+                Err(refusal) => Ok(request.into_response(refusal).map_into_right_body()),
+            }
+        })
+    }
+}
