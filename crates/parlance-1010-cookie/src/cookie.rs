@@ -33,10 +33,15 @@ pub(crate) fn repeated(text: &str) -> Option<Credential> {
     parse(value.as_bytes())
 }
 
+/// The cookie as a client sends it.
+pub(crate) fn pair(uid: &str, sid: &str, epw: &str) -> String {
+    format!("{COOKIE}={uid}|{sid}|{epw}")
+}
+
 /// The value of the cookie that a login sets.
 pub(crate) fn print(uid: &str, sid: &str, epw: &str, secure: bool) -> String {
     let secure = if secure { "; Secure" } else { "" };
-    format!("{COOKIE}={uid}|{sid}|{epw}; Path=/; HttpOnly; SameSite=Lax{secure}")
+    format!("{}; Path=/; HttpOnly; SameSite=Lax{secure}", pair(uid, sid, epw))
 }
 
 fn parse(value: &[u8]) -> Option<Credential> {

@@ -12,9 +12,11 @@ pub use call::Call;
 use parlance_core::ports::{Entropy, EntropyError};
 use parlance_core::{
     Command, Credential, Digest, Failure, Grant, Lifetime, Mint, Minted, Open, Outcome, Secret,
-    Terms, Timestamp, draw, hex,
+    Session, Terms, Timestamp, User, draw, hex,
 };
-use parlance_dialect::{Configure, Dialect, Kind, Request, Response, Setting, Unread, Values};
+use parlance_dialect::{
+    Configure, Dialect, Kind, Request, Response, Setting, Shown, Unread, Values,
+};
 
 /// The dialect's name.
 const NAME: &str = "1010-cookie";
@@ -123,6 +125,13 @@ impl Dialect for Cookie1010 {
 
     fn credential(&self, shown: &str) -> Option<Credential> {
         cookie::repeated(shown)
+    }
+
+    fn show(&self, session: &Session, user: &User, secret: &Secret) -> Shown {
+        Shown::header(
+            "cookie",
+            cookie::pair(&user.name, session.sid.as_deref().unwrap_or_default(), secret.expose()),
+        )
     }
 
     fn deny(&self, why: &Failure) -> Response {

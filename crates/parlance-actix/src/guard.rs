@@ -1,72 +1,101 @@
-//! A middleware that lets only requests with a session pass.
+//! A guard before an app's own handlers.
 
 use std::future::{Ready, ready};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{Payload, Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
-use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse};
+use actix_web::{Error, HttpMessage as _, HttpResponse};
 use futures_util::future::LocalBoxFuture;
-use parlance_dialect::{Carrier, Guard};
+use parlance_dialect::{Carrier, Refusal};
 
-use crate::exchange::{Head, Unanswered, body, cut_off, defect, in_time, respond};
+use crate::shell::{answered, body, cut_off, respond, silent};
 use crate::{Caller, Shell};
 
-/// Guards a scope, a resource or an app: a request passes if it shows a credential of one of the guard's dialects, and its handlers
-/// learn from [`Caller`] whose it is. Any other request is refused in the dialect's own words, and its handler is not called.
+/// Lets a request pass that shows a living session, and refuses any other in its dialect's own words: a middleware for a resource, a scope
+/// or an app, whose handlers then take a [`Caller`].
 ///
-/// A dialect whose credential travels in the body (cluster-api) has the body of a form read, up to [`crate::BODY_LIMIT`], before the request
-/// passes; the handler gets the whole body back. Other bodies are left alone: they carry no credential.
-///
-/// ```
-/// use std::sync::Arc;
-///
-/// use actix_web::{App, web};
-/// use parlance_actix::{Caller, Shell, guard};
-/// use parlance_dialect::{Guard, Service};
-///
-/// async fn whoami(caller: Caller) -> String {
-///     caller.name.clone()
-/// }
-///
-/// fn routes(config: &mut web::ServiceConfig, shell: &Shell, dialect: &Arc<dyn Service>) {
-///     let guarded = guard(shell, Guard::new(Arc::clone(dialect)));
-///     config.service(web::scope("/private").wrap(guarded).route("/whoami", web::to(whoami)));
-/// }
-/// ```
-#[must_use]
-pub fn guard(shell: &Shell, guard: Guard) -> Guarded {
-    Guarded(Rc::new((shell.clone(), guard)))
-}
-
-/// The middleware that [`guard`] makes.
+/// A body is read only where a dialect's credential may stand in it: of cluster-api that is an urlencoded form. It is read within
+/// [`BODY_LIMIT`](crate::BODY_LIMIT) and [`BODY_PATIENCE`](crate::BODY_PATIENCE), and given on to the handler byte for byte. Every other
+/// body is not touched: an upload of any size goes straight to the handler.
 #[derive(Debug, Clone)]
-pub struct Guarded(Rc<(Shell, Guard)>);
-
-/// [`Guarded`] before a service.
-#[derive(Debug)]
-pub struct GuardedService<S> {
-    next: Rc<S>,
-    by: Guarded,
+pub struct Guard {
+    shell: Shell,
+    guard: Arc<parlance_dialect::Guard>,
 }
 
-impl<S, B> Transform<S, ServiceRequest> for Guarded
+impl Guard {
+    /// A guard that takes the credentials of these dialects.
+    #[must_use]
+    pub fn new(shell: Shell, guard: parlance_dialect::Guard) -> Self {
+        Self { shell, guard: Arc::new(guard) }
+    }
+
+    /// Lets a request pass, and notes who makes it; or gives the answer that refuses it.
+    async fn admit(&self, request: &mut ServiceRequest) -> Result<(), HttpResponse> {
+        // A caller is whom this guard admits, whatever stood there before.
+        request.extensions_mut().remove::<Caller>();
+        let mut bytes = Vec::new();
+        if let Some(dialect) = self.reads_body(request) {
+            let payload = request.take_payload();
+            bytes = body(request.headers(), payload)
+                .await
+                .map_err(|why| cut_off(dialect.unread(why)))?;
+        }
+        let admitted = {
+            let head = self.shell.head(request.request(), request.uri().path());
+            answered(self.guard.admit(&head.with(&bytes))).await
+        };
+        match admitted {
+            Ok(Ok(caller)) => {
+                request.extensions_mut().insert(Caller(caller));
+                if !bytes.is_empty() {
+                    request.set_payload(Payload::from(bytes));
+                }
+                Ok(())
+            }
+            Ok(Err(Refusal { answer, .. })) => Err(respond(answer)),
+            Err(silence) => Err(silent(silence, || self.guard.late())),
+        }
+    }
+}
+
+impl Guard {
+    /// The dialect whose credential may stand in the body of this request.
+    fn reads_body(&self, request: &ServiceRequest) -> Option<Arc<dyn parlance_dialect::Service>> {
+        if self.guard.carrier() == Carrier::Head {
+            return None;
+        }
+        let head = self.shell.head(request.request(), request.uri().path());
+        self.guard.reads_body(&head.with(&[])).cloned()
+    }
+}
+
+impl<S, B> Transform<S, ServiceRequest> for Guard
 where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
     B: MessageBody + 'static,
 {
     type Response = ServiceResponse<EitherBody<B, BoxBody>>;
     type Error = Error;
-    type Transform = GuardedService<S>;
+    type Transform = Guarded<S>;
     type InitError = ();
     type Future = Ready<Result<Self::Transform, ()>>;
 
-    fn new_transform(&self, next: S) -> Self::Future {
-        ready(Ok(GuardedService { next: Rc::new(next), by: self.clone() }))
+    fn new_transform(&self, service: S) -> Self::Future {
+        ready(Ok(Guarded { service: Rc::new(service), guard: self.clone() }))
     }
 }
 
-impl<S, B> Service<ServiceRequest> for GuardedService<S>
+/// A service behind a [`Guard`].
+#[derive(Debug)]
+pub struct Guarded<S> {
+    service: Rc<S>,
+    guard: Guard,
+}
+
+impl<S, B> Service<ServiceRequest> for Guarded<S>
 where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
     B: MessageBody + 'static,
@@ -75,47 +104,15 @@ where
     type Error = Error;
     type Future = LocalBoxFuture<'static, Result<Self::Response, Error>>;
 
-    forward_ready!(next);
+    forward_ready!(service);
 
-    fn call(&self, request: ServiceRequest) -> Self::Future {
-        let (next, by) = (Rc::clone(&self.next), self.by.clone());
+    fn call(&self, mut request: ServiceRequest) -> Self::Future {
+        let (service, guard) = (Rc::clone(&self.service), self.guard.clone());
         Box::pin(async move {
-            let (request, payload) = request.into_parts();
-            match by.admit(&request, payload).await {
-                Ok((caller, payload)) => {
-                    request.extensions_mut().insert(caller);
-                    let passed = next.call(ServiceRequest::from_parts(request, payload)).await?;
-                    Ok(passed.map_into_left_body())
-                }
-                Err(refusal) => Ok(ServiceResponse::new(request, refusal).map_into_right_body()),
+            match guard.admit(&mut request).await {
+                Ok(()) => Ok(service.call(request).await?.map_into_left_body()),
+                Err(refusal) => Ok(request.into_response(refusal).map_into_right_body()),
             }
         })
-    }
-}
-
-impl Guarded {
-    /// Who makes the request, and its body, unread; or the refusal.
-    async fn admit(
-        &self,
-        request: &HttpRequest,
-        payload: Payload,
-    ) -> Result<(Caller, Payload), HttpResponse> {
-        let (shell, guard) = &*self.0;
-        let head = Head::of(shell, request);
-        let carrier = guard.dialects().find(|dialect| dialect.carrier() == Carrier::Body);
-        let form = head.request("", b"").is_media_type("application/x-www-form-urlencoded");
-        let (bytes, rest) = match carrier.filter(|_| form) {
-            Some(dialect) => match body(request, payload).await {
-                Ok(bytes) => (bytes, None),
-                Err(why) => return Err(cut_off(dialect.unread(why))),
-            },
-            None => (Vec::new(), Some(payload)),
-        };
-        match in_time(guard.admit(&head.request(request.uri().path(), &bytes))).await {
-            Ok(Ok(caller)) => Ok((Caller(caller), rest.unwrap_or_else(|| bytes.into()))),
-            Ok(Err(refusal)) => Err(respond(refusal.answer)),
-            Err(Unanswered::Late) => Err(respond(guard.late())),
-            Err(Unanswered::Panicked) => Err(defect()),
-        }
     }
 }

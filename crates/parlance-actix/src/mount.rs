@@ -1,17 +1,14 @@
 //! Dialects in an app.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use actix_web::http::header::HeaderValue;
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, guard, web};
-use parlance_core::ports::Clock;
 use parlance_dialect::Service;
 
-use crate::TrustedProxies;
-use crate::exchange::{Head, Unanswered, body, cut_off, defect, in_time, respond};
+use crate::shell::{answered, body, cut_off, respond, silent};
+use crate::{Guard, Shell};
 
 /// A dialect and the prefix under which its paths stand.
 #[derive(Debug, Clone)]
@@ -20,15 +17,6 @@ pub struct Mount {
     pub prefix: String,
     /// The dialect.
     pub service: Arc<dyn Service>,
-}
-
-/// What all mounted dialects share.
-#[derive(Clone)]
-pub struct Shell {
-    /// Read once a request.
-    pub clock: Arc<dyn Clock>,
-    /// Whose word counts for the client's address.
-    pub proxies: Arc<TrustedProxies>,
 }
 
 /// Which dialect answered a request: found in the extensions of the request after it was served.
@@ -62,23 +50,43 @@ fn find<'m, 'p>(mounts: &'m [Mount], path: &'p str) -> Option<(&'m dyn Service, 
     })
 }
 
-impl Shell {
-    /// The client's address and whether he came over TLS, as far as the socket and trusted proxies say.
-    #[must_use]
-    pub fn peer(&self, request: &HttpRequest) -> (Option<IpAddr>, bool) {
-        let Some(peer) = request.peer_addr().map(|peer| peer.ip()) else {
-            return (None, request.app_config().secure());
-        };
-        let values =
-            |name: &'static str| request.headers().get_all(name).map(HeaderValue::as_bytes);
-        let forwarded_tls =
-            || self.proxies.trusts(peer) && values("x-forwarded-proto").last() == Some(b"https");
-        (
-            Some(self.proxies.client(peer, values("x-forwarded-for"))),
-            request.app_config().secure() || forwarded_tls(),
-        )
+/// Dialects on their mounts: what an app of its own needs of parlance.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// What they share.
+    pub shell: Shell,
+    /// The dialects.
+    pub mounts: Vec<Mount>,
+}
+
+/// There is no dialect whose credential a guard could take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoDialect;
+
+impl Site {
+    /// Adds the dialects to an app or a scope, as [`mount`] does.
+    pub fn mount(&self, config: &mut web::ServiceConfig) {
+        mount(config, &self.shell, &self.mounts);
+    }
+
+    /// A guard that takes the credential of any mounted dialect. Who shows none is refused in the words of the first.
+    ///
+    /// # Errors
+    /// None is mounted.
+    pub fn guard(&self) -> Result<Guard, NoDialect> {
+        let mut services = self.mounts.iter().map(|mount| Arc::clone(&mount.service));
+        let first = parlance_dialect::Guard::new(services.next().ok_or(NoDialect)?);
+        Ok(Guard::new(self.shell.clone(), services.fold(first, parlance_dialect::Guard::or)))
     }
 }
+
+impl fmt::Display for NoDialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no dialect is mounted, so a guard would let nobody pass: mount one first")
+    }
+}
+
+impl std::error::Error for NoDialect {}
 
 async fn answer(
     shell: &Shell,
@@ -88,20 +96,13 @@ async fn answer(
     payload: web::Payload,
 ) -> HttpResponse {
     request.extensions_mut().insert(Served(service.name()));
-    let body = match body(request, payload.into_inner()).await {
+    let body = match body(request.headers(), payload).await {
         Ok(body) => body,
         Err(why) => return cut_off(service.unread(why)),
     };
-    let head = Head::of(shell, request);
-    match in_time(service.serve(&head.request(path, &body))).await {
+    let head = shell.head(request, path);
+    match answered(service.serve(&head.with(&body))).await {
         Ok(answer) => respond(answer),
-        Err(Unanswered::Late) => respond(service.late()),
-        Err(Unanswered::Panicked) => defect(),
-    }
-}
-
-impl fmt::Debug for Shell {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shell").field("proxies", &self.proxies).finish_non_exhaustive()
+        Err(silence) => silent(silence, || service.late()),
     }
 }

@@ -1,4 +1,6 @@
-//! Claims about the shell.
+//! Claims about what an app is given: over sockets, before dialects of the real kind.
 
-mod guards;
-mod peers;
+mod caller;
+mod guard;
+mod peer;
+mod server;

@@ -16,9 +16,9 @@ pub use keys::{KeyRejected, KeyRing, SigningKey, VerifyingKey};
 use parlance_core::ports::{Entropy, EntropyError};
 use parlance_core::{
     Command, Credential, Digest, Failure, Grant, Lifetime, Mint, Minted, Open, Outcome, Rivals,
-    Secret, Terms, Timestamp, uuid_v4,
+    Secret, Session, Terms, Timestamp, User, uuid_v4,
 };
-use parlance_dialect::{Dialect, Kind, Request, Response, Setting, Unread, Values};
+use parlance_dialect::{Dialect, Kind, Request, Response, Setting, Shown, Unread, Values};
 pub use reply::{TOKEN_NAME, Token};
 
 /// What an operator may set.
@@ -169,6 +169,10 @@ impl Dialect for AxxonJsonrpc {
 
     fn credential(&self, shown: &str) -> Option<Credential> {
         self.read(shown)
+    }
+
+    fn show(&self, _: &Session, _: &User, secret: &Secret) -> Shown {
+        Shown::header("authorization", format!("Bearer {}", secret.expose()))
     }
 
     fn deny(&self, why: &Failure) -> Response {

@@ -7,7 +7,7 @@ use crate::{NAME, reply};
 
 const USERNAME: &str = "username";
 const PASSWORD: &str = "password";
-const TOKEN: &str = "access_token";
+pub(crate) const TOKEN: &str = "access_token";
 
 /// What stands for a name or a password that could not be read. No user has it: neither may hold a NUL.
 const UNREADABLE: &str = "\0";
@@ -76,11 +76,15 @@ pub(crate) fn token(request: &Request<'_>) -> Option<Credential> {
     pieces(form).find_map(|piece| Fields::parse(piece).ok()?.secret(TOKEN)).and_then(credential)
 }
 
-/// The body, where it is a form: on any method that has a body with a meaning (RFC 9110, 9.3.1 and 9.3.2).
+/// Whether the body is a form: on any method that has a body with a meaning (RFC 9110, 9.3.1 and 9.3.2).
+pub(crate) fn has_form(request: &Request<'_>) -> bool {
+    request.is_media_type("application/x-www-form-urlencoded")
+        && !matches!(request.method, "GET" | "HEAD")
+}
+
+/// The body, where it is a form.
 fn form<'r>(request: &Request<'r>) -> &'r [u8] {
-    let has_form = request.is_media_type("application/x-www-form-urlencoded")
-        && !matches!(request.method, "GET" | "HEAD");
-    if has_form { request.body } else { &[] }
+    if has_form(request) { request.body } else { &[] }
 }
 
 fn pieces(form: &[u8]) -> impl Iterator<Item = &[u8]> {

@@ -11,10 +11,10 @@ pub use call::Call;
 use parlance_core::ports::{Entropy, EntropyError};
 use parlance_core::{
     Command, Credential, Digest, Failure, Grant, Lifetime, Mint, Minted, Open, Outcome, Rivals,
-    Secret, Terms, Timestamp, UPPER, draw,
+    Secret, Session, Terms, Timestamp, UPPER, User, draw,
 };
 use parlance_dialect::{
-    Carrier, Configure, Dialect, Kind, Request, Response, Setting, Unread, Values,
+    Carrier, Configure, Dialect, Kind, Request, Response, Setting, Shown, Unread, Values,
 };
 
 /// The dialect's name.
@@ -117,6 +117,14 @@ impl Dialect for ClusterApi {
 
     fn credential(&self, shown: &str) -> Option<Credential> {
         call::credential(Secret::new(shown.to_owned()))
+    }
+
+    fn show(&self, _: &Session, _: &User, secret: &Secret) -> Shown {
+        Shown::field(call::TOKEN, secret.expose())
+    }
+
+    fn reads_body(&self, head: &Request<'_>) -> bool {
+        call::has_form(head)
     }
 
     fn deny(&self, why: &Failure) -> Response {

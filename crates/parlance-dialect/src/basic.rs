@@ -22,3 +22,9 @@ pub fn user_and_secret(encoded: &str) -> Option<(String, Secret)> {
     let (user, secret) = decoded.split_once(':').filter(|_| !decoded.contains(char::is_control))?;
     Some((user.to_owned(), Secret::new(secret.to_owned())))
 }
+
+/// What [`user_and_secret`] reads.
+#[must_use]
+pub fn encode_user_and_secret(user: &str, secret: &Secret) -> String {
+    STANDARD.encode(format!("{user}:{}", secret.expose()))
+}

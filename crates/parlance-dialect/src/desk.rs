@@ -6,11 +6,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use parlance_core::{
-    Authority, Command, Context, Credential, Failure, Mint, Outcome, Session, SessionId, Timestamp,
-    User, UserId,
+    Authority, Command, Context, Credential, Failure, Login, Mint, Open, Outcome, Rivals, Session,
+    SessionId, Timestamp, User, UserId,
 };
 
-use crate::{Carrier, Dialect, Request, Response, Unread};
+use crate::{Carrier, Dialect, Request, Response, Shown, Unread};
 
 /// An answer under way.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -65,6 +65,15 @@ pub trait Service: std::fmt::Debug + Send + Sync {
     ) -> Answer<'a, Result<(Session, User), Failure>>;
     /// Ends the session behind what a client showed to a service: see [`Authority::revoke`].
     fn revoke<'a>(&'a self, shown: &'a str, now: Timestamp) -> Answer<'a, Result<(), Failure>>;
+    /// Whether the credential of a guarded request may stand in its body. Only the head of the request is known.
+    fn reads_body(&self, head: &Request<'_>) -> bool;
+    /// Opens a session without the wire, from this address at this time, and gives what a client of the wire would then show.
+    fn log_in(
+        &self,
+        login: Login,
+        peer: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Answer<'_, Result<Shown, Failure>>;
     /// Refuses a request whose body was not read to its end.
     fn unread(&self, why: Unread) -> Response;
     /// Answers for a call that the store has not answered in time: it is unknown whether it was done.
@@ -194,6 +203,39 @@ impl<D: Dialect> Service for Desk<D> {
 
     fn revoke<'a>(&'a self, shown: &'a str, now: Timestamp) -> Answer<'a, Result<(), Failure>> {
         Box::pin(async move { self.authority.revoke(&self.shown(shown)?, self.behind(now)).await })
+    }
+
+    fn reads_body(&self, head: &Request<'_>) -> bool {
+        self.dialect.reads_body(head)
+    }
+
+    fn log_in(
+        &self,
+        login: Login,
+        peer: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Answer<'_, Result<Shown, Failure>> {
+        Box::pin(async move {
+            let open = Open {
+                shown: None,
+                outer: None,
+                login: Some(login),
+                lifetime: self.mint.terms().lifetime,
+                rivals: Rivals::Allow,
+            };
+            let cx = Context { now, peer, mint: &self.mint };
+            match self.authority.execute(Command::Open(open), cx).await? {
+                Outcome::Opened(session, user, secret) => {
+                    Ok(self.dialect.show(&session, &user, &secret))
+                }
+                Outcome::Standing(..)
+                | Outcome::Renewed(..)
+                | Outcome::Closed
+                | Outcome::Bumped(_)
+                | Outcome::Users(_)
+                | Outcome::Named(_) => Err(Failure::Unavailable),
+            }
+        })
     }
 
     fn unread(&self, why: Unread) -> Response {

@@ -39,7 +39,14 @@ impl Guard {
         if in_body { Carrier::Body } else { Carrier::Head }
     }
 
-    /// Refuses a request for which the store has not answered in time, in the words of the first dialect.
+    /// The first dialect whose credential may stand in the body of this request, of which only the head is known: if there is one, the
+    /// body must be read before [`Self::admit`].
+    #[must_use]
+    pub fn reads_body(&self, head: &Request<'_>) -> Option<&Arc<dyn Service>> {
+        self.dialects().find(|dialect| dialect.reads_body(head))
+    }
+
+    /// Answers for a request that was not decided in time.
     #[must_use]
     pub fn late(&self) -> Response {
         self.first.late()

@@ -21,15 +21,17 @@ mod wire;
 
 use std::fmt;
 
-pub use basic::{basic, user_and_secret};
+pub use basic::{basic, encode_user_and_secret, user_and_secret};
 pub use desk::{Answer, Caller, Desk, Refusal, Service};
 pub use form::{Fields, FormError};
 pub use guard::Guard;
 pub use json::{calendar_date, from_json, moment};
 pub use object::Object;
-use parlance_core::{Command, Credential, Failure, Mint, Outcome, Timestamp};
+use parlance_core::{
+    Command, Credential, Failure, Mint, Outcome, Secret, Session, Timestamp, User,
+};
 pub use settings::{Configure, Kind, Setting, Value, Values};
-pub use wire::{Header, Request, Response};
+pub use wire::{Header, Request, Response, Shown};
 
 /// How long a client should wait before it tries again, in seconds (`Retry-After`, RFC 9110, 10.2.3), when the store is away or too
 /// much is waiting.
@@ -122,6 +124,14 @@ pub trait Dialect: Mint {
     /// The credential in what a client holds, as a bare text: a service that was shown it asks about it. How it travels on a request is
     /// for [`Self::present`].
     fn credential(&self, shown: &str) -> Option<Credential>;
+
+    /// What a client puts on a guarded request to show this session: what [`Self::present`] reads.
+    fn show(&self, session: &Session, user: &User, secret: &Secret) -> Shown;
+
+    /// Whether the credential of a guarded request may stand in its body. Only the head of the request is known.
+    fn reads_body(&self, _head: &Request<'_>) -> bool {
+        Self::CARRIER == Carrier::Body
+    }
 
     /// How a guarded request is refused.
     fn deny(&self, why: &Failure) -> Response;

@@ -2,6 +2,7 @@
 
 mod basics;
 mod forms;
+mod guards;
 mod jsons;
 mod settings;
 mod wires;

@@ -104,6 +104,43 @@ impl Response {
     }
 }
 
+/// What a client puts on a guarded request to be known again. Its `Debug` shows no value and no body: each is a credential.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// Header lines.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body, where the credential travels there.
+    pub body: String,
+}
+
+impl Shown {
+    /// A credential in a header.
+    #[must_use]
+    pub fn header(name: &'static str, value: impl Into<String>) -> Self {
+        Self { headers: vec![(name, value.into())], body: String::new() }
+    }
+
+    /// A credential in an urlencoded form of one field.
+    #[must_use]
+    pub fn field(name: &str, value: &str) -> Self {
+        let value =
+            percent_encoding::utf8_percent_encode(value, percent_encoding::NON_ALPHANUMERIC);
+        Self {
+            body: format!("{name}={value}"),
+            ..Self::header("content-type", "application/x-www-form-urlencoded")
+        }
+    }
+}
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shown")
+            .field("headers", &self.headers.iter().map(|(name, _)| name).collect::<Vec<_>>())
+            .field("body_len", &self.body.len())
+            .finish()
+    }
+}
+
 impl fmt::Debug for Request<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")

@@ -13,9 +13,12 @@ use chrono_tz::Tz;
 use parlance_core::ports::{Entropy, EntropyError};
 use parlance_core::{
     Command, Credential, Digest, Failure, Grant, Lifetime, Mint, Minted, Open, Outcome, Rivals,
-    Secret, Terms, Timestamp, uuid_v4,
+    Secret, Session, Terms, Timestamp, User, uuid_v4,
 };
-use parlance_dialect::{Configure, Dialect, Kind, Request, Response, Setting, Unread, Values};
+use parlance_dialect::{
+    Configure, Dialect, Kind, Request, Response, Setting, Shown, Unread, Values,
+    encode_user_and_secret,
+};
 
 /// What an operator may set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,6 +119,10 @@ impl Dialect for FlaskUsertoken {
 
     fn credential(&self, shown: &str) -> Option<Credential> {
         call::pair(shown).or_else(|| call::token(Secret::new(shown.to_owned())))
+    }
+
+    fn show(&self, _: &Session, user: &User, secret: &Secret) -> Shown {
+        Shown::header("x-auth-token", encode_user_and_secret(&user.name, secret))
     }
 
     fn deny(&self, why: &Failure) -> Response {

@@ -12,9 +12,11 @@ use chrono_tz::Tz;
 use parlance_core::ports::{Entropy, EntropyError};
 use parlance_core::{
     Command, Credential, Digest, Failure, Grant, LOWER_AND_DIGITS, Lifetime, Login, Mint, Minted,
-    Open, Outcome, Rivals, Terms, Timestamp, draw,
+    Open, Outcome, Rivals, Secret, Session, Terms, Timestamp, User, draw,
 };
-use parlance_dialect::{Configure, Dialect, Kind, Request, Response, Setting, Unread, Values};
+use parlance_dialect::{
+    Configure, Dialect, Kind, Request, Response, Setting, Shown, Unread, Values,
+};
 
 /// The length of a token, in letters of 5.17 random bits each: 330 bits.
 const TOKEN_LENGTH: usize = 64;
@@ -114,6 +116,10 @@ impl Dialect for PolishLongtoken {
 
     fn credential(&self, shown: &str) -> Option<Credential> {
         call::credential(shown.as_bytes())
+    }
+
+    fn show(&self, _: &Session, _: &User, secret: &Secret) -> Shown {
+        Shown::header("x-auth-bearer", secret.expose())
     }
 
     fn deny(&self, why: &Failure) -> Response {

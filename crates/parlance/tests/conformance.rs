@@ -3,15 +3,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use expect_test::expect_file;
 use parlance::core::ports::Clock as _;
-use parlance::core::{Failure, Secret, Session, Timestamp, User};
+use parlance::core::{Failure, Login, Secret, Session, Timestamp, User};
 use parlance::dialect::testing::{TestClock, World};
-use parlance::dialect::{Answer, Caller, Carrier, Refusal, Request, Response, Service, Unread};
+use parlance::dialect::{
+    Answer, Caller, Carrier, Refusal, Request, Response, Service, Shown, Unread,
+};
 use parlance::table::{Parts, TABLE};
 use parlance_conformance::process::{Hands, InProcess, Mounted};
 use parlance_conformance::{
@@ -172,6 +175,19 @@ impl Service for Broken {
 
     fn revoke<'a>(&'a self, shown: &'a str, now: Timestamp) -> Answer<'a, Result<(), Failure>> {
         self.0.revoke(shown, now)
+    }
+
+    fn reads_body(&self, head: &Request<'_>) -> bool {
+        self.0.reads_body(head)
+    }
+
+    fn log_in(
+        &self,
+        login: Login,
+        peer: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Answer<'_, Result<Shown, Failure>> {
+        self.0.log_in(login, peer, now)
     }
 
     fn unread(&self, why: Unread) -> Response {

@@ -299,7 +299,7 @@ async fn read(
 ) -> Result<Vec<u8>, Unread> {
     let body = match carrier {
         Carrier::Head => return Ok(Vec::new()),
-        Carrier::Body => body(request, payload.into_inner()).await?,
+        Carrier::Body => body(request.headers(), payload).await?,
     };
     let cut = request.headers().get_all(PARTIAL).any(|value| value.as_bytes() == b"true");
     Ok(if cut { Vec::new() } else { body })

@@ -1,0 +1,181 @@
+//! What a mount and a guard share: the request as a dialect sees it, within the limits of its size and time.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::error::PayloadError;
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{ConnectionType, StatusCode};
+use actix_web::web::Bytes;
+use actix_web::{HttpRequest, HttpResponse, rt};
+use futures_util::future::poll_immediate;
+use futures_util::{FutureExt as _, Stream, StreamExt as _};
+use parlance_core::Timestamp;
+use parlance_core::ports::Clock;
+use parlance_dialect::{Header, Request, Response, Unread};
+
+use crate::TrustedProxies;
+
+/// The longest body that is read, in bytes.
+pub const BODY_LIMIT: usize = 16 * 1024;
+/// How long a body may take.
+pub const BODY_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long an answer may take, counted from the end of the request. A database that has stopped without a word would hold its callers
+/// for ever. It is longer than the store needs to find out that it cannot write (two batches that wait five seconds each for a lock), whose
+/// answer is better: it says that nothing was done.
+pub const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
+
+/// What all mounts and guards share.
+#[derive(Clone)]
+pub struct Shell {
+    /// Read once a request.
+    pub clock: Arc<dyn Clock>,
+    /// Whose word counts for the client's address.
+    pub proxies: Arc<TrustedProxies>,
+}
+
+/// Why nobody answered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Silence {
+    /// Not within [`ANSWER_PATIENCE`].
+    Late,
+    /// A defect.
+    Panicked,
+}
+
+impl Shell {
+    /// The client's address and whether he came over TLS, as far as the socket and trusted proxies say.
+    #[must_use]
+    pub fn peer(&self, request: &HttpRequest) -> (Option<IpAddr>, bool) {
+        let Some(peer) = request.peer_addr().map(|peer| peer.ip()) else {
+            return (None, request.app_config().secure());
+        };
+        let values =
+            |name: &'static str| request.headers().get_all(name).map(HeaderValue::as_bytes);
+        let forwarded_tls =
+            || self.proxies.trusts(peer) && values("x-forwarded-proto").last() == Some(b"https");
+        (
+            Some(self.proxies.client(peer, values("x-forwarded-for"))),
+            request.app_config().secure() || forwarded_tls(),
+        )
+    }
+
+    /// A request as it is known before its body is.
+    pub(crate) fn head<'r>(&self, request: &'r HttpRequest, path: &'r str) -> Head<'r> {
+        let (peer, secure) = self.peer(request);
+        let lines = request.headers().iter();
+        Head {
+            method: request.method().as_str(),
+            path,
+            query: request.uri().query(),
+            headers: lines.map(|(name, value)| (name.as_str(), value.as_bytes())).collect(),
+            peer,
+            secure,
+            now: self.clock.now(),
+        }
+    }
+}
+
+/// A request without its body.
+pub(crate) struct Head<'r> {
+    method: &'r str,
+    path: &'r str,
+    query: Option<&'r str>,
+    headers: Vec<Header<'r>>,
+    peer: Option<IpAddr>,
+    secure: bool,
+    now: Timestamp,
+}
+
+impl Head<'_> {
+    /// The request with this body.
+    pub(crate) fn with<'h>(&'h self, body: &'h [u8]) -> Request<'h> {
+        let Self { method, path, query, ref headers, peer, secure, now } = *self;
+        Request { method, path, query, headers, body, peer, secure, now }
+    }
+}
+
+/// Waits for a dialect's answer.
+pub(crate) async fn answered<T>(answer: impl Future<Output = T>) -> Result<T, Silence> {
+    // A panic is a defect; it must not take the worker's other connections with it, nor show the client anything.
+    match rt::time::timeout(ANSWER_PATIENCE, AssertUnwindSafe(answer).catch_unwind()).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(_)) => Err(Silence::Panicked),
+        Err(_) => Err(Silence::Late),
+    }
+}
+
+/// Reads a body of at most [`BODY_LIMIT`] bytes, for at most [`BODY_PATIENCE`].
+///
+/// # Errors
+/// Why it was not read to its end: [`cut_off`] is for the answer.
+pub async fn body(
+    headers: &HeaderMap,
+    payload: impl Stream<Item = Result<Bytes, PayloadError>>,
+) -> Result<Vec<u8>, Unread> {
+    let length =
+        headers.get("content-length").and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > BODY_LIMIT as u64) {
+        return Err(Unread::TooLong);
+    }
+    let mut whole = pin!(async move {
+        let mut payload = pin!(payload);
+        let mut body = Vec::new();
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(|_| Unread::Broken)?;
+            if body.len() + chunk.len() > BODY_LIMIT {
+                return Err(Unread::TooLong);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    });
+    // Mostly it is there already, or there is none, and no timer is worth setting.
+    match poll_immediate(whole.as_mut()).await {
+        Some(body) => body,
+        None => rt::time::timeout(BODY_PATIENCE, whole).await.unwrap_or(Err(Unread::TooSlow)),
+    }
+}
+
+/// A dialect's answer in actix's form.
+#[must_use]
+pub fn respond(answer: Response) -> HttpResponse {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = HttpResponse::with_body(status, answer.body);
+    for (name, value) in answer.headers {
+        // A user's name may be any text, so a value is bytes (RFC 9110, 5.5, obs-text), and what cannot be a value is left out.
+        if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
+            response.headers_mut().append(HeaderName::from_static(name), value);
+        }
+    }
+    response.map_into_boxed_body()
+}
+
+/// The answer to a request whose body was not read. What is left of it may still be on its way, so the connection cannot be used again.
+#[must_use]
+pub fn cut_off(answer: Response) -> HttpResponse {
+    let mut answer = respond(answer);
+    answer.head_mut().set_connection_type(ConnectionType::Close);
+    answer
+}
+
+/// The answer where nobody answered, with what the dialect says of lateness.
+pub(crate) fn silent(silence: Silence, late: impl FnOnce() -> Response) -> HttpResponse {
+    match silence {
+        Silence::Late => respond(late()),
+        Silence::Panicked => HttpResponse::InternalServerError()
+            .content_type("text/plain; charset=utf-8")
+            .body("Internal error.\n"),
+    }
+}
+
+impl fmt::Debug for Shell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shell").field("proxies", &self.proxies).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,155 @@
+//! Claims about whom a guard lets pass, and what becomes of the body on the way.
+
+use std::io::{Read as _, Write as _};
+use std::time::Duration;
+
+use super::server::{FORM, Server, Wire};
+use crate::BODY_LIMIT;
+
+/// The body comes back byte for byte, whichever way it was framed.
+#[track_caller]
+fn check(server: &Server, headers: &[&str], body: &[u8]) {
+    let whole = server.send("POST /app/echo", headers, body);
+    assert_eq!((whole.status, whole.body == body), (200, true), "{whole:?}");
+    let mut chunked = Vec::new();
+    for piece in body.chunks(1000) {
+        chunked.extend(format!("{:x}\r\n", piece.len()).bytes());
+        chunked.extend([piece, b"\r\n"].concat());
+    }
+    chunked.extend(b"0\r\n\r\n");
+    let framed = [headers, &["Transfer-Encoding: chunked"]].concat();
+    let pieces = server.send("POST /app/echo", &framed, &chunked);
+    assert_eq!((pieces.status, pieces.body == body), (200, true), "{pieces:?}");
+}
+
+fn form_of(length: usize, token: &str) -> Vec<u8> {
+    let mut body = format!("access_token={token}&rest=").into_bytes();
+    body.resize(length, b'\xff');
+    body
+}
+
+#[test]
+fn each_dialect_is_let_pass_and_refused_in_its_own_words() {
+    for (wire, status, words) in [
+        (Wire::Cluster, 200, "Token not found, please log in."),
+        (Wire::Flask, 401, "message"),
+        (Wire::Cookie, 401, "error"),
+    ] {
+        let server = Server::start(&[wire]);
+        let shown = server.log_in(0);
+        let pass = server.show("POST /app/whoami", &shown);
+        assert!(pass.status == 200 && pass.text().starts_with("csmith by"), "{wire:?} {pass:?}");
+        let refused = server.send("POST /app/whoami", &[], b"");
+        assert_eq!(refused.status, status, "{wire:?} {refused:?}");
+        assert!(refused.text().contains(words), "{wire:?} {refused:?}");
+        assert!(refused.head.contains("no-store"), "{wire:?} {refused:?}");
+        server.world.clock.advance(Duration::from_secs(40 * 24 * 60 * 60));
+        let ended = server.show("POST /app/whoami", &shown);
+        assert!(ended.status == status && !ended.text().contains("csmith"), "{wire:?} {ended:?}");
+    }
+}
+
+#[test]
+fn a_logout_is_felt_by_the_next_request() {
+    let server = Server::start(&[Wire::Cluster]);
+    let shown = server.log_in(0);
+    assert!(server.show("POST /app/whoami", &shown).text().starts_with("csmith"));
+    assert!(server.show("POST /legacy/api/logout", &shown).text().contains("success"));
+    assert!(server.show("POST /app/whoami", &shown).text().contains("Token expired"));
+}
+
+#[test]
+fn a_form_comes_back_whole() {
+    let server = Server::start(&[Wire::Cluster]);
+    let token = server.token(0);
+    check(&server, &[FORM], format!("access_token={token}").as_bytes());
+    check(&server, &[FORM], format!("a=1&a=2&access_token={token}&b=%ff+").as_bytes());
+    check(&server, &[FORM], &form_of(5000, &token));
+    check(&server, &[FORM], &form_of(BODY_LIMIT, &token));
+}
+
+#[test]
+fn an_empty_body_stays_empty() {
+    let server = Server::start(&[Wire::Cluster, Wire::Flask]);
+    let (name, value) = server.log_in(1).headers.remove(0);
+    check(&server, &[&format!("{name}: {value}")], b"");
+    check(&server, &[&format!("{name}: {value}"), FORM], b"");
+}
+
+#[test]
+fn a_form_beyond_the_limit_is_refused_in_the_dialects_words() {
+    let server = Server::start(&[Wire::Cluster]);
+    let body = form_of(BODY_LIMIT + 1, &server.token(0));
+    let said = server.send("POST /app/echo", &[FORM], &body);
+    assert!(said.text().contains("Request body too large."), "{said:?}");
+    let chunked = [format!("{:x}\r\n", body.len()).as_bytes(), &body, b"\r\n0\r\n\r\n"].concat();
+    let unsaid = server.send("POST /app/echo", &[FORM, "Transfer-Encoding: chunked"], &chunked);
+    assert!(unsaid.text().contains("Request body too large."), "{unsaid:?}");
+    assert!(unsaid.head.to_lowercase().contains("connection: close"), "{unsaid:?}");
+}
+
+#[test]
+fn a_body_that_breaks_off_is_refused() {
+    let server = Server::start(&[Wire::Cluster]);
+    let broken = b"5\r\nacces\r\nnonsense\r\n";
+    let answer = server.send("POST /app/echo", &[FORM, "Transfer-Encoding: chunked"], broken);
+    assert!(answer.text().contains("Request body could not be read."), "{answer:?}");
+}
+
+/// The handler hears the first piece of a large upload before the second is sent: nobody has waited for the whole.
+#[track_caller]
+fn streams(server: &Server, headers: &[&str]) {
+    let mut stream = server.connect();
+    let length = 64 * 1024 * 1024;
+    let head = format!(
+        "POST /app/first HTTP/1.1\r\nHost: app.test\r\nContent-Length: {length}\r\n{}\r\n\r\nfirst",
+        headers.join("\r\n")
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = [0; 4096];
+    let read = stream.read(&mut answer).unwrap();
+    let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("first"), "{answer}");
+}
+
+#[test]
+fn an_upload_that_carries_no_token_is_not_read_by_the_guard() {
+    let server = Server::start(&[Wire::Cluster, Wire::Flask]);
+    let (name, value) = server.log_in(1).headers.remove(0);
+    streams(&server, &[&format!("{name}: {value}"), "Content-Type: application/octet-stream"]);
+}
+
+#[test]
+fn a_guard_of_headers_alone_reads_no_form() {
+    let server = Server::start(&[Wire::Flask]);
+    let (name, value) = server.log_in(0).headers.remove(0);
+    streams(&server, &[&format!("{name}: {value}"), FORM]);
+    check(&server, &[&format!("{name}: {value}"), FORM], &form_of(100_000, "none"));
+}
+
+#[test]
+fn a_living_credential_passes_beside_a_dead_one_of_another_dialect() {
+    let server = Server::start(&[Wire::Cookie, Wire::Cluster]);
+    let dead = "Cookie: session=csmith|123456789|_______0";
+    let body = format!("access_token={}", server.token(1));
+    let answer = server.send("POST /app/whoami", &[dead, FORM], body.as_bytes());
+    assert_eq!((answer.status, answer.text().starts_with("csmith by cluster-api")), (200, true));
+    let refused = server.send("POST /app/whoami", &[dead, FORM], b"access_token=NOBODYS");
+    assert_eq!(refused.status, 401, "the first that was shown refuses: {refused:?}");
+    let unshown = server.send("POST /app/whoami", &[FORM], b"access_token=NOBODYS");
+    assert!(unshown.text().contains("Token not found"), "{unshown:?}");
+}
+
+#[test]
+fn while_the_store_is_away_nobody_is_called_a_stranger() {
+    for wire in [Wire::Cluster, Wire::Flask, Wire::Cookie] {
+        let server = Server::start(&[wire]);
+        let shown = server.log_in(0);
+        server.world.store.set_away(true);
+        let away = server.show("POST /app/whoami", &shown);
+        assert_eq!(away.status, 503, "{wire:?} {away:?}");
+        assert!(away.head.to_lowercase().contains("retry-after: 1"), "{wire:?} {away:?}");
+        server.world.store.set_away(false);
+        assert_eq!(server.show("POST /app/whoami", &shown).status, 200, "{wire:?}");
+    }
+}

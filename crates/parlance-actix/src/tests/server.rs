@@ -1,0 +1,200 @@
+//! An app of somebody's own behind a guard, on a socket of its own, and a client that sends exactly what it is told.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use actix_web::{App, HttpResponse, HttpServer, rt, web};
+use futures_util::StreamExt as _;
+use parlance_1010_cookie::Cookie1010;
+use parlance_cluster_api::ClusterApi;
+use parlance_core::{Login, Secret};
+use parlance_dialect::testing::World;
+use parlance_dialect::{Service, Shown};
+use parlance_flask_usertoken::FlaskUsertoken;
+
+use crate::{Caller, Guard, Mount, Shell, Site, TrustedProxies};
+
+/// Far beyond every limit of the server's.
+const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const FORM: &str = "Content-Type: application/x-www-form-urlencoded";
+
+/// A dialect, by what the tests call it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wire {
+    Cluster,
+    Flask,
+    Cookie,
+}
+
+/// The app, and the world that its dialects live in. The world's one user is `csmith`.
+pub(super) struct Server {
+    pub(super) world: World,
+    services: Vec<Arc<dyn Service>>,
+    address: SocketAddr,
+    handle: ServerHandle,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// An answer: its status, its head, its body.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) head: String,
+    pub(super) body: Vec<u8>,
+}
+
+impl Server {
+    /// The app behind a guard that takes these dialects' credentials.
+    pub(super) fn start(wires: &[Wire]) -> Self {
+        let mut world = World::with_csmith();
+        world.peer = Some([127, 0, 0, 1].into());
+        let services: Vec<Arc<dyn Service>> =
+            wires.iter().map(|wire| wire.service(&world)).collect();
+        let shell = Shell {
+            clock: Arc::<parlance_dialect::testing::TestClock>::clone(&world.clock),
+            proxies: Arc::new(TrustedProxies::default()),
+        };
+        let mounts = services
+            .iter()
+            .map(|service| Mount { prefix: "/legacy".to_owned(), service: Arc::clone(service) });
+        let site = Site { shell, mounts: mounts.collect() };
+        let guard = site.guard().unwrap();
+        let (tell, told) = channel();
+        let thread = std::thread::spawn(move || {
+            rt::System::new().block_on(async move {
+                let server = HttpServer::new(move || {
+                    App::new().configure(|config| routes(config, &site, &guard))
+                });
+                let server = server
+                    .workers(1)
+                    .disable_signals()
+                    .shutdown_timeout(0)
+                    .bind("127.0.0.1:0")
+                    .unwrap();
+                let address = server.addrs()[0];
+                let server = server.run();
+                tell.send((address, server.handle())).unwrap();
+                server.await.unwrap();
+            });
+        });
+        let (address, handle) = told.recv().unwrap();
+        Self { world, services, address, handle, thread: Some(thread) }
+    }
+
+    /// What a client of the dialect shows after a login.
+    pub(super) fn log_in(&self, at: usize) -> Shown {
+        let login = Login { user: "csmith".to_owned(), password: Secret::new("XXX".to_owned()) };
+        let now = parlance_core::ports::Clock::now(&*self.world.clock);
+        let shown = self.services[at].log_in(login, self.world.peer, now);
+        self.world.run(shown).unwrap()
+    }
+
+    /// The dialect's token alone, which its form carries.
+    pub(super) fn token(&self, at: usize) -> String {
+        self.log_in(at).body.split_once('=').unwrap().1.to_owned()
+    }
+
+    pub(super) fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    /// Sends these header lines and this body, and reads the answer. The body's length is said unless the head says how it is framed.
+    pub(super) fn send(&self, line: &str, headers: &[&str], body: &[u8]) -> Answer {
+        let mut stream = self.connect();
+        let mut head = format!("{line} HTTP/1.1\r\nHost: app.test\r\nConnection: close\r\n");
+        headers.iter().for_each(|header| head.push_str(&format!("{header}\r\n")));
+        if !head.contains("Transfer-Encoding") && !head.contains("Content-Length") {
+            head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        }
+        stream.write_all(format!("{head}\r\n").as_bytes()).unwrap();
+        // A server that refuses a body need not read it.
+        let _refused = stream.write_all(body);
+        let mut bytes = Vec::new();
+        let _reset = stream.read_to_end(&mut bytes);
+        Answer::read(&bytes)
+    }
+
+    /// Sends what a client shows.
+    pub(super) fn show(&self, line: &str, shown: &Shown) -> Answer {
+        let lines = shown.headers.iter().map(|(name, value)| format!("{name}: {value}"));
+        let lines: Vec<_> = lines.collect();
+        let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+        self.send(line, &lines, shown.body.as_bytes())
+    }
+}
+
+impl Answer {
+    fn read(bytes: &[u8]) -> Self {
+        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
+        let end = end.unwrap_or_else(|| panic!("no answer: {:?}", String::from_utf8_lossy(bytes)));
+        let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+        let status = head.get(9..12).unwrap().parse().unwrap();
+        Self { status, head, body: bytes[end + 4..].to_vec() }
+    }
+
+    pub(super) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+impl Wire {
+    fn service(self, world: &World) -> Arc<dyn Service> {
+        match self {
+            Self::Cluster => Arc::new(world.desk(ClusterApi::default())),
+            Self::Flask => Arc::new(world.desk(FlaskUsertoken::default())),
+            Self::Cookie => Arc::new(world.desk(Cookie1010::default())),
+        }
+    }
+}
+
+/// What stands in the app.
+fn routes(config: &mut web::ServiceConfig, site: &Site, guard: &Guard) {
+    let guarded = web::scope("/app")
+        .wrap(guard.clone())
+        .route("/whoami", web::to(whoami))
+        .route("/echo", web::to(echo))
+        .route("/first", web::to(first))
+        .route("/maybe", web::to(maybe));
+    site.mount(config);
+    config
+        .service(guarded)
+        .route("/bare/whoami", web::to(whoami))
+        .route("/bare/maybe", web::to(maybe));
+}
+
+async fn whoami(caller: Caller) -> String {
+    let roles: Vec<_> = caller.roles.iter().map(ToString::to_string).collect();
+    format!("{} by {} with {}", caller.name, caller.dialect, roles.join(","))
+}
+
+async fn maybe(caller: Option<Caller>) -> String {
+    caller.map_or_else(|| "nobody".to_owned(), |caller| caller.name.clone())
+}
+
+/// Gives the body back.
+async fn echo(_: Caller, mut payload: web::Payload) -> HttpResponse {
+    let mut body = Vec::new();
+    while let Some(chunk) = payload.next().await {
+        body.extend_from_slice(&chunk.unwrap());
+    }
+    HttpResponse::Ok().body(body)
+}
+
+/// Gives the first piece of the body back, without waiting for another.
+async fn first(_: Caller, mut payload: web::Payload) -> HttpResponse {
+    HttpResponse::Ok().body(payload.next().await.unwrap().unwrap())
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.world.run(self.handle.stop(false));
+        let _panicked = self.thread.take().map(JoinHandle::join);
+    }
+}
