@@ -44,6 +44,7 @@ pub(crate) struct Config {
 
 /// How the gRPC of axxon-jsonrpc is served.
 #[derive(Debug, Clone)]
+#[cfg_attr(not(feature = "axxon-grpc"), expect(dead_code, reason = "then nobody serves it"))]
 pub(crate) struct GrpcConfig {
     pub(crate) listen: SocketAddr,
     /// Whether anybody chose the address.
