@@ -48,7 +48,6 @@ pub(crate) struct AtWork {
     pub(crate) mounts: Vec<Mount>,
     pub(crate) parts: Parts,
     pub(crate) keychain: Keychain,
-    #[expect(dead_code, reason = "forward auth asks it")]
     pub(crate) assertions: Option<Assertions>,
 }
 

@@ -63,7 +63,8 @@ impl Running {
         parlance::store::migrate(&config.database).map_err(Failed::refused)?;
         let metrics = Metrics::new();
         let authority = app::authority(config, Arc::new(Recorder(metrics.clone())))?;
-        let AtWork { mounts, keychain, parts, .. } = app::at_work(config, &authority).await?;
+        let AtWork { mounts, keychain, parts, assertions } =
+            app::at_work(config, &authority).await?;
         let keychain = Arc::new(keychain);
         if mounts.is_empty() {
             warn!("no dialect is enabled: there is nobody to log in");
@@ -75,6 +76,7 @@ impl Running {
             shell: shell.clone(),
             services: services.clone(),
             config: config.forward_auth.clone(),
+            assertions,
         };
         let desk = admin::Desk {
             store: Arc::clone(authority.store()),

@@ -2,7 +2,7 @@
 -- as parlance does. Whatever goes wrong, it does not pass.
 
 local FORWARD_AUTH = "http://127.0.0.1:8081/forward-auth"
-local IDENTITY = { "x-auth-user", "x-auth-user-id", "x-auth-roles", "x-auth-dialect", "x-auth-session" }
+local IDENTITY = { "x-auth-user", "x-auth-user-id", "x-auth-roles", "x-auth-dialect", "x-auth-session", "x-auth-assertion" }
 -- Of a refusal, what the client is told.
 local TOLD = { "www-authenticate", "retry-after", "content-type", "cache-control" }
 -- What belongs to the client's connection, or would be the client's word for what only the proxy may say.

@@ -6,7 +6,8 @@ use actix_web::http::Method;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, Resource, guard, rt, web};
 use parlance::actix::{ANSWER_PATIENCE, Shell, body, cut_off, respond};
-use parlance::core::Failure;
+use parlance::assertion::Assertions;
+use parlance::core::{Failure, Timestamp};
 use parlance::dialect::{Caller, Carrier, Guard, Refusal, Request, Response, Service, Unread};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Value, json};
@@ -31,6 +32,8 @@ pub(crate) struct Gate {
     /// The dialects that are enabled.
     pub(crate) services: Vec<Arc<dyn Service>>,
     pub(crate) config: ForwardAuth,
+    /// Signs identity assertions, if any are wanted.
+    pub(crate) assertions: Option<Assertions>,
 }
 
 /// The request that a proxy asks about.
@@ -197,7 +200,8 @@ impl Gate {
         match rt::time::timeout(ANSWER_PATIENCE, guard.admit(&shown)).await {
             Ok(Ok(caller)) if route.is_none_or(|route| entitled(route, &caller)) => {
                 let mut answer = respond(Response::new(200));
-                for (name, value) in identity(&self.config.headers, &caller) {
+                let assertion = self.assertion(route, &caller, shown.now);
+                for (name, value) in identity(&self.config.headers, &caller, assertion) {
                     answer.headers_mut().insert(name, value);
                 }
                 answer
@@ -206,6 +210,21 @@ impl Gate {
             Ok(Err(refusal)) => respond(refused(refusal)),
             Err(_) => respond(first.late()),
         }
+    }
+}
+
+impl Gate {
+    /// The signed word for the upstream that makes this request, where one is wanted.
+    fn assertion(
+        &self,
+        route: Option<&Route>,
+        caller: &Caller,
+        now: Timestamp,
+    ) -> Option<Arc<str>> {
+        let named = route.map(|route| &route.audience).filter(|audience| !audience.is_empty());
+        let audience = named.unwrap_or(&self.config.audience);
+        let wanted = self.assertions.as_ref().filter(|_| !audience.is_empty());
+        wanted.and_then(|assertions| assertions.for_caller(caller, audience, now))
     }
 }
 
@@ -252,7 +271,11 @@ fn entitled(route: &Route, caller: &Caller) -> bool {
 }
 
 /// What the upstream is told of an admitted caller.
-fn identity(names: &HeaderNames, caller: &Caller) -> Vec<(HeaderName, HeaderValue)> {
+fn identity(
+    names: &HeaderNames,
+    caller: &Caller,
+    assertion: Option<Arc<str>>,
+) -> Vec<(HeaderName, HeaderValue)> {
     let roles: Vec<_> = caller.roles.iter().map(uuid::Uuid::to_string).collect();
     let lines = [
         (&names.user, utf8_percent_encode(&caller.name, NAME).to_string()),
@@ -261,7 +284,8 @@ fn identity(names: &HeaderNames, caller: &Caller) -> Vec<(HeaderName, HeaderValu
         (&names.dialect, caller.dialect.to_owned()),
         (&names.session, caller.session.to_string()),
     ];
-    let lines = lines.into_iter().filter_map(|(name, value)| {
+    let assertion = assertion.map(|assertion| (&names.assertion, assertion.to_string()));
+    let lines = lines.into_iter().chain(assertion).filter_map(|(name, value)| {
         Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::try_from(value).ok()?))
     });
     lines.collect()

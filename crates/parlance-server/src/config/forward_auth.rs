@@ -1,5 +1,6 @@
 //! What forward auth demands of which request, and the names of the headers that it answers with.
 
+use parlance::dialect::Value;
 use uuid::Uuid;
 
 use super::keys::Typed;
@@ -10,6 +11,8 @@ use super::wrong_kind;
 #[derive(Debug, Clone)]
 pub(crate) struct ForwardAuth {
     pub(crate) headers: HeaderNames,
+    /// Whom an identity assertion is for, where no route says otherwise; nobody if it is empty.
+    pub(crate) audience: String,
     /// The first that matches decides. Without any, every session of every dialect is let pass.
     pub(crate) routes: Vec<Route>,
 }
@@ -22,6 +25,7 @@ pub(crate) struct HeaderNames {
     pub(crate) roles: String,
     pub(crate) dialect: String,
     pub(crate) session: String,
+    pub(crate) assertion: String,
 }
 
 /// What is demanded of the requests to some paths. An empty list demands nothing.
@@ -32,6 +36,8 @@ pub(crate) struct Route {
     pub(crate) methods: Vec<String>,
     pub(crate) dialects: Vec<String>,
     pub(crate) roles: Vec<Uuid>,
+    /// Whom an identity assertion is for.
+    pub(crate) audience: String,
 }
 
 impl ForwardAuth {
@@ -43,6 +49,7 @@ impl ForwardAuth {
             roles: header("roles")?,
             dialect: header("dialect")?,
             session: header("session")?,
+            assertion: header("assertion")?,
         };
         let mut names = headers.all();
         names.sort_unstable();
@@ -55,13 +62,14 @@ impl ForwardAuth {
             )));
         }
         let routes = (0..layers.routes()).map(|number| Route::read(layers, number));
-        Ok(Self { headers, routes: routes.collect::<Result<_, _>>()? })
+        let audience = audience(layers, "forward_auth.audience")?;
+        Ok(Self { headers, audience, routes: routes.collect::<Result<_, _>>()? })
     }
 }
 
 impl HeaderNames {
-    fn all(&self) -> [&str; 5] {
-        [&self.user, &self.user_id, &self.roles, &self.dialect, &self.session]
+    fn all(&self) -> [&str; 6] {
+        [&self.user, &self.user_id, &self.roles, &self.dialect, &self.session, &self.assertion]
     }
 }
 
@@ -76,6 +84,7 @@ impl Route {
             methods: words(layers, &path("methods"))?,
             dialects: words(layers, &path("dialects"))?,
             roles,
+            audience: audience(layers, &path("audience"))?,
         })
     }
 }
@@ -83,6 +92,25 @@ impl Route {
 fn text(layers: &Layers, path: &str) -> Result<String, ConfigError> {
     let Typed::Text(text) = layers.get(path)? else { return Err(wrong_kind(path)) };
     Ok(text)
+}
+
+/// Whom assertions are for. Without an issuer none would be signed, and nobody would be told.
+fn audience(layers: &Layers, path: &str) -> Result<String, ConfigError> {
+    const ISSUER: &str = "assertion_issuer";
+    let free = |path: &str| {
+        let Typed::Dialect(Value::Text(text)) = layers.get(path)? else {
+            return Err(wrong_kind(path));
+        };
+        Ok(text)
+    };
+    let audience = free(path)?;
+    if !audience.is_empty() && free(ISSUER)?.is_empty() {
+        let origin = layers.origin(path);
+        return Err(ConfigError(format!(
+            "{origin}: {path} asks for identity assertions: set {ISSUER}, in whose name they are signed"
+        )));
+    }
+    Ok(audience)
 }
 
 fn words(layers: &Layers, path: &str) -> Result<Vec<String>, ConfigError> {

@@ -71,7 +71,7 @@ fn top(path: &str, kind: Kind, default: &str, about: &'static str) -> Key {
 }
 
 /// The keys of one of the tables in [`ROUTES`].
-pub(crate) fn route_keys(prefix: &str) -> [Key; 5] {
+pub(crate) fn route_keys(prefix: &str) -> [Key; 6] {
     [
         (
             "path",
@@ -86,6 +86,11 @@ pub(crate) fn route_keys(prefix: &str) -> [Key; 5] {
             "The dialects whose sessions are let pass. Empty: any that is enabled.",
         ),
         ("roles", Kind::Ids, "Roles one of which the user must have. Empty: none is needed."),
+        (
+            "audience",
+            Kind::Dialect(DialectKind::Text),
+            "Whom an identity assertion is for (`aud`). Empty: as forward_auth.audience says.",
+        ),
     ]
     .map(|(key, kind, about)| top(&format!("{prefix}.{key}"), kind, "", about))
 }
@@ -178,9 +183,16 @@ pub(crate) fn keys() -> Vec<Key> {
             "The header with the dialect that the session was opened in.",
         ),
         ("session", "x-auth-session", "The header with the session's id."),
+        ("assertion", "x-auth-assertion", "The header with the identity assertion."),
     ] {
         keys.push(top(&format!("forward_auth.headers.{name}"), Kind::Header, default, about));
     }
+    keys.push(top(
+        "forward_auth.audience",
+        Kind::Dialect(DialectKind::Text),
+        "",
+        "Whom identity assertions are for (`aud`) where no route names another. Empty: none are signed.",
+    ));
     for entry in TABLE {
         let path = |key: &str| format!("dialects.{}.{key}", entry.name);
         keys.push(top(&path("enabled"), Kind::Switch, "true", "Whether the dialect is served."));

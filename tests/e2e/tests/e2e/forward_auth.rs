@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::harness::cluster::Cluster;
+use crate::harness::python::script;
 use crate::harness::{Database, Held, PASSWORD, Request, Response, Server, Site, USER, Wire, http};
 
 const ROLE: &str = "9745b902-2a36-4035-bdd6-012e0dae66c0";
@@ -283,4 +284,45 @@ fn without_its_database_it_says_503_and_when_to_come_back() {
         assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
     }
     cluster.resume();
+}
+
+#[test]
+fn an_assertion_says_who_it_is_to_its_audience_alone() {
+    const ISSUER: &str = "https://login.example";
+    let configuration = format!(
+        "assertion_issuer = \"{ISSUER}\"\n[forward_auth]\naudience = \"app\"\n\
+         [[forward_auth.routes]]\npath = \"/billing\"\naudience = \"billing\"\n[[forward_auth.routes]]\npath = \"/\"\n"
+    );
+    let site = Site::with(Database::sqlite(), &configuration);
+    let server = site.start_with_user();
+    for wire in IN_HEADERS {
+        let held = server.log_in(wire);
+        for (path, audience) in [("/", "app"), ("/billing/1", "billing")] {
+            let answer = ask(&server, &held.shown(nginx("GET", path)));
+            let header = |name| answer.header(name).unwrap();
+            let admin = format!("http://{}", server.admin);
+            let arguments = [&admin, ISSUER, audience, header("x-auth-assertion")];
+            let said = script(site.folder(), "assertion.py", &arguments).output().unwrap();
+            assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+            let claims: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
+            assert_eq!(claims["sub"], header("x-auth-user-id"));
+            assert_eq!(claims["sid"], header("x-auth-session"));
+            assert_eq!((&claims["name"], &claims["dialect"]), (&json!(USER), &json!(wire.name())));
+            let life = claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap();
+            assert!((1..=60).contains(&life), "{life}");
+        }
+        // It is no credential.
+        let assertion = ask(&server, &held.shown(nginx("GET", "/")));
+        let bearer = format!("Bearer {}", assertion.header("x-auth-assertion").unwrap());
+        let shown = nginx("GET", "/").header("Authorization", &bearer);
+        assert_eq!(ask(&server, &shown).status, 401);
+    }
+}
+
+#[test]
+fn an_audience_without_an_issuer_is_a_mistake() {
+    let site = Site::with(Database::sqlite(), "[forward_auth]\naudience = \"app\"\n");
+    let refused = site.operate(&["config", "check"]);
+    let line = "forward_auth.audience asks for identity assertions: set assertion_issuer";
+    assert_eq!((refused.code, refused.stderr.contains(line)), (2, true), "{refused:?}");
 }

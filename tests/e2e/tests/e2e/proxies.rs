@@ -6,6 +6,8 @@ mod upstream;
 use std::io::Write as _;
 use std::net::IpAddr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use program::Proxy;
 use upstream::Upstream;
 
@@ -24,6 +26,9 @@ const SPOOFED: &str = "203.0.113.7";
 const CONFIGURATION: &str = r#"
 trusted_proxies = ["127.0.0.1"]
 log_level = "debug"
+assertion_issuer = "https://parlance.example"
+[forward_auth]
+audience = "app"
 [[forward_auth.routes]]
 path = "/admin"
 roles = ["9745b902-2a36-4035-bdd6-012e0dae66c0"]
@@ -82,6 +87,10 @@ impl Scene {
         let id = identity.iter().position(|(name, _)| name == "x-auth-user-id").unwrap();
         let (_, id) = identity.remove(id);
         assert_eq!(id.len(), 36, "{id}");
+        let assertion = identity.iter().position(|(name, _)| name == "x-auth-assertion").unwrap();
+        let (_, assertion) = identity.remove(assertion);
+        let claims = claims(&assertion);
+        assert_eq!([&claims["sub"], &claims["aud"], &claims["sid"]], [&id, "app", &session]);
         let expected = [
             ("x-auth-dialect", self.held.wire.name()),
             ("x-auth-session", session.as_str()),
@@ -126,9 +135,15 @@ fn identity(answer: &Response) -> Vec<(String, String)> {
     lines
 }
 
+/// What an assertion says, unverified.
+fn claims(assertion: &str) -> serde_json::Value {
+    let part = assertion.split('.').nth(1).unwrap();
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+}
+
 /// The request with identity headers that the client made up.
 fn impersonating(request: Request) -> Request {
-    let names = ["User", "User-Id", "Roles", "Dialect", "Session"];
+    let names = ["User", "User-Id", "Roles", "Dialect", "Session", "Assertion"];
     names.into_iter().fold(request, |request, name| {
         request
             .header(&format!("X-Auth-{name}"), "root")
@@ -272,7 +287,14 @@ fn every_recipe_names_every_identity_header_and_parlances_ports() {
             .map(|file| std::fs::read_to_string(file.path()).unwrap().to_lowercase())
             .collect();
         let headers = ["", "-id"].map(|end| format!("x-auth-user{end}"));
-        let others = ["x-auth-roles", "x-auth-dialect", "x-auth-session", "8081", "9000"];
+        let others = [
+            "x-auth-roles",
+            "x-auth-dialect",
+            "x-auth-session",
+            "x-auth-assertion",
+            "8081",
+            "9000",
+        ];
         for part in headers.iter().map(String::as_str).chain(others) {
             assert!(text.contains(part), "{name}: {part}");
         }
