@@ -86,6 +86,11 @@ impl Dialect for ClusterApi {
         call::claims(path)
     }
 
+    /// This wire refuses with 200.
+    fn is_refusal(_: &Response) -> bool {
+        true
+    }
+
     fn decode(&self, request: &Request<'_>) -> Result<Call, Response> {
         call::read(request)
     }

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use parlance_core::ports::TurnedAway;
 use parlance_core::{
     Authority, Command, Context, Failure, Mint, Outcome, SessionId, Timestamp, UserId,
 };
@@ -81,6 +82,18 @@ impl<D: Dialect> Desk<D> {
         Refusal { why, answer: self.dialect.deny(&why) }
     }
 
+    /// Counts what the dialect answered by itself, if that is a refusal.
+    fn note(&self, answer: &Response, request: &Request<'_>) {
+        let denies = |why| self.dialect.deny(&why) == *answer;
+        let uncredited = answer.status == 401
+            || denies(Failure::NoCredential)
+            || denies(Failure::UnknownCredential);
+        let why = if uncredited { TurnedAway::NoCredential } else { TurnedAway::Malformed };
+        if uncredited || D::is_refusal(answer) {
+            self.authority.turned_away(D::NAME, why, request.peer);
+        }
+    }
+
     fn context(&self, request: &Request<'_>) -> Context<'_> {
         Context { now: request.now, peer: request.peer, mint: &self.mint }
     }
@@ -107,7 +120,10 @@ impl<D: Dialect> Service for Desk<D> {
         Box::pin(async move {
             let call = match self.dialect.decode(request) {
                 Ok(call) => call,
-                Err(answer) => return answer,
+                Err(answer) => {
+                    self.note(&answer, request);
+                    return answer;
+                }
             };
             let result =
                 self.authority.execute(self.dialect.command(&call), self.context(request)).await;
@@ -121,7 +137,10 @@ impl<D: Dialect> Service for Desk<D> {
                 Some(shown) => {
                     self.authority.execute(Command::Check(shown), self.context(request)).await
                 }
-                None => Err(Failure::NoCredential),
+                None => {
+                    self.authority.turned_away(D::NAME, TurnedAway::NoCredential, request.peer);
+                    Err(Failure::NoCredential)
+                }
             };
             match result {
                 Ok(Outcome::Standing(session, user)) => Ok(Caller {
@@ -147,6 +166,7 @@ impl<D: Dialect> Service for Desk<D> {
     }
 
     fn unread(&self, why: Unread) -> Response {
+        self.authority.turned_away(D::NAME, TurnedAway::Malformed, None);
         self.dialect.unread(why)
     }
 

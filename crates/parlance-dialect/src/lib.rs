@@ -105,6 +105,12 @@ pub trait Dialect: Mint {
     /// What cannot be read is answered at once, without the core.
     fn decode(&self, request: &Request<'_>) -> Result<Self::Call, Response>;
 
+    /// Whether an answer that [`Self::decode`] gave by itself refuses something, as most do.
+    #[must_use]
+    fn is_refusal(answer: &Response) -> bool {
+        answer.status >= 400
+    }
+
     /// What the call asks of the core.
     fn command(&self, call: &Self::Call) -> Command;
 

@@ -8,7 +8,8 @@ use actix_web::dev::Server;
 use actix_web::{
     App, FromRequest, Handler, HttpResponse, HttpServer, Resource, Responder, rt, web,
 };
-use parlance::core::ports::{Clock as _, Store};
+use parlance::core::Timestamp;
+use parlance::core::ports::{Change, Clock as _, Store};
 use parlance::system::SystemClock;
 
 use crate::cli::Failed;
@@ -62,13 +63,22 @@ where
 type Shared = web::Data<(Arc<dyn Store>, Metrics)>;
 
 async fn ready(shared: Shared) -> HttpResponse {
-    match rt::time::timeout(PATIENCE, shared.0.ping()).await {
-        Ok(Ok(())) => HttpResponse::Ok().content_type(TEXT).body("ready\n"),
-        Ok(Err(_)) | Err(_) => HttpResponse::ServiceUnavailable()
-            .insert_header(("retry-after", "1"))
-            .content_type(TEXT)
-            .body("the database does not answer\n"),
-    }
+    let store = &shared.0;
+    // Drops nothing, in a transaction that may write: a database that only reads lets nobody in.
+    let nothing = Change::Purge { before: Timestamp::MIN, limit: 0 };
+    let answers = async {
+        store.ping().await.map_err(|_| "the database does not answer\n")?;
+        store.apply(nothing).await.map_err(|_| "the database cannot be written\n")
+    };
+    let why = match rt::time::timeout(PATIENCE, answers).await {
+        Ok(Ok(_)) => return HttpResponse::Ok().content_type(TEXT).body("ready\n"),
+        Ok(Err(why)) => why,
+        Err(_) => "the database does not answer\n",
+    };
+    HttpResponse::ServiceUnavailable()
+        .insert_header(("retry-after", "1"))
+        .content_type(TEXT)
+        .body(why)
 }
 
 async fn scrape(shared: Shared) -> HttpResponse {

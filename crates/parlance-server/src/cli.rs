@@ -122,7 +122,7 @@ impl Common {
             listen: listen.and_then(|listen| listen.listen.clone()),
             admin_listen: listen.and_then(|listen| listen.admin_listen.clone()),
         };
-        let config = Config::load(self.config.as_deref(), std::env::vars(), flags)?;
+        let config = Config::load(self.config.as_deref(), std::env::vars_os(), flags)?;
         // Only `serve` and `demo` log; the others say it plainly.
         if listen.is_none() {
             for name in &config.unknown_variables {
