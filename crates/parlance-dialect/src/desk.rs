@@ -82,18 +82,6 @@ impl<D: Dialect> Desk<D> {
         Refusal { why, answer: self.dialect.deny(&why) }
     }
 
-    /// Counts what the dialect answered by itself, if that is a refusal.
-    fn note(&self, answer: &Response, request: &Request<'_>) {
-        let denies = |why| self.dialect.deny(&why) == *answer;
-        let uncredited = answer.status == 401
-            || denies(Failure::NoCredential)
-            || denies(Failure::UnknownCredential);
-        let why = if uncredited { TurnedAway::NoCredential } else { TurnedAway::Malformed };
-        if uncredited || D::is_refusal(answer) {
-            self.authority.turned_away(D::NAME, why, request.peer);
-        }
-    }
-
     fn context(&self, request: &Request<'_>) -> Context<'_> {
         Context { now: request.now, peer: request.peer, mint: &self.mint }
     }
@@ -121,7 +109,9 @@ impl<D: Dialect> Service for Desk<D> {
             let call = match self.dialect.decode(request) {
                 Ok(call) => call,
                 Err(answer) => {
-                    self.note(&answer, request);
+                    if let Some(why) = D::turned_away(&answer) {
+                        self.authority.turned_away(D::NAME, why, request.peer);
+                    }
                     return answer;
                 }
             };

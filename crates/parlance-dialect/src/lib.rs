@@ -27,6 +27,7 @@ pub use form::{Fields, FormError};
 pub use guard::Guard;
 pub use json::{calendar_date, from_json, moment};
 pub use object::Object;
+use parlance_core::ports::TurnedAway;
 use parlance_core::{Command, Credential, Failure, Mint, Outcome, Timestamp};
 pub use settings::{Configure, Kind, Setting, Value, Values};
 pub use wire::{Header, Request, Response};
@@ -105,10 +106,14 @@ pub trait Dialect: Mint {
     /// What cannot be read is answered at once, without the core.
     fn decode(&self, request: &Request<'_>) -> Result<Self::Call, Response>;
 
-    /// Whether an answer that [`Self::decode`] gave by itself refuses something, as most do.
+    /// What an answer that [`Self::decode`] gave by itself refuses, for the record; `None` if it refuses nothing.
     #[must_use]
-    fn is_refusal(answer: &Response) -> bool {
-        answer.status >= 400
+    fn turned_away(answer: &Response) -> Option<TurnedAway> {
+        match answer.status {
+            401 => Some(TurnedAway::NoCredential),
+            400.. => Some(TurnedAway::Malformed),
+            _ => None,
+        }
     }
 
     /// What the call asks of the core.

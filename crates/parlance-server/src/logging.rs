@@ -27,8 +27,7 @@ const REMIND_EVERY: Duration = Duration::from_secs(60);
 /// Starts logging: what this program says, and what goes wrong in the libraries below it.
 pub(crate) fn start(config: &Config) {
     let level = config.log_level.parse().unwrap_or(LevelFilter::INFO);
-    let strangers =
-        if level < LevelFilter::DEBUG { LevelFilter::OFF } else { LevelFilter::ERROR };
+    let strangers = if level < LevelFilter::DEBUG { LevelFilter::OFF } else { LevelFilter::ERROR };
     let wanted = Targets::new()
         .with_target("parlance", level)
         .with_target(STRANGERS, strangers)

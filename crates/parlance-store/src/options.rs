@@ -88,7 +88,9 @@ pub enum OpenError {
     #[error("{0}")]
     Exposed(String),
     /// It holds no tables of parlance.
-    #[error("the database holds no tables of parlance yet: run `parlance serve` or `parlance user add` once")]
+    #[error(
+        "the database holds no tables of parlance yet: run `parlance serve` or `parlance user add` once"
+    )]
     Empty,
     /// Its tables are older than this program.
     #[error(

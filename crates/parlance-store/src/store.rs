@@ -56,7 +56,11 @@ pub(crate) fn open_with(url: &str, options: Options, setup: Setup) -> Result<Dat
         && !path.is_file()
     {
         let path = path.clone();
-        return Err(if path.exists() { OpenError::NotAFile(path) } else { OpenError::NoFile(path) });
+        return Err(if path.exists() {
+            OpenError::NotAFile(path)
+        } else {
+            OpenError::NoFile(path)
+        });
     }
     // The first connection is made here and not by the pool, whose errors are only texts.
     let try_out = || {

@@ -115,8 +115,7 @@ fn postgres(url: &str) -> Result<Target, UrlError> {
     }
     let (login, hosts) = authority.split_once('@').unwrap_or(("", authority));
     // libpq would repeat what it cannot read, and that may be a piece of a password.
-    let is_port =
-        |port: &str| port.is_empty() || port.parse::<u16>().is_ok_and(|port| port > 0);
+    let is_port = |port: &str| port.is_empty() || port.parse::<u16>().is_ok_and(|port| port > 0);
     if !hosts.split(',').all(|host| is_port(port_of(host))) {
         return Err(UrlError::Malformed("a port is a number from 1 to 65535"));
     }

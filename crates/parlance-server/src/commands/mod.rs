@@ -7,8 +7,8 @@ pub(crate) mod session;
 pub(crate) mod user;
 
 use std::future::Future;
-use std::sync::mpsc;
 use std::io::{IsTerminal as _, Read as _, Write as _};
+use std::sync::mpsc;
 
 use parlance::core::{Secret, Timestamp};
 use parlance::dialect::moment;
@@ -48,8 +48,11 @@ pub(crate) fn print_table(heading: &[&str], rows: &[Vec<String>]) {
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
     for line in lines {
-        let cells: Vec<String> =
-            line.iter().zip(&widths).map(|(cell, width)| format!("{:width$}", plain(cell))).collect();
+        let cells: Vec<String> = line
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{:width$}", plain(cell)))
+            .collect();
         text.push_str(cells.join("  ").trim_end());
         text.push('\n');
     }
@@ -117,9 +120,8 @@ pub(crate) fn password(from_stdin: bool, new: bool) -> Result<Secret, Failed> {
 
 /// Lets a signal that ends the program while a password is typed, unseen, give the terminal its echo back first.
 fn echo_again_if_ended() -> Result<(), Failed> {
-    let failed = |error: std::io::Error| {
-        Failed::refused(format!("cannot ask for the password: {error}"))
-    };
+    let failed =
+        |error: std::io::Error| Failed::refused(format!("cannot ask for the password: {error}"));
     let before = tcgetattr(std::io::stdin()).map_err(|error| failed(error.into()))?;
     let (ready, is_ready) = mpsc::channel();
     std::thread::spawn(move || -> std::io::Result<()> {
@@ -132,5 +134,7 @@ fn echo_again_if_ended() -> Result<(), Failed> {
             std::process::exit(INTERRUPTED)
         })
     });
-    is_ready.recv().map_err(|_| Failed::refused("cannot ask for the password: no signal can be waited for"))
+    is_ready
+        .recv()
+        .map_err(|_| Failed::refused("cannot ask for the password: no signal can be waited for"))
 }

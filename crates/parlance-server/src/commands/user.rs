@@ -79,7 +79,9 @@ impl Command {
                 warn_about(&password);
                 let name = add.name.name;
                 if name.contains('%') {
-                    warning("a cookie cannot carry `%`: with this name nobody uses the wire 1010-cookie");
+                    warning(
+                        "a cookie cannot carry `%`: with this name nobody uses the wire 1010-cookie",
+                    );
                 }
                 let new = NewUser {
                     name: name.clone(),

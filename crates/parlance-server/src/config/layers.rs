@@ -78,9 +78,9 @@ impl Layers {
             match self.keys.iter().find(is) {
                 Some(key) => {
                     let origin = Origin::Variable(name.clone().into_owned());
-                    let value = value.into_string().map_err(|_| {
-                        ConfigError(format!("{origin}: {} is not UTF-8", key.path))
-                    })?;
+                    let value = value
+                        .into_string()
+                        .map_err(|_| ConfigError(format!("{origin}: {} is not UTF-8", key.path)))?;
                     self.values.insert(key.path.clone(), (value, origin));
                 }
                 None => unknown.push(name.into_owned()),

@@ -156,7 +156,11 @@ fn a_database_url_that_the_store_cannot_open_is_an_error_with_its_place_and_with
         ]],
     );
     // Without PostgreSQL compiled in every one of these is refused; with it, for what is wrong in it.
-    for url in ["postgres://u:hunter2%4@h/n", "postgres://u:hunter2@h:99999/n", "postgres://u:hunter2@@h/n"] {
+    for url in [
+        "postgres://u:hunter2%4@h/n",
+        "postgres://u:hunter2@h:99999/n",
+        "postgres://u:hunter2@@h/n",
+    ] {
         let error = load(&format!("database = \"{url}\"\n"), &[], Flags::default()).unwrap_err();
         assert!(error.starts_with("parlance.toml:1: database is not "), "{error}");
         assert!(!error.contains("hunter2"), "{error}");
