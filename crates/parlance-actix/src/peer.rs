@@ -2,17 +2,17 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 /// The proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed. Empty by default: nobody's.
 #[derive(Debug, Clone, Default)]
 pub struct TrustedProxies(Vec<IpNet>);
 
 impl TrustedProxies {
-    /// Believes the proxies of these networks.
+    /// Believes the proxies of these networks. One that is written as mapped, `::ffff:10.0.0.0/104`, is the plain one.
     #[must_use]
     pub fn new(networks: Vec<IpNet>) -> Self {
-        Self(networks)
+        Self(networks.into_iter().map(canonical).collect())
     }
 
     /// Whether this is the address of a proxy that is believed.
@@ -44,6 +44,16 @@ impl TrustedProxies {
         }
         client
     }
+}
+
+/// Addresses are compared in their plain form, so networks must have it too.
+fn canonical(network: IpNet) -> IpNet {
+    let plain = || {
+        let IpNet::V6(mapped) = network else { return None };
+        let address = mapped.addr().to_ipv4_mapped()?;
+        Ipv4Net::new(address, mapped.prefix_len().checked_sub(96)?).ok()
+    };
+    plain().map_or(network, IpNet::V4)
 }
 
 /// Reads `a.b.c.d`, `a.b.c.d:port`, `v6`, `[v6]` or `[v6]:port`, with or without a zone.

@@ -57,8 +57,13 @@ impl Shell {
         };
         let values =
             |name: &'static str| request.headers().get_all(name).map(HeaderValue::as_bytes);
+        // The nearest proxy's word stands last, whether it has a line of its own or not.
+        let is_tls = |line: &[u8]| {
+            let last = line.rsplit(|&byte| byte == b',').next();
+            last.is_some_and(|word| word.trim_ascii().eq_ignore_ascii_case(b"https"))
+        };
         let forwarded_tls =
-            || self.proxies.trusts(peer) && values("x-forwarded-proto").last() == Some(b"https");
+            || self.proxies.trusts(peer) && values("x-forwarded-proto").last().is_some_and(is_tls);
         (
             Some(self.proxies.client(peer, values("x-forwarded-for"))),
             request.app_config().secure() || forwarded_tls(),

@@ -25,7 +25,7 @@ pub(crate) fn done(call: &Call, outcome: &Outcome, now: Timestamp) -> Reply {
         (Call::Close(_), Outcome::Closed) => Ok(CloseSessionResponse::default().encode_to_vec()),
         // Never the outcome of a command of ours.
         (
-            Call::Login { .. } | Call::Renew(_) | Call::Close(_),
+            Call::Login { .. } | Call::Refused { .. } | Call::Renew(_) | Call::Close(_),
             Outcome::Opened(..)
             | Outcome::Standing(..)
             | Outcome::Renewed(..)
@@ -41,7 +41,8 @@ pub(crate) fn done(call: &Call, outcome: &Outcome, now: Timestamp) -> Reply {
 pub(crate) fn refused(call: &Call, why: Failure) -> Reply {
     match call {
         Call::Login { asked, .. } => login_refused(asked.ex, why),
-        Call::Renew(_) => Err(denied(why)),
+        // `Refused` is the JSON door's alone.
+        Call::Renew(_) | Call::Refused { .. } => Err(denied(why)),
         Call::Close(_) => Err(close_denied(why)),
     }
 }

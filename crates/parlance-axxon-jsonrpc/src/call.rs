@@ -30,6 +30,13 @@ pub enum Call {
         /// How it came.
         asked: Asked,
     },
+    /// A call to `/grpc` that is refused for what it is, once its Basic is verified.
+    Refused {
+        /// The Basic login.
+        outer: Login,
+        /// What whoever may log in hears.
+        answer: Response,
+    },
     /// `RenewSession`, `RenewSession2`.
     Renew(Credential),
     /// `CloseSession`.
@@ -136,14 +143,20 @@ impl Call {
             let anonymous = called.is_ok() || bearer(wire, request).is_err();
             return Err(called.err().filter(|_| !anonymous).unwrap_or_else(reply::basic_wanted));
         };
-        let Called { method, text, whole } = called?;
+        // What else is wrong is told once Basic was right.
+        let Called { method, text, whole } = match called {
+            Ok(called) => called,
+            Err(answer) => return Ok(Self::Refused { outer, answer }),
+        };
         let data = parse(&text).map(|envelope: LoginEnvelope| envelope.data.0);
         let login = match data.filter(|_| whole).and_then(Data::login) {
             Some(login) => login,
             // No password holds a NUL, so this one is wrong, and hears so only after the outer one was right.
             None => Login { user: outer.user.clone(), password: Secret::new("\0".to_owned()) },
         };
-        named_in_query(request, Some(&login))?;
+        if let Err(answer) = named_in_query(request, Some(&login)) {
+            return Ok(Self::Refused { outer, answer });
+        }
         let asked = Asked { ex: matches!(method, Method::Login { ex: true }), by_basic: false };
         Ok(Self::Login { outer: Some(outer), login: Some(login), asked })
     }

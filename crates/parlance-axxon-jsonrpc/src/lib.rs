@@ -151,6 +151,13 @@ impl Dialect for AxxonJsonrpc {
                 lifetime: self.lifetime(),
                 rivals: Rivals::Allow,
             }),
+            Call::Refused { outer, .. } => Command::Open(Open {
+                shown: None,
+                outer: Some(outer.clone()),
+                login: None,
+                lifetime: self.lifetime(),
+                rivals: Rivals::Allow,
+            }),
             Call::Renew(shown) => Command::Renew(shown.clone(), self.lifetime()),
             Call::Close(shown) => Command::Close(shown.clone()),
         }

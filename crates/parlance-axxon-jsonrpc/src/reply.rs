@@ -69,7 +69,7 @@ pub(crate) fn done(call: &Call, outcome: &Outcome) -> Response {
         (Call::Close(_), Outcome::Closed) => code(200, CLOSE_OK),
         // Never the outcome of a command of ours.
         (
-            Call::Login { .. } | Call::Renew(_) | Call::Close(_),
+            Call::Login { .. } | Call::Refused { .. } | Call::Renew(_) | Call::Close(_),
             Outcome::Opened(..)
             | Outcome::Standing(..)
             | Outcome::Renewed(..)
@@ -85,6 +85,20 @@ pub(crate) fn done(call: &Call, outcome: &Outcome) -> Response {
 pub(crate) fn refused(call: &Call, why: Failure) -> Response {
     match call {
         Call::Login { asked, .. } => login_refused(asked.by_basic, why),
+        Call::Refused { answer, .. } => match why {
+            Failure::OuterCredential => basic_wanted(),
+            Failure::Busy | Failure::Unavailable => away(GENERAL_ERROR),
+            // Basic was right.
+            Failure::UnknownUser
+            | Failure::WrongPassword
+            | Failure::UserDisabled
+            | Failure::PasswordExpired
+            | Failure::NoCredential
+            | Failure::UnknownCredential
+            | Failure::EndedSession
+            | Failure::ForeignAddress
+            | Failure::ForeignUser => answer.clone(),
+        },
         Call::Renew(_) => denied(why),
         Call::Close(_) => close_denied(why),
     }

@@ -44,7 +44,7 @@ struct Claims {
     sub: String,
 }
 
-/// Signs a token for a session; `None` if it cannot be signed.
+/// Signs a token for a session; `None` if it cannot be signed, or would be too long to be read again.
 pub(crate) fn sign(keys: &KeyRing, issuer: &str, grant: &Grant<'_>, sid: &str) -> Option<Secret> {
     let claims = Claims {
         aud: AUDIENCE.to_owned(),
@@ -62,7 +62,7 @@ pub(crate) fn sign(keys: &KeyRing, issuer: &str, grant: &Grant<'_>, sid: &str) -
             Header { alg: ALGORITHM.to_owned(), typ: TYPE.to_owned(), kid: kid.to_owned() };
         Some(format!("{}.{claims}", part(&header)?))
     };
-    keys.sign(message).map(Secret::new)
+    keys.sign(message).filter(|token| token.len() <= LONGEST).map(Secret::new)
 }
 
 /// The credential in a token that one of our keys has signed for this issuer; `None` for any other text. Whether its time is over is
@@ -85,7 +85,8 @@ pub(crate) fn read(keys: &KeyRing, issuer: &str, token: &str) -> Option<Credenti
         return None;
     }
     let credential = Credential::new(AxxonJsonrpc::NAME, Secret::new(claims.sid));
-    let not_after = Some(Timestamp::from_seconds(claims.exp));
+    // `exp` names a second, and its whole second counts: rounded down, it would end the token before its time (decision 0172).
+    let not_after = Some(Timestamp::from_seconds(claims.exp.saturating_add(1)));
     Some(Credential { not_after, user: Some(claims.lgn), ..credential })
 }
 

@@ -8,7 +8,7 @@ mod tests;
 use std::time::Duration;
 
 pub use call::Call;
-use parlance_core::ports::{Entropy, EntropyError};
+use parlance_core::ports::{Entropy, EntropyError, TurnedAway};
 use parlance_core::{
     Command, Credential, Digest, Failure, Grant, Lifetime, Mint, Minted, Open, Outcome, Rivals,
     Secret, Session, Terms, Timestamp, UPPER, User, draw,
@@ -84,6 +84,12 @@ impl Dialect for ClusterApi {
 
     fn claims(path: &str) -> bool {
         call::claims(path)
+    }
+
+    /// This wire refuses with 200, in a sentence.
+    fn turned_away(answer: &Response) -> Option<TurnedAway> {
+        let nothing = *answer == reply::refused(Failure::NoCredential);
+        Some(if nothing { TurnedAway::NoCredential } else { TurnedAway::Malformed })
     }
 
     fn decode(&self, request: &Request<'_>) -> Result<Call, Response> {

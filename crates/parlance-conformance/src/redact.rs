@@ -6,6 +6,8 @@ use crate::variables::Variables;
 const LONG: usize = 24;
 /// The longest word; what is made of words is a name such as `AUTHENTICATE_CODE_OK`, not a secret.
 const WORD: usize = 16;
+/// A shorter value is one only where it stands alone: within other words it tells nobody anything, and its replacement would.
+const SHORT: usize = 8;
 /// How much of a text a report shows.
 const SHOWN: usize = 600;
 /// Variables that hold no secret.
@@ -17,7 +19,7 @@ pub(crate) fn redact(text: &str, variables: &Variables) -> String {
     values.sort_by_key(|(_, value)| std::cmp::Reverse(value.len()));
     let mut shown = text.to_owned();
     for (name, value) in values.into_iter().filter(|(_, value)| !value.is_empty()) {
-        shown = shown.replace(value, &format!("{{{name}}}"));
+        shown = replace(&shown, value, &format!("{{{name}}}"));
     }
     let mut safe = String::with_capacity(shown.len());
     let mut rest = shown.as_str();
@@ -31,6 +33,24 @@ pub(crate) fn redact(text: &str, variables: &Variables) -> String {
         rest = next;
     }
     shorten(&safe)
+}
+
+fn replace(text: &str, value: &str, by: &str) -> String {
+    if value.len() >= SHORT {
+        return text.replace(value, by);
+    }
+    let mut replaced = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(value) {
+        let joined = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+        let last = before.chars().next_back().or_else(|| replaced.chars().next_back());
+        let within = joined(last) || joined(after.chars().next());
+        replaced.push_str(before);
+        replaced.push_str(if within { value } else { by });
+        rest = after;
+    }
+    replaced.push_str(rest);
+    replaced
 }
 
 fn is_token(c: char) -> bool {

@@ -117,7 +117,8 @@ pub fn run_file(vector: &Vector, users: &Users, target: &mut dyn Target) -> File
                 }
                 Err(Stop::Wrong(what)) => {
                     rest = Some("an earlier step failed".to_owned());
-                    Outcome::Failed(redact(&what, &variables))
+                    let lines = what.iter().map(|finding| finding.shown(&variables));
+                    Outcome::Failed(lines.collect::<Vec<_>>().join("\n"))
                 }
             },
         };
@@ -133,7 +134,28 @@ enum Stop {
     /// The target cannot do what the step needs.
     Cannot(String),
     /// The answer is not what it should be.
-    Wrong(String),
+    Wrong(Vec<Finding>),
+}
+
+/// What is wrong, not yet fit to be shown.
+enum Finding {
+    /// There is nothing to compare.
+    Plain(String),
+    /// This place of the answer should hold one thing, and holds another.
+    Differs { what: String, expected: String, found: String },
+}
+
+impl Finding {
+    /// In words, without secrets. The runner's own words are left as they are, whatever the password is.
+    fn shown(&self, variables: &Variables) -> String {
+        match self {
+            Self::Plain(text) => redact(text, variables),
+            Self::Differs { what, expected, found } => {
+                let (expected, found) = (redact(expected, variables), redact(found, variables));
+                format!("{what}: expected {expected}, found {found}")
+            }
+        }
+    }
 }
 
 impl From<TextError> for Stop {
@@ -143,7 +165,9 @@ impl From<TextError> for Stop {
             TextError::Unset(name) if name.starts_with("other") => {
                 Self::Cannot("no second user was given".to_owned())
             }
-            TextError::Unset(_) | TextError::Brace => Self::Wrong(error.to_string()),
+            TextError::Unset(_) | TextError::Brace => {
+                Self::Wrong(vec![Finding::Plain(error.to_string())])
+            }
         }
     }
 }
@@ -170,18 +194,25 @@ fn run_step(step: &Step, variables: &mut Variables, target: &mut dyn Target) -> 
     if let Some(operation) = step.operator.filter(|operation| !target.operate(*operation)) {
         return cannot(format!("nobody can {}", operation.words()));
     }
-    let received = target.send(&request).map_err(|error| Stop::Wrong(error.to_string()))?;
+    let received = target
+        .send(&request)
+        .map_err(|error| Stop::Wrong(vec![Finding::Plain(error.to_string())]))?;
     let answer = Answer::new(received);
     // What the step keeps counts in its own matchers too, unless the name had a value before.
     let (kept, missing) = keep(step, &answer);
     let mut seen = kept.clone();
     variables.iter().for_each(|(name, value)| seen.set(name, value.to_owned()));
     let around = Around { variables: &seen, now: target.now(), tolerance: target.tolerance() };
-    let mut wrong = compare(step, &answer, &around)?;
+    let mut wrong = Vec::new();
+    let compared = compare(step, &answer, &around, &mut wrong);
+    // A matcher may have wanted what the answer should have given: then that is what is wrong.
+    if let (Err(error), true) = (compared, missing.is_empty()) {
+        return Err(error.into());
+    }
     wrong.extend(missing);
     // Even of a wrong answer: a report must know the secrets that it is not to show.
     kept.iter().for_each(|(name, value)| variables.set(name, value.to_owned()));
-    if wrong.is_empty() { Ok(()) } else { Err(Stop::Wrong(wrong.join("\n"))) }
+    if wrong.is_empty() { Ok(()) } else { Err(Stop::Wrong(wrong)) }
 }
 
 /// The request of a step, its variables filled in.
@@ -246,7 +277,7 @@ impl Answer {
 }
 
 /// The variables that an answer sets, and those that it should and does not.
-fn keep(step: &Step, answer: &Answer) -> (Variables, Vec<String>) {
+fn keep(step: &Step, answer: &Answer) -> (Variables, Vec<Finding>) {
     let (mut kept, mut missing) = (Variables::default(), Vec::new());
     for (name, pointer) in &step.keep {
         match answer.at(pointer).and_then(plain) {
@@ -270,13 +301,21 @@ fn keep(step: &Step, answer: &Answer) -> (Variables, Vec<String>) {
     (kept, missing)
 }
 
-fn wrong(what: &str, expected: &str, found: &str) -> String {
-    format!("{what}: expected {expected}, found {found}")
+fn wrong(what: &str, expected: &str, found: &str) -> Finding {
+    Finding::Differs {
+        what: what.to_owned(),
+        expected: expected.to_owned(),
+        found: found.to_owned(),
+    }
 }
 
-fn compare(step: &Step, answer: &Answer, around: &Around<'_>) -> Result<Vec<String>, TextError> {
+fn compare(
+    step: &Step,
+    answer: &Answer,
+    around: &Around<'_>,
+    found: &mut Vec<Finding>,
+) -> Result<(), TextError> {
     let received = &answer.received;
-    let mut found = Vec::new();
     if received.status != step.status {
         let shown = format!("{} with {}", received.status, answer.body());
         found.push(wrong("status", &step.status.to_string(), &shown));
@@ -318,5 +357,5 @@ fn compare(step: &Step, answer: &Answer, around: &Around<'_>) -> Result<Vec<Stri
             found.push(wrong("keys", &keys.join(", "), &shown));
         }
     }
-    Ok(found)
+    Ok(())
 }

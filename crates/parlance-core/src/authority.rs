@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use subtle::ConstantTimeEq as _;
 
-use crate::ports::{Action, Applied, Change, Entropy, Event, Observer, Store, Touch};
+use crate::ports::{
+    Action, Applied, Change, Entropy, Event, Observer, Store, StoreError, Touch, TurnedAway,
+};
 use crate::session::{Grant, Mint, Terms};
 use crate::{
     Command, Credential, Failure, HashThreads, Lifetime, Outcome, PasswordPolicy, Session,
@@ -49,6 +51,19 @@ impl Authority {
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
+    }
+
+    /// Notes a request that a dialect refused by itself: it is counted like the others.
+    pub fn turned_away(&self, dialect: &'static str, why: TurnedAway, peer: Option<IpAddr>) {
+        self.observer.turned_away(dialect, why, peer.map(|peer| peer.to_canonical()));
+    }
+
+    /// What the store answered. The cause of a failure goes to the observer, since a [`Failure`] does not carry it.
+    pub(crate) fn told<T>(&self, answer: Result<T, StoreError>) -> Result<T, Failure> {
+        answer.map_err(|error| {
+            self.observer.store_failed(&error);
+            error.into()
+        })
     }
 
     /// Does what is asked, or says why not. Answers after the commit.
@@ -127,12 +142,12 @@ impl Authority {
             }
             Command::ListUsers(shown, offset, limit) => {
                 self.standing(&shown, cx, about).await?;
-                Ok(Outcome::Users(self.store.users(offset, limit).await?))
+                Ok(Outcome::Users(self.told(self.store.users(offset, limit).await)?))
             }
             Command::ShowUser(shown, name) => {
                 self.standing(&shown, cx, about).await?;
                 let Some(name) = canonical_name(&name) else { return Ok(Outcome::Named(None)) };
-                Ok(Outcome::Named(self.store.user(name).await?))
+                Ok(Outcome::Named(self.told(self.store.user(name).await)?))
             }
         }
     }
@@ -146,13 +161,14 @@ impl Authority {
     ) -> Result<(Session, User), Failure> {
         let terms = cx.mint.terms();
         let (session, user) =
-            self.store.session(shown.digest).await?.ok_or(Failure::UnknownCredential)?;
+            self.told(self.store.session(shown.digest).await)?.ok_or(Failure::UnknownCredential)?;
         *about = Some(user.id);
         match judge(&session, &user, shown, terms, cx) {
             Ok(()) => Ok((session, user)),
             Err(Failure::EndedSession) if terms.tell_end_once => {
                 // Whoever drops the row is the one who is told.
-                match self.store.apply(Change::Forget { id: session.id, now: cx.now }).await? {
+                let forget = Change::Forget { id: session.id, now: cx.now };
+                match self.told(self.store.apply(forget).await)? {
                     Applied::Refused => Err(Failure::UnknownCredential),
                     Applied::Done | Applied::Rows(_) | Applied::Opened(_) | Applied::Taken => {
                         Err(Failure::EndedSession)
@@ -205,7 +221,7 @@ impl Authority {
 
     /// Makes a change to a session that stood a moment ago; if the change finds it fallen, somebody has ended it in between.
     async fn change(&self, change: Change) -> Result<(), Failure> {
-        match self.store.apply(change).await? {
+        match self.told(self.store.apply(change).await)? {
             Applied::Done | Applied::Rows(_) | Applied::Opened(_) => Ok(()),
             Applied::Refused | Applied::Taken => Err(Failure::EndedSession),
         }

@@ -43,7 +43,7 @@ pub struct Open {
     pub shown: Option<Credential>,
     /// A login that must verify first, and name the same user.
     pub outer: Option<Login>,
-    /// The login itself; `None` is an unknown user.
+    /// The login itself; `None` is an unknown user, of whom is heard once the outer login was right.
     pub login: Option<Login>,
     /// The lifetime asked for.
     pub lifetime: Lifetime,

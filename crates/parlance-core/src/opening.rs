@@ -31,13 +31,20 @@ impl Authority {
     ) -> Result<Outcome, Failure> {
         let terms = cx.mint.terms();
         if let Some(shown) = &open.shown
-            && let Some((session, user)) = self.store.session(shown.digest).await?
+            && let Some((session, user)) = self.told(self.store.session(shown.digest).await)?
             && judge(&session, &user, shown, terms, cx).is_ok()
         {
             *about = Some(user.id);
             return Ok(Outcome::Standing(self.slide(session, cx), user));
         }
-        let login = open.login.ok_or(Failure::UnknownUser)?;
+        let Some(login) = open.login else {
+            // Whoever has shown a right outer login hears what is wrong with the inner one, which names nobody.
+            if let Some(outer) = open.outer {
+                let own = outer.user.clone();
+                self.outer(outer, &own).await?;
+            }
+            return Err(Failure::UnknownUser);
+        };
         // The usual case of a double login: the same twice, which is verified once, and whose refusals are the outer's.
         let same = open.outer.as_ref() == Some(&login);
         let refusal = |failure| if same { Failure::OuterCredential } else { failure };
@@ -67,7 +74,8 @@ impl Authority {
         for _ in 0..DRAWS {
             let session = Box::new(self.session(&verified, &user, open.lifetime, terms, cx));
             let rehash = verified.rehash.clone();
-            match self.store.apply(Change::Open { session, rivals: open.rivals, rehash }).await? {
+            let change = Change::Open { session, rivals: open.rivals, rehash };
+            match self.told(self.store.apply(change).await)? {
                 Applied::Opened(session) => {
                     user.last_login = Some(now);
                     return Ok(Outcome::Opened(*session, user, verified.minted.secret));
@@ -101,7 +109,7 @@ impl Authority {
     /// Looks a user up. A name that nobody can have costs the same statement.
     async fn user(&self, shown: &str) -> Result<Option<User>, Failure> {
         let name = canonical_name(shown).unwrap_or_else(|| CanonicalName::stored(String::new()));
-        Ok(self.store.user(name).await?)
+        self.told(self.store.user(name).await)
     }
 
     /// Verifies a password, and does at once what its being right allows, in one piece of work on a hashing thread. Every way of failing

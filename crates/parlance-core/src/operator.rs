@@ -10,6 +10,9 @@ use crate::{
     UserId, UserName, canonical_name, password, uuid_v4,
 };
 
+/// How many roles a user may have: an axxon-jsonrpc token names each of them, in 52 bytes, and is read up to 16 KiB.
+const MOST_ROLES: usize = 256;
+
 /// A user to be made.
 #[derive(Debug, Clone)]
 pub struct NewUser {
@@ -17,7 +20,7 @@ pub struct NewUser {
     pub name: String,
     /// His password, byte for byte: 1 to 4096 bytes without NUL.
     pub password: Secret,
-    /// The ids of his roles.
+    /// The ids of his roles, 256 at most; one that stands twice counts once.
     pub roles: Vec<Uuid>,
     /// Whether he may do everything.
     pub unrestricted: bool,
@@ -41,6 +44,9 @@ pub enum OperatorError {
     /// The password cannot be one.
     #[error("a password has 1 to {} bytes, none of them NUL", password::LONGEST)]
     Password,
+    /// More roles than a credential that names them can carry.
+    #[error("a user has at most {MOST_ROLES} roles")]
+    Roles,
     /// The store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -53,9 +59,18 @@ impl Authority {
     /// Makes a user.
     ///
     /// # Errors
-    /// The name or password cannot be one, or the name is taken; nothing was made then.
+    /// The name or password cannot be one, there are too many roles, or the name is taken; nothing was made then.
     pub async fn add_user(&self, new: NewUser, now: Timestamp) -> Result<User, OperatorError> {
         let name = UserName::new(&new.name)?;
+        let mut roles: Vec<Uuid> = Vec::new();
+        for role in new.roles {
+            if !roles.contains(&role) {
+                roles.push(role);
+            }
+            if roles.len() > MOST_ROLES {
+                return Err(OperatorError::Roles);
+            }
+        }
         let password = self.hash(new.password).await?;
         let id = uuid_v4(&*self.entropy).map_err(|error| OperatorError::Hashing(error.into()))?;
         let user = User {
@@ -66,7 +81,7 @@ impl Authority {
             enabled: true,
             password_expired: false,
             unrestricted: new.unrestricted,
-            roles: new.roles,
+            roles,
             created: now,
             last_login: None,
             epoch: 0,

@@ -25,13 +25,19 @@ pub struct PasswordPolicy {
     params: Params,
 }
 
-/// Parameters that argon2id, or this program, does not accept.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "memory_kib must lie between 8 x parallelism and {MOST_MEMORY_KIB}, iterations between 1 and {MOST_ITERATIONS}, parallelism \
-     between 1 and {MOST_LANES}"
-)]
-pub struct PolicyError;
+/// The parameter that argon2id, or this program, does not accept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    /// `memory_kib`.
+    #[error("between 8 x parallelism and {MOST_MEMORY_KIB}")]
+    Memory,
+    /// `iterations`.
+    #[error("between 1 and {MOST_ITERATIONS}")]
+    Iterations,
+    /// `parallelism`.
+    #[error("between 1 and {MOST_LANES}")]
+    Parallelism,
+}
 
 /// A password hash in PHC form. Its `Debug` shows nothing.
 #[derive(Clone, PartialEq, Eq)]
@@ -57,11 +63,17 @@ impl PasswordPolicy {
     /// `memory_kib` in KiB, at most 256 MiB; `iterations` 1 to 10; `parallelism` 1 to 16.
     ///
     /// # Errors
-    /// A parameter is out of its range.
+    /// The first parameter that is out of its range.
     pub fn new(memory_kib: u32, iterations: u32, parallelism: u32) -> Result<Self, PolicyError> {
-        let params =
-            Params::new(memory_kib, iterations, parallelism, Some(TAG)).map_err(|_| PolicyError)?;
-        if bounded(&params) { Ok(Self { params }) } else { Err(PolicyError) }
+        if !(1..=MOST_LANES).contains(&parallelism) {
+            return Err(PolicyError::Parallelism);
+        }
+        if !(1..=MOST_ITERATIONS).contains(&iterations) {
+            return Err(PolicyError::Iterations);
+        }
+        let params = Params::new(memory_kib, iterations, parallelism, Some(TAG));
+        let params = params.ok().filter(bounded).ok_or(PolicyError::Memory)?;
+        Ok(Self { params })
     }
 
     pub(crate) fn hash(

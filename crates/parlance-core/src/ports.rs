@@ -279,10 +279,36 @@ pub enum Action {
     End,
 }
 
+/// Why a request was refused before the authority was asked anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TurnedAway {
+    /// It shows no credential that could be looked up: none, or one that nobody can have minted.
+    NoCredential,
+    /// It is no call of its dialect: it cannot be read, or asks for what is not served.
+    Malformed,
+}
+
+impl TurnedAway {
+    /// The reason in one word, for metrics and logs.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::NoCredential => Failure::NoCredential.reason(),
+            Self::Malformed => "malformed",
+        }
+    }
+}
+
 /// Somebody who counts and logs.
 pub trait Observer: Send + Sync + 'static {
-    /// Takes note.
+    /// Takes note of what the authority decided.
     fn observe(&self, event: &Event<'_>);
+
+    /// Takes note of a request that a dialect refused by itself.
+    fn turned_away(&self, _dialect: &'static str, _why: TurnedAway, _peer: Option<IpAddr>) {}
+
+    /// Takes note of why the store did not answer. Called for each call that fails, so whoever logs it must bound how often.
+    fn store_failed(&self, _error: &StoreError) {}
 }
 
 /// Takes no note.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use parlance_core::ports::TurnedAway;
 use parlance_core::{
     Authority, Command, Context, Credential, Failure, Login, Mint, Open, Outcome, Rivals, Session,
     SessionId, Timestamp, User, UserId,
@@ -155,7 +156,12 @@ impl<D: Dialect> Service for Desk<D> {
         Box::pin(async move {
             let call = match self.dialect.decode(request) {
                 Ok(call) => call,
-                Err(answer) => return answer,
+                Err(answer) => {
+                    if let Some(why) = D::turned_away(&answer) {
+                        self.authority.turned_away(D::NAME, why, request.peer);
+                    }
+                    return answer;
+                }
             };
             let result = self.ask(&call, request.peer, request.now).await;
             self.dialect.encode(&call, result.as_ref(), request.now)
@@ -168,7 +174,10 @@ impl<D: Dialect> Service for Desk<D> {
                 Some(shown) => {
                     self.authority.execute(Command::Check(shown), self.context(request)).await
                 }
-                None => Err(Failure::NoCredential),
+                None => {
+                    self.authority.turned_away(D::NAME, TurnedAway::NoCredential, request.peer);
+                    Err(Failure::NoCredential)
+                }
             };
             match result {
                 Ok(Outcome::Standing(session, user)) => Ok(Caller {
@@ -239,6 +248,7 @@ impl<D: Dialect> Service for Desk<D> {
     }
 
     fn unread(&self, why: Unread) -> Response {
+        self.authority.turned_away(D::NAME, TurnedAway::Malformed, None);
         self.dialect.unread(why)
     }
 

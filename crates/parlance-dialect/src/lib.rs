@@ -27,6 +27,7 @@ pub use form::{Fields, FormError};
 pub use guard::Guard;
 pub use json::{calendar_date, from_json, moment};
 pub use object::Object;
+use parlance_core::ports::TurnedAway;
 use parlance_core::{
     Command, Credential, Failure, Mint, Outcome, Secret, Session, Timestamp, User,
 };
@@ -106,6 +107,16 @@ pub trait Dialect: Mint {
     /// # Errors
     /// What cannot be read is answered at once, without the core.
     fn decode(&self, request: &Request<'_>) -> Result<Self::Call, Response>;
+
+    /// What an answer that [`Self::decode`] gave by itself refuses, for the record; `None` if it refuses nothing.
+    #[must_use]
+    fn turned_away(answer: &Response) -> Option<TurnedAway> {
+        match answer.status {
+            401 => Some(TurnedAway::NoCredential),
+            400.. => Some(TurnedAway::Malformed),
+            _ => None,
+        }
+    }
 
     /// What the call asks of the core.
     fn command(&self, call: &Self::Call) -> Command;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 pub use call::Call;
 use chrono_tz::Tz;
-use parlance_core::ports::{Entropy, EntropyError};
+use parlance_core::ports::{Entropy, EntropyError, TurnedAway};
 use parlance_core::{
     Command, Credential, Digest, Failure, Grant, LOWER_AND_DIGITS, Lifetime, Login, Mint, Minted,
     Open, Outcome, Rivals, Secret, Session, Terms, Timestamp, User, draw,
@@ -88,6 +88,15 @@ impl Dialect for PolishLongtoken {
 
     fn claims(path: &str) -> bool {
         call::inline_query(path).is_some()
+    }
+
+    /// A token that is missing or cannot be one is not found.
+    fn turned_away(answer: &Response) -> Option<TurnedAway> {
+        match answer.status {
+            404 => Some(TurnedAway::NoCredential),
+            400.. => Some(TurnedAway::Malformed),
+            _ => None,
+        }
     }
 
     fn decode(&self, request: &Request<'_>) -> Result<Call, Response> {

@@ -38,6 +38,14 @@ pub(crate) fn authority(
     )))
 }
 
+/// Makes the database of a command that may come before the first `serve`. One that has tables is left as it is.
+pub(crate) fn make_database(config: &Config) -> Result<(), Failed> {
+    if !store::make(&config.database).map_err(Failed::refused)?.is_empty() {
+        eprintln!("parlance: note: the database was not there yet, or empty, and is made");
+    }
+    Ok(())
+}
+
 /// The authority of a command that runs beside the server, and ends when it is done.
 pub(crate) fn operator(config: &Config) -> Result<Arc<Authority>, Failed> {
     authority(config, Arc::new(Unobserved))

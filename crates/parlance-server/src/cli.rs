@@ -136,7 +136,7 @@ impl Common {
             #[cfg(not(feature = "axxon-grpc"))]
             axxon_grpc_listen: None,
         };
-        let config = Config::load(self.config.as_deref(), std::env::vars(), flags)?;
+        let config = Config::load(self.config.as_deref(), std::env::vars_os(), flags)?;
         // Only `serve` and `demo` log; the others say it plainly.
         if listen.is_none() {
             for name in &config.unknown_variables {

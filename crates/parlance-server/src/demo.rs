@@ -17,6 +17,12 @@ const USER: &str = "demo";
 
 /// Runs the server on a throw-away database until a signal, and says how to try each dialect.
 pub(crate) fn run(common: &Common, listen: &Listen) -> Result<(), Failed> {
+    if common.database.is_some() {
+        return Err(Failed::Usage(
+            "the demo brings its own database, which is thrown away: leave out --database, or run `parlance serve`"
+                .to_owned(),
+        ));
+    }
     let mut config = common.load(Some(listen))?;
     let folder = tempfile::Builder::new().prefix("parlance-demo-").tempdir();
     let folder = folder

@@ -3,8 +3,13 @@
 //! No secret, no query string and no request header is ever logged; what a client chose (the name it showed at a login) is written in
 //! the escaped form of a Rust string, so that it cannot forge a line or colour a terminal.
 
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
 use parlance::core::Failure;
-use parlance::core::ports::{Action, Event, Observer};
+use parlance::core::ports::{Action, Event, Observer, StoreError, TurnedAway};
+use parlance::system::Stopwatch;
 use tracing::{debug, info, warn};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt;
@@ -14,11 +19,19 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::config::Config;
 use crate::metrics::Metrics;
 
+/// The module that tells of requests that are no HTTP, as errors and without saying whose they are. Any stranger can send them.
+const STRANGERS: &str = "actix_http::h1";
+/// How often the same trouble with the database is told.
+const REMIND_EVERY: Duration = Duration::from_secs(60);
+
 /// Starts logging: what this program says, and what goes wrong in the libraries below it.
 pub(crate) fn start(config: &Config) {
     let level = config.log_level.parse().unwrap_or(LevelFilter::INFO);
-    let wanted =
-        Targets::new().with_target("parlance", level).with_default(level.min(LevelFilter::WARN));
+    let strangers = if level < LevelFilter::DEBUG { LevelFilter::OFF } else { LevelFilter::ERROR };
+    let wanted = Targets::new()
+        .with_target("parlance", level)
+        .with_target(STRANGERS, strangers)
+        .with_default(level.min(LevelFilter::WARN));
     let log = fmt::layer().with_writer(std::io::stderr).with_ansi(false).with_target(false);
     let log = if config.log_json { log.json().boxed() } else { log.boxed() };
     // A second start in one process (the demo's) keeps the first log.
@@ -27,11 +40,21 @@ pub(crate) fn start(config: &Config) {
 
 /// Counts and logs what the authority decides.
 #[derive(Debug)]
-pub(crate) struct Recorder(pub(crate) Metrics);
+pub(crate) struct Recorder {
+    metrics: Metrics,
+    /// What was last told of the database, and when.
+    trouble: Mutex<Option<(String, Stopwatch)>>,
+}
+
+impl Recorder {
+    pub(crate) fn new(metrics: Metrics) -> Self {
+        Self { metrics, trouble: Mutex::default() }
+    }
+}
 
 impl Observer for Recorder {
     fn observe(&self, event: &Event<'_>) {
-        self.0.count(event);
+        self.metrics.count(event);
         let Event { dialect, action, failure, user, shown, peer } = *event;
         let peer = peer.map(tracing::field::display);
         let user = user.map(tracing::field::display);
@@ -50,13 +73,18 @@ impl Observer for Recorder {
                     dialect,
                     reason = failure.reason(),
                     user,
-                    shown = shown.map(|shown| tracing::field::debug(short(shown))),
+                    // Either format writes a text escaped. What holds a NUL stands for a name that could not be read.
+                    shown = shown.filter(|shown| !shown.contains('\0')).map(short),
                     peer,
                     "login refused"
                 );
             }
-            (Action::Login, None) => info!(dialect, user, peer, "login"),
-            (Action::End, None) => info!(dialect, peer, "logout"),
+            (Action::Login, None) => {
+                info!(dialect, user, peer, "login");
+                // It was read and written.
+                self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
+            }
+            (Action::End, None) => info!(dialect, user, peer, "logout"),
             (Action::Check | Action::Renewal | Action::End, failure) => {
                 debug!(
                     dialect,
@@ -69,12 +97,45 @@ impl Observer for Recorder {
             }
         }
     }
+
+    fn turned_away(&self, dialect: &'static str, why: TurnedAway, peer: Option<IpAddr>) {
+        self.metrics.turned_away(dialect, why);
+        let peer = peer.map(tracing::field::display);
+        debug!(dialect, action = CALL, reason = why.reason(), peer, "call refused");
+    }
+
+    fn store_failed(&self, error: &StoreError) {
+        match error {
+            // Each of them is in the record of its call.
+            StoreError::Busy => {}
+            StoreError::Unavailable(cause) if self.is_news(cause) => {
+                warn!(cause, "the database does not do what is asked of it");
+            }
+            StoreError::Unavailable(_) => {}
+        }
+    }
+}
+
+impl Recorder {
+    /// Whether this is news: another trouble than the last, or the same after a while.
+    fn is_news(&self, cause: &str) -> bool {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let told =
+            trouble.as_ref().is_some_and(|(last, at)| last == cause && at.elapsed() < REMIND_EVERY);
+        if !told {
+            *trouble = Some((cause.to_owned(), Stopwatch::start()));
+        }
+        !told
+    }
 }
 
 /// No more of a shown name than a name can have.
 fn short(shown: &str) -> &str {
     shown.char_indices().nth(128).map_or(shown, |(end, _)| shown.get(..end).unwrap_or_default())
 }
+
+/// The action of a request that never became one of the others.
+pub(crate) const CALL: &str = "call";
 
 /// An action in one word.
 pub(crate) fn name(action: Action) -> &'static str {

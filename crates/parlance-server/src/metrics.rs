@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parlance::core::ports::{Action, Event};
+use parlance::core::ports::{Action, Event, TurnedAway};
 use parlance::table::TABLE;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -79,12 +79,7 @@ impl Metrics {
     /// Counts what the authority decided.
     pub(crate) fn count(&self, event: &Event<'_>) {
         if let Some(failure) = event.failure {
-            let labels = vec![
-                ("dialect", event.dialect),
-                ("action", crate::logging::name(event.action)),
-                ("reason", failure.reason()),
-            ];
-            self.0.refusals.get_or_create(&labels).inc();
+            self.refused(event.dialect, crate::logging::name(event.action), failure.reason());
             return;
         }
         let Some(dialect) = self.0.dialects.get(event.dialect) else { return };
@@ -95,6 +90,16 @@ impl Metrics {
             Action::End => &dialect.ends,
         };
         counter.inc();
+    }
+
+    /// Counts what a dialect refused by itself.
+    pub(crate) fn turned_away(&self, dialect: &'static str, why: TurnedAway) {
+        self.refused(dialect, crate::logging::CALL, why.reason());
+    }
+
+    fn refused(&self, dialect: &'static str, action: &'static str, reason: &'static str) {
+        let labels = vec![("dialect", dialect), ("action", action), ("reason", reason)];
+        self.0.refusals.get_or_create(&labels).inc();
     }
 
     /// Counts how long an answer took.

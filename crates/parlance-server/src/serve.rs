@@ -62,7 +62,7 @@ impl Running {
         }
         parlance::store::migrate(&config.database).map_err(Failed::refused)?;
         let metrics = Metrics::new();
-        let authority = app::authority(config, Arc::new(Recorder(metrics.clone())))?;
+        let authority = app::authority(config, Arc::new(Recorder::new(metrics.clone())))?;
         let AtWork { mounts, keychain, parts, assertions } =
             app::at_work(config, &authority).await?;
         let keychain = Arc::new(keychain);
@@ -143,15 +143,15 @@ impl Running {
 }
 
 /// The two signals that end the program.
-struct Signals(Signal, Signal);
+pub(crate) struct Signals(Signal, Signal);
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    pub(crate) fn new() -> std::io::Result<Self> {
         Ok(Self(signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
     }
 
     /// Waits for the next of either.
-    async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         select(Box::pin(self.0.recv()), Box::pin(self.1.recv())).await;
     }
 }

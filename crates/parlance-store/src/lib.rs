@@ -28,7 +28,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use migrations::migrate;
+pub use migrations::{make, migrate};
 pub use options::{OpenError, Options, Soon};
 pub use store::{Database, advice, open};
 pub use url::UrlError;

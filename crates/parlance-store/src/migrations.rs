@@ -31,14 +31,34 @@ const LOCK: i64 = i64::from_be_bytes(*b"parlance");
 /// The database cannot be reached or migrated; what it held is unchanged then.
 pub fn migrate(url: &str) -> Result<Vec<String>, OpenError> {
     let target = Target::parse(url)?;
-    match &target {
+    run(&target, |_| true).map_err(|error| error.of(&target))
+}
+
+/// As [`migrate`], where the database is not there yet or holds no tables of parlance; any other is left as it is, fit or not.
+///
+/// # Errors
+/// As [`migrate`].
+pub fn make(url: &str) -> Result<Vec<String>, OpenError> {
+    let target = Target::parse(url)?;
+    let is_empty = |any: &mut AnyConnection| matches!(check(any), Err(OpenError::Empty));
+    run(&target, is_empty).map_err(|error| error.of(&target))
+}
+
+fn run(
+    target: &Target,
+    wanted: impl FnOnce(&mut AnyConnection) -> bool,
+) -> Result<Vec<String>, OpenError> {
+    match target {
         #[cfg(feature = "sqlite")]
         Target::Sqlite(path) => make_file(path)?,
         #[cfg(feature = "postgres")]
         Target::Postgres(_) => {}
     }
-    let mut any = connect(&target)?;
+    let mut any = connect(target)?;
     settle(&mut any)?;
+    if !wanted(&mut any) {
+        return Ok(Vec::new());
+    }
     let run = match &mut any {
         #[cfg(feature = "sqlite")]
         AnyConnection::Sqlite(conn) => {
@@ -83,6 +103,7 @@ fn make_file(path: &Path) -> Result<(), OpenError> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     match options.open(path) {
+        Err(_) if path.is_dir() => Err(OpenError::NotAFile(path.to_owned())),
         Err(reason) if reason.kind() != std::io::ErrorKind::AlreadyExists => {
             Err(OpenError::NotMade { path: path.to_owned(), reason })
         }

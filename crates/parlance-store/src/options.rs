@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::url::UrlError;
+use crate::url::{Target, UrlError};
 
 /// Has a thread do something once it has done whatever is ready now: in a runtime of one thread, a new task. Whoever calls it from
 /// elsewhere has it dropped instead, undone.
@@ -40,6 +40,23 @@ impl Default for Options {
     }
 }
 
+impl OpenError {
+    /// With the file's name in what SQLite says, which never tells it.
+    pub(crate) fn of(self, target: &Target) -> Self {
+        match (target, self) {
+            #[cfg(feature = "sqlite")]
+            (Target::Sqlite(path), Self::Unreachable(text)) => {
+                Self::Unreachable(format!("{}: {text}", path.display()))
+            }
+            #[cfg(feature = "sqlite")]
+            (Target::Sqlite(path), Self::Migration(text)) => {
+                Self::Migration(format!("{}: {text}", path.display()))
+            }
+            (_, other) => other,
+        }
+    }
+}
+
 /// Why a store does not open. No text holds a password.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -48,8 +65,11 @@ pub enum OpenError {
     #[error(transparent)]
     Url(#[from] UrlError),
     /// There is no such file.
-    #[error("there is no database at {}; `parlance serve` makes it when it is run for the first time", .0.display())]
+    #[error("there is no database at {}; `parlance serve` and `parlance user add` make it when they are run for the first time", .0.display())]
     NoFile(PathBuf),
+    /// What stands there is no file.
+    #[error("{} is no file: `sqlite:` takes the path of the database's file, not of its folder", .0.display())]
+    NotAFile(PathBuf),
     /// The file cannot be made.
     #[error("cannot make the database {}: {reason}", .path.display())]
     NotMade {
@@ -68,7 +88,9 @@ pub enum OpenError {
     #[error("{0}")]
     Exposed(String),
     /// It holds no tables of parlance.
-    #[error("the database holds no tables of parlance yet: run `parlance serve` once")]
+    #[error(
+        "the database holds no tables of parlance yet: run `parlance serve` or `parlance user add` once"
+    )]
     Empty,
     /// Its tables are older than this program.
     #[error(

@@ -56,13 +56,20 @@ pub(crate) fn open_with(url: &str, options: Options, setup: Setup) -> Result<Dat
     if let Target::Sqlite(path) = &target
         && !path.is_file()
     {
-        return Err(OpenError::NoFile(path.clone()));
+        let path = path.clone();
+        return Err(if path.exists() {
+            OpenError::NotAFile(path)
+        } else {
+            OpenError::NoFile(path)
+        });
     }
     // The first connection is made here and not by the pool, whose errors are only texts.
-    let mut any = connect(&target)?;
-    set_up(&mut any)?;
-    migrations::check(&mut any)?;
-    drop(any);
+    let try_out = || {
+        let mut any = connect(&target)?;
+        set_up(&mut any)?;
+        migrations::check(&mut any)
+    };
+    try_out().map_err(|error: OpenError| error.of(&target))?;
 
     let checkers = match &target {
         // Its readers wait for nobody, and one thread of them has the processor's full attention.

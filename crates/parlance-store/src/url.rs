@@ -52,6 +52,9 @@ pub enum UrlError {
     /// `sqlite:file:...`.
     #[error("`sqlite:` takes a plain path, not a `file:` URI")]
     FileUri,
+    /// `sqlite:x.db?mode=ro`.
+    #[error("`sqlite:` takes a plain path without parameters: leave out what begins with `?`")]
+    Parameters,
     /// Something in a PostgreSQL URL cannot be read.
     #[error("this PostgreSQL URL cannot be read: {0}")]
     Malformed(&'static str),
@@ -83,6 +86,8 @@ fn sqlite(path: &str) -> Result<Target, UrlError> {
         ":memory:" => Err(UrlError::Memory),
         path if path.starts_with("file:") => Err(UrlError::FileUri),
         path if path.contains('\0') => Err(UrlError::NoPath),
+        // It would be part of the file's name, and nobody means that.
+        path if path.contains('?') => Err(UrlError::Parameters),
         #[cfg(feature = "sqlite")]
         path => Ok(Target::Sqlite(PathBuf::from(path))),
         #[cfg(not(feature = "sqlite"))]
@@ -110,9 +115,12 @@ fn postgres(url: &str) -> Result<Target, UrlError> {
     }
     let (login, hosts) = authority.split_once('@').unwrap_or(("", authority));
     // libpq would repeat what it cannot read, and that may be a piece of a password.
-    if !hosts.split(',').all(|host| port_of(host).bytes().all(|byte| byte.is_ascii_digit())) {
-        return Err(UrlError::Malformed("a port is a number"));
+    let is_port = |port: &str| port.is_empty() || port.parse::<u16>().is_ok_and(|port| port > 0);
+    if !hosts.split(',').all(|host| is_port(port_of(host))) {
+        return Err(UrlError::Malformed("a port is a number from 1 to 65535"));
     }
+    const PERCENT: UrlError = UrlError::Malformed("a % is not followed by two hexadecimal digits");
+    decoded(url).ok_or(PERCENT)?;
     let mut secrets: Vec<_> =
         login.split_once(':').map(|(_, password)| password.to_owned()).into_iter().collect();
 
@@ -130,10 +138,7 @@ fn postgres(url: &str) -> Result<Target, UrlError> {
             .map(|(_, value)| (*value).to_owned()),
     );
     for secret in secrets.clone() {
-        secrets.push(
-            decoded(&secret)
-                .ok_or(UrlError::Malformed("a % is not followed by two hexadecimal digits"))?,
-        );
+        secrets.push(decoded(&secret).ok_or(PERCENT)?);
     }
     secrets.retain(|secret| !secret.is_empty());
 

@@ -15,6 +15,8 @@ pub struct Entry {
     pub settings: &'static [Setting],
     /// Its documented paths.
     pub paths: &'static [&'static str],
+    /// Whether a path, without a prefix, is its own.
+    pub claims: fn(&str) -> bool,
     /// Shell commands that show it at work: see `Configure::TOUR`.
     pub tour: &'static str,
     install: Install,
@@ -53,6 +55,7 @@ macro_rules! table {
                 name: <$dialect as Dialect>::NAME,
                 settings: <$dialect>::SETTINGS,
                 paths: <$dialect as Dialect>::PATHS,
+                claims: <$dialect as Dialect>::claims,
                 tour: <$dialect>::TOUR,
                 install: $install,
             },

@@ -54,3 +54,17 @@ fn a_malformed_hop_leaves_the_last_good_one() {
 fn only_proxies_all_the_way_is_the_leftmost() {
     check("127.0.0.1", &["10.1.1.1, 10.2.2.2"], "10.1.1.1");
 }
+
+#[test]
+fn a_network_that_is_written_as_mapped_is_the_plain_one() {
+    let trusts = |network: &str, address: &str| {
+        TrustedProxies::new(vec![network.parse().unwrap()]).trusts(address.parse().unwrap())
+    };
+    for address in ["10.1.2.3", "::ffff:10.1.2.3"] {
+        assert!(trusts("::ffff:10.0.0.0/104", address), "{address}");
+        assert!(trusts("10.0.0.0/8", address), "{address}");
+        assert!(!trusts("::ffff:127.0.0.1/128", address), "{address}");
+    }
+    assert!(trusts("::ffff:127.0.0.1/128", "127.0.0.1"));
+    assert!(trusts("::1/128", "::1") && !trusts("::/0", "127.0.0.1"));
+}

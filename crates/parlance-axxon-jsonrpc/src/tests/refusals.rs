@@ -321,3 +321,36 @@ fn a_body_that_was_not_read_is_told_in_this_wires_form() {
         );
     }
 }
+
+#[test]
+fn grpc_tells_what_is_wrong_with_a_call_to_whoever_shows_a_right_basic_and_a_401_to_the_others() {
+    let call = |login: &str, head: &str, body: &str| {
+        format!("POST /grpc{head}\nAuthorization: {login}\n{body}")
+    };
+    let doubled = format!(
+        "\n{{\"method\":\"axxonsoft.bl.auth.AuthenticationService.AuthenticateEx\",\"data\":{}}}",
+        r#"{"user_name":"csmith","user_name":"csmith","password":"XXX"}"#
+    );
+    let whole = grpc("", "AuthenticateEx", CSMITH);
+    let whole = whole.strip_prefix("POST /grpc\n").unwrap();
+    let cases = [
+        ("", "\n{\"method\":\"axxonsoft.bl.auth.AuthenticationService.None\",\"data\":{}}", 404),
+        ("", "\n{\"method\":", 400),
+        ("", "\n[]", 400),
+        ("", doubled.as_str(), 400),
+        ("", "Content-Type: application/x-www-form-urlencoded\n\nmethod=x", 415),
+        ("?password=XXX", whole, 400),
+        ("?user_name=other", whole, 400),
+    ];
+    for (head, body, status) in cases {
+        let wire = Wire::new();
+        let right = wire.send(&call(&basic("csmith", "XXX"), head, body));
+        assert_eq!(right.status, status, "{body}");
+        assert_eq!(member(&right, "error_code"), "AUTHENTICATE_CODE_GENERAL_ERROR");
+        for wrong in [basic("csmith", "YYY"), basic("nobody", "XXX")] {
+            let answer = wire.send(&call(&wrong, head, body));
+            assert_eq!(answer.status, 401, "{body}");
+            assert!(header(&answer, "www-authenticate").unwrap().starts_with("Basic "), "{body}");
+        }
+    }
+}

@@ -275,3 +275,25 @@ fn a_recording_holds_the_exact_bytes() {
     "#]]
     .assert_eq(&target.into_text());
 }
+
+#[test]
+fn the_words_of_a_report_stay_readable_whatever_the_password_is() {
+    let found = answer(500, JSON, r#"{"t": "expected", "p": "e"}"#);
+    let mut target = Scripted::saying([found]);
+    let vector = vector(&step("status = 200"));
+    let done = run_file(&vector, &crate::Users::one("csmith", "e"), &mut target);
+    let Outcome::Failed(why) = &done.steps[0].outcome else { panic!("{:?}", done.steps[0]) };
+    expect![[r#"status: expected 200, found 500 with {"t": "expected", "p": "{password}"}"#]]
+        .assert_eq(why);
+}
+
+#[test]
+fn an_answer_that_gives_nothing_to_keep_is_shown_and_not_the_matcher_that_wanted_it() {
+    check(
+        "status = 200\nkeep = { first = \"/t\" }\njson = { \"/u\" = { is = \"{first}\" } }",
+        answer(503, JSON, r#"{"error": "away"}"#),
+        expect![[r#"
+            status: expected 200, found 503 with {"error": "away"}
+            body /t: expected a value, found {"error": "away"}"#]],
+    );
+}

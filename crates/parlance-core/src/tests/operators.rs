@@ -131,3 +131,18 @@ fn a_store_that_is_away_does_nothing() {
     world.store.inner.set_away(false);
     assert_eq!(world.check(&token), Ok(()));
 }
+
+#[test]
+fn a_role_counts_once_and_no_user_has_more_than_a_token_can_name() {
+    let world = World::new(PLAIN);
+    let add = |name: &str, roles: Vec<u128>| {
+        let roles = roles.into_iter().map(uuid::Uuid::from_u128).collect();
+        let new =
+            NewUser { name: name.to_owned(), password: secret("XXX"), roles, unrestricted: false };
+        run(world.authority.add_user(new, world.now())).map(|user| user.roles.len())
+    };
+    assert_eq!(add("twice", vec![1, 2, 1]), Ok(2));
+    assert_eq!(add("many", (0..256).chain(0..256).collect()), Ok(256));
+    assert_eq!(add("more", (0..257).collect()), Err(OperatorError::Roles));
+    assert_eq!(run(world.authority.set_enabled("more", true)), Err(OperatorError::NoUser));
+}

@@ -111,17 +111,18 @@ fn a_policy_keeps_within_the_bounds_of_stored_hashes() {
         assert!(PasswordPolicy::new(m, t, p).is_ok(), "{m}, {t}, {p}");
     }
     let outside = [
-        (0, 1, 1),
-        (7, 1, 1),
-        (262_145, 1, 1),
-        (8, 0, 1),
-        (8, 11, 1),
-        (8, 1, 0),
-        (8, 1, 2),
-        (1024, 1, 17),
+        (0, 1, 1, PolicyError::Memory),
+        (7, 1, 1, PolicyError::Memory),
+        (262_145, 1, 1, PolicyError::Memory),
+        (8, 0, 1, PolicyError::Iterations),
+        (8, 11, 1, PolicyError::Iterations),
+        (8, 1, 0, PolicyError::Parallelism),
+        (8, 1, 2, PolicyError::Memory),
+        (1024, 1, 17, PolicyError::Parallelism),
+        (u32::MAX, u32::MAX, u32::MAX, PolicyError::Parallelism),
     ];
-    for (m, t, p) in outside.into_iter().chain([(u32::MAX, u32::MAX, u32::MAX)]) {
-        assert_eq!(PasswordPolicy::new(m, t, p).map(drop), Err(PolicyError), "{m}, {t}, {p}");
+    for (m, t, p, why) in outside {
+        assert_eq!(PasswordPolicy::new(m, t, p).map(drop), Err(why), "{m}, {t}, {p}");
     }
 }
 

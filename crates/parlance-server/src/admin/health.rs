@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use actix_web::{HttpResponse, rt};
+use parlance::core::Timestamp;
+use parlance::core::ports::Change;
 
 use super::openapi::{self, text};
 use super::{Page, Shared, TEXT, read};
@@ -32,11 +34,20 @@ pub(super) const PAGES: &[Page] = &[
 ];
 
 async fn ready(desk: Shared) -> HttpResponse {
-    match rt::time::timeout(PATIENCE, desk.store.ping()).await {
-        Ok(Ok(())) => HttpResponse::Ok().content_type(TEXT).body("ready\n"),
-        Ok(Err(_)) | Err(_) => HttpResponse::ServiceUnavailable()
-            .insert_header(("retry-after", "1"))
-            .content_type(TEXT)
-            .body("the database does not answer\n"),
-    }
+    let store = &desk.store;
+    // Drops nothing, in a transaction that may write: a database that only reads lets nobody in.
+    let nothing = Change::Purge { before: Timestamp::MIN, limit: 0 };
+    let answers = async {
+        store.ping().await.map_err(|_| "the database does not answer\n")?;
+        store.apply(nothing).await.map_err(|_| "the database cannot be written\n")
+    };
+    let why = match rt::time::timeout(PATIENCE, answers).await {
+        Ok(Ok(_)) => return HttpResponse::Ok().content_type(TEXT).body("ready\n"),
+        Ok(Err(why)) => why,
+        Err(_) => "the database does not answer\n",
+    };
+    HttpResponse::ServiceUnavailable()
+        .insert_header(("retry-after", "1"))
+        .content_type(TEXT)
+        .body(why)
 }

@@ -1,6 +1,8 @@
 //! `parlance conformance`.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -40,23 +42,28 @@ impl Command {
         let target = || {
             Http::new(&self.base, Arc::new(now)).map_err(|error| Failed::Usage(error.to_string()))
         };
-        // Before a password is asked for.
+        // Before a password is asked for, and before a report is there to be lost.
         target()?;
+        let cannot = |file: &Path, error: std::io::Error| {
+            Failed::refused(format!("{}: cannot be written: {error}", file.display()))
+        };
+        let junit = match &self.junit {
+            Some(file) => Some((file, File::create(file).map_err(|error| cannot(file, error))?)),
+            None => None,
+        };
         let password = password(self.password_stdin, false)?;
         let users = Users::one(self.user.as_str(), password.expose());
         let mut report = Report::new(folders.iter().map(|folder| folder.dialect.clone()).collect());
         for vector in folders.iter().flat_map(|folder| &folder.vectors) {
             report.add(run_file(vector, &users, &mut target()?));
         }
-        if let Some(file) = &self.junit {
-            std::fs::write(file, report.to_junit()).map_err(|error| {
-                Failed::refused(format!("{}: cannot be written: {error}", file.display()))
-            })?;
-        }
         if common.json {
             print_json(&report.to_json());
         } else {
             print(&report.to_string());
+        }
+        if let Some((path, mut file)) = junit {
+            file.write_all(report.to_junit().as_bytes()).map_err(|error| cannot(path, error))?;
         }
         if report.is_success() {
             Ok(())

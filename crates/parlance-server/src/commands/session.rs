@@ -7,7 +7,7 @@ use parlance::system::SystemClock;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{date, print, print_json, print_table, wait};
+use super::{date, plain, print, print_json, print_table, wait};
 use crate::app;
 use crate::cli::{Common, Failed};
 
@@ -70,7 +70,7 @@ impl Command {
             Self::Revoke(Revoke { user: Some(name), .. }) => {
                 wait(authority.revoke_user(&name))
                     .map_err(|error| Failed::refused(format!("user {name:?}: {error}")))?;
-                done(common, &format!("all sessions of {name} are ended"));
+                done(common, &format!("all sessions of {} are ended", plain(&name)));
                 Ok(())
             }
             Self::Revoke(Revoke { .. }) => {

@@ -2,12 +2,12 @@
 
 use clap::{Args, Subcommand};
 use parlance::core::ports::Clock as _;
-use parlance::core::{NewUser, OperatorError, Secret, User, canonical_name};
+use parlance::core::{Authority, NewUser, OperatorError, Secret, User, canonical_name};
 use parlance::system::SystemClock;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{date, password, print, print_json, print_table, wait};
+use super::{date, password, plain, print, print_json, print_table, wait};
 use crate::app;
 use crate::cli::{Common, Failed};
 
@@ -73,10 +73,16 @@ impl Command {
             Self::Add(add) => {
                 // Before anything is asked: a name that cannot be is no reason to type a password.
                 parlance::core::UserName::new(&add.name.name).map_err(Failed::refused)?;
+                app::make_database(&config)?;
                 let authority = app::operator(&config)?;
                 let password = password(add.password_stdin, true)?;
-                warn_if_short(&password);
+                warn_about(&password);
                 let name = add.name.name;
+                if name.contains('%') {
+                    warning(
+                        "a cookie cannot carry `%`: with this name nobody uses the wire 1010-cookie",
+                    );
+                }
                 let new = NewUser {
                     name: name.clone(),
                     password,
@@ -89,9 +95,11 @@ impl Command {
             }
             Self::SetPassword(set) => {
                 let authority = app::operator(&config)?;
-                let password = password(set.password_stdin, true)?;
-                warn_if_short(&password);
                 let name = set.name.name;
+                // Before anything is asked, as above.
+                known(&authority, &name)?;
+                let password = password(set.password_stdin, true)?;
+                warn_about(&password);
                 wait(authority.set_password(&name, password))
                     .map_err(|error| named(&name, &error))?;
                 done(common, &name, "has a new password; all of his sessions are ended");
@@ -131,21 +139,35 @@ impl Command {
             }
             Self::Show(Name { name }) => {
                 let authority = app::operator(&config)?;
-                let canonical =
-                    canonical_name(&name).ok_or_else(|| named(&name, &OperatorError::NoUser))?;
-                let user = wait(authority.store().user(canonical)).map_err(Failed::refused)?;
-                let user = user.ok_or_else(|| named(&name, &OperatorError::NoUser))?;
-                show(common, &user);
+                show(common, &known(&authority, &name)?);
             }
         }
         Ok(())
     }
 }
 
-fn warn_if_short(password: &Secret) {
-    if password.expose().chars().count() < SHORT_PASSWORD {
-        eprintln!(
-            "parlance: warning: the password has fewer than {SHORT_PASSWORD} characters; 15 or more are recommended"
+/// The user of that name.
+fn known(authority: &Authority, name: &str) -> Result<User, Failed> {
+    let missing = || named(name, &OperatorError::NoUser);
+    let canonical = canonical_name(name).ok_or_else(missing)?;
+    wait(authority.store().user(canonical)).map_err(Failed::refused)?.ok_or_else(missing)
+}
+
+fn warning(what: &str) {
+    eprintln!("parlance: warning: {what}");
+}
+
+fn warn_about(password: &Secret) {
+    let password = password.expose();
+    if password.chars().count() < SHORT_PASSWORD {
+        warning(&format!(
+            "the password has fewer than {SHORT_PASSWORD} characters; 15 or more are recommended"
+        ));
+    }
+    if password.chars().any(char::is_control) {
+        warning(
+            "the password holds a control character (a file from Windows ends its lines with one): Basic cannot carry it, so \
+             with this password nobody logs in on flask-usertoken and axxon-jsonrpc",
         );
     }
 }
@@ -156,7 +178,7 @@ fn named(name: &str, error: &OperatorError) -> Failed {
 
 fn done(common: &Common, name: &str, what: &str) {
     if !common.json {
-        print(&format!("user {name} {what}\n"));
+        print(&format!("user {} {what}\n", plain(name)));
     }
 }
 
@@ -164,7 +186,7 @@ fn say(common: &Common, user: &User, what: &str) {
     if common.json {
         print_json(&json(user));
     } else {
-        print(&format!("user {} {what}\n", user.name));
+        print(&format!("user {} {what}\n", plain(&user.name)));
     }
 }
 
@@ -229,7 +251,7 @@ fn show(common: &Common, user: &User) {
         ("last login", user.last_login.map_or_else(|| "never".to_owned(), date)),
     ];
     for (name, value) in rows {
-        print(format!("{name:12}  {value}").trim_end());
+        print(format!("{name:12}  {}", plain(&value)).trim_end());
         print("\n");
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 use parlance::dialect::{Kind as DialectKind, Value};
+use parlance::store::{self, OpenError, UrlError};
 use parlance::table::{TABLE, find};
 use uuid::Uuid;
 
@@ -276,13 +277,12 @@ impl Kind {
                 .map(Typed::Address)
                 .map_err(|_| "an IP address and a port such as \"127.0.0.1:8080\"".to_owned()),
             Self::Database => {
-                let known = ["sqlite:", "postgres://", "postgresql://"]
-                    .iter()
-                    .any(|scheme| text.starts_with(scheme));
-                if known {
-                    Ok(Typed::Text(text.to_owned()))
-                } else {
-                    Err("\"sqlite:PATH\" or \"postgres://user:password@host/name\"".to_owned())
+                let takes = "\"sqlite:PATH\" or \"postgres://user:password@host/name\"";
+                // The store's own reader, so that what is good here is good for it.
+                match store::advice(text) {
+                    Ok(_) => Ok(Typed::Text(text.to_owned())),
+                    Err(OpenError::Url(UrlError::Scheme)) => Err(takes.to_owned()),
+                    Err(why) => Err(format!("{takes}: {why}")),
                 }
             }
             Self::Networks => {
@@ -312,6 +312,8 @@ impl Kind {
                     || (text.starts_with('/')
                         && !text.ends_with('/')
                         && !text.contains("//")
+                        // Clients resolve these away, so that no request would bring them.
+                        && !text.split('/').any(|segment| matches!(segment, "." | ".."))
                         && text.bytes().all(plain));
                 if good {
                     Ok(Typed::Text(text.to_owned()))

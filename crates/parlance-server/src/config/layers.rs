@@ -1,6 +1,7 @@
 //! Where values come from: the file, then the environment, then the flags.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -67,21 +68,27 @@ impl Layers {
     /// Lays the variables `PARLANCE_*` over what is there, and returns those that mean nothing.
     pub(crate) fn environment(
         &mut self,
-        variables: impl Iterator<Item = (String, String)>,
-    ) -> Vec<String> {
+        variables: impl Iterator<Item = (OsString, OsString)>,
+    ) -> Result<Vec<String>, ConfigError> {
         let mut unknown = Vec::new();
         for (name, value) in variables {
+            // A name that is not UTF-8 is none that we know.
+            let name = name.to_string_lossy();
             let Some(rest) = name.strip_prefix("PARLANCE_") else { continue };
             let is =
                 |key: &&Key| key.path.to_uppercase().replace('.', "__").replace('-', "_") == rest;
             match self.keys.iter().find(is) {
                 Some(key) => {
-                    self.values.insert(key.path.clone(), (value, Origin::Variable(name)));
+                    let origin = Origin::Variable(name.clone().into_owned());
+                    let value = value
+                        .into_string()
+                        .map_err(|_| ConfigError(format!("{origin}: {} is not UTF-8", key.path)))?;
+                    self.values.insert(key.path.clone(), (value, origin));
                 }
-                None => unknown.push(name),
+                None => unknown.push(name.into_owned()),
             }
         }
-        unknown
+        Ok(unknown)
     }
 
     /// Lays a file over what is there.
@@ -194,14 +201,10 @@ impl Layers {
 
     /// The value of a key, of the right kind.
     pub(crate) fn get(&self, path: &str) -> Result<Typed, ConfigError> {
-        let (text, origin) =
-            self.values.get(path).ok_or_else(|| ConfigError(format!("there is no key {path}")))?;
+        let (text, _) = self.values.get(path).ok_or_else(|| missing(path))?;
         let kind = self.keys.iter().find(|key| key.path == path).map(|key| key.kind);
-        let kind = kind.ok_or_else(|| ConfigError(format!("there is no key {path}")))?;
-        // A database's URL may hold a password.
-        let shown = if path == "database" { String::new() } else { format!(" {text:?}") };
-        kind.parse(text)
-            .map_err(|takes| ConfigError(format!("{origin}: {path}{shown} is not {takes}")))
+        let kind = kind.ok_or_else(|| missing(path))?;
+        kind.parse(text).map_err(|takes| self.wrong(path, &takes))
     }
 
     /// Whether nobody has set a key.
@@ -213,6 +216,18 @@ impl Layers {
     pub(crate) fn origin(&self, path: &str) -> String {
         self.values.get(path).map_or_else(String::new, |(_, origin)| origin.to_string())
     }
+
+    /// Says of a key's value where it stands, and what the key takes.
+    pub(crate) fn wrong(&self, path: &str, takes: &str) -> ConfigError {
+        let Some((text, origin)) = self.values.get(path) else { return missing(path) };
+        // A database's URL may hold a password.
+        let shown = if path == "database" { String::new() } else { format!(" {text:?}") };
+        ConfigError(format!("{origin}: {path}{shown} is not {takes}"))
+    }
+}
+
+fn missing(path: &str) -> ConfigError {
+    ConfigError(format!("there is no key {path}"))
 }
 
 /// The text of a value that is no table: a list is joined by commas.

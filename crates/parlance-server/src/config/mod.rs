@@ -7,6 +7,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,7 @@ use keys::{Typed, keys};
 pub(crate) use layers::ConfigError;
 use layers::Layers;
 use parlance::actix::TrustedProxies;
-use parlance::core::PasswordPolicy;
+use parlance::core::{PasswordPolicy, PolicyError};
 use parlance::dialect::{Value, Values};
 use parlance::keys::Schedule;
 use parlance::table::{Entry, TABLE};
@@ -75,14 +76,14 @@ impl Config {
     /// Reads the configuration.
     pub(crate) fn load(
         file: Option<&Path>,
-        variables: impl Iterator<Item = (String, String)>,
+        variables: impl Iterator<Item = (OsString, OsString)>,
         flags: Flags,
     ) -> Result<Self, ConfigError> {
         let mut layers = Layers::new(keys());
         if let Some(file) = file {
             layers.file(file)?;
         }
-        let unknown_variables = layers.environment(variables);
+        let unknown_variables = layers.environment(variables)?;
         let flags = [
             ("listen", "--listen", flags.listen),
             ("admin_listen", "--admin-listen", flags.admin_listen),
@@ -116,7 +117,12 @@ impl Config {
             number("password.parallelism")?,
         );
         let policy = policy.map_err(|error| {
-            ConfigError(format!("{}: password: {error}", layers.origin("password.memory_kib")))
+            let key = match error {
+                PolicyError::Memory => "password.memory_kib",
+                PolicyError::Iterations => "password.iterations",
+                PolicyError::Parallelism => "password.parallelism",
+            };
+            layers.wrong(key, &error.to_string())
         })?;
         let Typed::Zone(zone) = layers.get("timezone")? else { return Err(wrong_kind("timezone")) };
         let Typed::Networks(networks) = layers.get("trusted_proxies")? else {
@@ -155,6 +161,7 @@ impl Config {
             }
             dialects.push(DialectConfig { entry, enabled, prefix: text(&path("prefix"))?, values });
         }
+        apart(&dialects)?;
         Ok(Self {
             listen: address("listen")?,
             admin_listen: address("admin_listen")?,
@@ -206,6 +213,47 @@ impl GrpcConfig {
         let asked = !layers.is_default(LISTEN);
         Ok(enabled.then_some(Self { listen, asked, tls }))
     }
+}
+
+/// Refuses two dialects of which one would answer what the other documents: which of them it is nobody could guess.
+fn apart(dialects: &[DialectConfig]) -> Result<(), ConfigError> {
+    let enabled: Vec<_> = dialects.iter().filter(|dialect| dialect.enabled).collect();
+    for one in &enabled {
+        for other in enabled.iter().filter(|other| other.entry.name != one.entry.name) {
+            let claimed = |path: &String| {
+                path.strip_prefix(&other.prefix).is_some_and(|path| (other.entry.claims)(path))
+            };
+            let sample = |pattern: &&str| format!("{}{}", one.prefix, sample(pattern));
+            if let Some(path) = one.entry.paths.iter().map(sample).find(claimed) {
+                let (one, other) = (one.entry.name, other.entry.name);
+                return Err(ConfigError(format!(
+                    "the dialects {one} and {other} both answer {path}: give one of them another prefix \
+                     (dialects.{one}.prefix, dialects.{other}.prefix), or disable one (enabled = false)"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A path of a documented pattern: `{name}` is some segment, `*` some rest, and what stands in brackets is left out.
+fn sample(pattern: &str) -> String {
+    let mut path = String::new();
+    let mut skipped = None;
+    for c in pattern.chars() {
+        match (skipped, c) {
+            (None, '{') => {
+                path.push('x');
+                skipped = Some('}');
+            }
+            (None, '[') => skipped = Some(']'),
+            (None, '*') => path.push('x'),
+            (None, c) => path.push(c),
+            (Some(end), c) if c == end => skipped = None,
+            (Some(_), _) => {}
+        }
+    }
+    path
 }
 
 fn wrong_kind(path: &str) -> ConfigError {

@@ -12,7 +12,7 @@ fn load(file: &str, variables: &[(&str, &str)], flags: Flags) -> Result<Config, 
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("parlance.toml");
     std::fs::write(&path, file).unwrap();
-    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let variables = variables.iter().map(|(name, value)| (name.into(), value.into()));
     let loaded = Config::load(Some(&path), variables, flags);
     loaded.map_err(|error| error.to_string().replace(&format!("{}/", folder.path().display()), ""))
 }
@@ -107,9 +107,25 @@ fn a_bad_value_names_its_key_and_what_it_takes() {
     check_error(
         "[password]\nmemory_kib = 4\n",
         &expect![
-            "parlance.toml:2: password: memory_kib must lie between 8 x parallelism and 262144, iterations between 1 and 10, parallelism between 1 and 16"
+            r#"parlance.toml:2: password.memory_kib "4" is not between 8 x parallelism and 262144"#
         ],
     );
+    check_error(
+        "\n[password]\nparallelism = 16\niterations = 11\n",
+        &expect![[r#"parlance.toml:4: password.iterations "11" is not between 1 and 10"#]],
+    );
+    check_error(
+        "[password]\nparallelism = 17\n",
+        &expect![[r#"parlance.toml:2: password.parallelism "17" is not between 1 and 16"#]],
+    );
+    for prefix in ["/a/../b", "/.", "/a/.."] {
+        let error = load(
+            &format!("[dialects.cluster-api]\nprefix = \"{prefix}\"\n"),
+            &[],
+            Flags::default(),
+        );
+        assert!(error.unwrap_err().starts_with("parlance.toml:2: dialects.cluster-api.prefix"));
+    }
     check_error(
         "listen = 1.5\n",
         &expect![[
@@ -144,6 +160,85 @@ fn a_database_url_is_never_shown() {
     let error =
         load("database = \"mysql://root:hunter2@host/db\"\n", &[], Flags::default()).unwrap_err();
     assert!(!error.contains("hunter2"), "{error}");
+}
+
+#[test]
+fn a_database_url_that_the_store_cannot_open_is_an_error_with_its_place_and_without_its_password() {
+    check_error(
+        "\ndatabase = \"sqlite:\"\n",
+        &expect![[
+            r#"parlance.toml:2: database is not "sqlite:PATH" or "postgres://user:password@host/name": `sqlite:` needs the path of a file, as in `sqlite:parlance.db`"#
+        ]],
+    );
+    check_error(
+        "database = \"sqlite:x.db?mode=ro\"\n",
+        &expect![[
+            r#"parlance.toml:1: database is not "sqlite:PATH" or "postgres://user:password@host/name": `sqlite:` takes a plain path without parameters: leave out what begins with `?`"#
+        ]],
+    );
+    // Without PostgreSQL compiled in every one of these is refused; with it, for what is wrong in it.
+    for url in [
+        "postgres://u:hunter2%4@h/n",
+        "postgres://u:hunter2@h:99999/n",
+        "postgres://u:hunter2@@h/n",
+    ] {
+        let error = load(&format!("database = \"{url}\"\n"), &[], Flags::default()).unwrap_err();
+        assert!(error.starts_with("parlance.toml:1: database is not "), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn two_dialects_that_would_answer_one_path_are_refused() {
+    check_error(
+        "[dialects.polish-longtoken]\nprefix = \"/auth\"\n",
+        &expect![
+            "the dialects flask-usertoken and polish-longtoken both answer /auth/login: give one of them another prefix (dialects.flask-usertoken.prefix, dialects.polish-longtoken.prefix), or disable one (enabled = false)"
+        ],
+    );
+    check_error(
+        "[dialects.polish-longtoken]\nprefix = \"/api\"\n",
+        &expect![
+            "the dialects cluster-api and polish-longtoken both answer /api/login: give one of them another prefix (dialects.cluster-api.prefix, dialects.polish-longtoken.prefix), or disable one (enabled = false)"
+        ],
+    );
+    let elsewhere = "[dialects.polish-longtoken]\nprefix = \"/auth\"\n[dialects.flask-usertoken]\n";
+    for cure in ["prefix = \"/flask\"\n", "enabled = false\n"] {
+        assert!(load(&format!("{elsewhere}{cure}"), &[], Flags::default()).is_ok(), "{cure}");
+    }
+    let same = "prefix = \"/legacy\"\n";
+    let all: String = parlance::table::TABLE
+        .iter()
+        .map(|entry| format!("[dialects.{}]\n{same}", entry.name))
+        .collect();
+    assert!(load(&all, &[], Flags::default()).is_ok(), "what is apart stays so under one prefix");
+}
+
+#[test]
+fn a_documented_path_stands_for_its_pattern() {
+    for entry in parlance::table::TABLE {
+        for pattern in entry.paths {
+            assert!((entry.claims)(&super::sample(pattern)), "{pattern}");
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_variable_that_is_not_utf_8_is_an_error_if_it_means_something() {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt as _;
+    let bytes = || OsString::from_vec(vec![b'/', 0xff]);
+    let load = |name: OsString| {
+        Config::load(None, [(name, bytes())].into_iter(), Flags::default())
+            .map(|config| config.unknown_variables)
+            .map_err(|error| error.to_string())
+    };
+    expect!["variable PARLANCE_KEY_FILE: key_file is not UTF-8"]
+        .assert_eq(&load("PARLANCE_KEY_FILE".into()).unwrap_err());
+    assert_eq!(load("PARLANCE_PORT".into()).unwrap(), ["PARLANCE_PORT"]);
+    assert_eq!(load("HOME".into()).unwrap(), [""; 0]);
+    assert_eq!(load(bytes()).unwrap(), [""; 0]);
 }
 
 #[test]

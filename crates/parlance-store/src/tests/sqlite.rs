@@ -291,3 +291,35 @@ fn a_file_that_vanished_is_not_made_anew() {
     assert!(error.contains("there is no file"), "{error}");
     assert!(!path.exists());
 }
+
+#[test]
+fn what_sqlite_says_is_told_with_the_file_it_is_about() {
+    let fresh = bare();
+    let folder = fresh.dir.path().join("folder");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(fresh.dir.path().join("text"), "no database".repeat(100)).unwrap();
+    for (name, why) in [("folder", "is no file"), ("text", "file is not a database")] {
+        let path = fresh.dir.path().join(name);
+        let url = format!("sqlite:{}", path.display());
+        let path = path.display().to_string();
+        for said in [
+            open(&url, Options::default()).unwrap_err().to_string(),
+            migrate(&url).unwrap_err().to_string(),
+            crate::make(&url).unwrap_err().to_string(),
+        ] {
+            assert!(said.contains(&path) && said.contains(why), "{said}");
+        }
+    }
+}
+
+#[test]
+fn a_database_is_made_where_there_is_none_and_any_other_is_left_alone() {
+    let fresh = bare();
+    let made = crate::make(&fresh.url).unwrap();
+    assert!(!made.is_empty());
+    assert_eq!(crate::make(&fresh.url).unwrap(), [""; 0]);
+    let mut conn = fresh.connect();
+    conn.batch_execute("UPDATE __diesel_schema_migrations SET version = '0000'").unwrap();
+    assert_eq!(crate::make(&fresh.url).unwrap(), [""; 0], "an older one is for `serve` to migrate");
+    assert!(matches!(open(&fresh.url, Options::default()), Err(OpenError::Older(_))));
+}

@@ -32,6 +32,12 @@ fn what_names_no_database_hears_why() {
             "a database in memory would be another one for each connection: `sqlite:` needs the path of a file",
         );
     }
+    for url in ["sqlite:x.db?mode=ro", "sqlite:/var/lib/parlance.db?"] {
+        check(
+            url,
+            "`sqlite:` takes a plain path without parameters: leave out what begins with `?`",
+        );
+    }
     check("sqlite:file:x?mode=memory", "`sqlite:` takes a plain path, not a `file:` URI");
 }
 
@@ -39,7 +45,7 @@ fn what_names_no_database_hears_why() {
 #[test]
 fn a_path_is_taken_as_it_is() {
     check("sqlite:parlance.db", "sqlite:parlance.db");
-    check("sqlite:/var/lib/par lance?.db", "sqlite:/var/lib/par lance?.db");
+    check("sqlite:/var/lib/par lance%.db", "sqlite:/var/lib/par lance%.db");
     check("sqlite:///var/lib/parlance.db", "sqlite:/var/lib/parlance.db");
 }
 
@@ -64,7 +70,10 @@ fn a_url_that_libpq_would_read_otherwise_is_refused() {
         check(url, &at);
     }
     check("postgres://u:p%4@host/name", &cannot("a % is not followed by two hexadecimal digits"));
-    check("postgres://host:54x2/name", &cannot("a port is a number"));
+    check("postgres://u:p@host/na%me", &cannot("a % is not followed by two hexadecimal digits"));
+    for url in ["postgres://host:54x2/name", "postgres://host:99999/name", "postgres://[::1]:0/x"] {
+        check(url, &cannot("a port is a number from 1 to 65535"));
+    }
     check("postgres://u:p ss@host/name", &cannot("it holds a blank; write %20"));
     for url in ["postgres://u:secret@host/name", "postgresql://host/name?password=secret"] {
         check(url, "postgres://...");

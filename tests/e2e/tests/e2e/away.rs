@@ -187,6 +187,7 @@ fn while_another_program_locks_the_file_uses_go_on_and_logins_say_503() {
         logins.map(|(wire, login)| (wire, login.join().unwrap()))
     });
     let took = watch.elapsed();
+    assert_eq!(server.admin("/readyz").status, 503, "what cannot be written is not ready");
     drop(locker.stdin.take());
     locker.wait().unwrap();
     for (wire, verdict) in refusals {

@@ -89,6 +89,13 @@ fn the_cookie_is_secure_where_a_listed_proxy_speaks_tls() {
     };
     let trusting = "trusted_proxies = [\"127.0.0.1\"]\n";
     assert!(cookie(trusting, "https").ends_with("; Path=/; HttpOnly; SameSite=Lax; Secure"));
+    for nearest in ["HTTPS", "http, https", "http,HTTPS "] {
+        assert!(cookie(trusting, nearest).ends_with("; Secure"), "{nearest}");
+    }
+    assert!(
+        cookie(trusting, "https, http").ends_with("; SameSite=Lax"),
+        "the nearest proxy's word counts"
+    );
     assert!(cookie(trusting, "http").ends_with("; Path=/; HttpOnly; SameSite=Lax"));
     assert!(
         cookie("", "https").ends_with("; Path=/; HttpOnly; SameSite=Lax"),

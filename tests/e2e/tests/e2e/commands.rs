@@ -1,0 +1,270 @@
+//! What an operator meets on the way: the first commands, a terminal, a mistake, a log.
+
+use std::ffi::OsStr;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::harness::server::run;
+use crate::harness::{Database, PASSWORD, Request, Server, Site, USER, Wire, on_both_databases};
+
+on_both_databases!(
+    a_user_is_added_to_a_database_that_is_not_there_yet,
+    the_first_start_and_the_first_users_may_come_at_once,
+);
+
+/// A file of the repository.
+fn repository(file: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    std::fs::read_to_string(root.join(file)).unwrap()
+}
+
+const ADD: [&str; 3] = ["user", "add", "--password-stdin"];
+
+fn a_user_is_added_to_a_database_that_is_not_there_yet(database: Database) {
+    let site = Site::new(database);
+    let added = site.operate_with(&[&ADD[..], &[USER]].concat(), PASSWORD);
+    assert!(added.code == 0 && added.stderr.contains("is made"), "{added:?}");
+    let again = site.operate_with(&[&ADD[..], &["other"]].concat(), PASSWORD);
+    assert!(again.code == 0 && again.stderr.is_empty(), "{again:?}");
+    site.start().log_in(Wire::Axxon);
+}
+
+fn the_first_start_and_the_first_users_may_come_at_once(database: Database) {
+    let site = Site::new(database);
+    let server = std::thread::scope(|scope| {
+        for number in 0..3 {
+            let site = &site;
+            scope.spawn(move || site.add_user(&format!("user{number}"), PASSWORD));
+        }
+        site.start()
+    });
+    for number in 0..3 {
+        server.login(Wire::Flask, &format!("user{number}"), PASSWORD);
+    }
+}
+
+#[test]
+fn the_commands_that_the_readme_prints_work_in_a_fresh_folder() {
+    let readme = repository("README.md");
+    let (_, block) = readme.split_once("## Run it\n\n```sh\n").unwrap();
+    let (block, _) = block.split_once("```").unwrap();
+    let (build, block) = block.split_once('\n').unwrap();
+    assert!(build.starts_with("cargo build --release"), "{build}");
+    let site = Site::new(Database::sqlite());
+    let mut shell = site.bare_command(&[]);
+    let program = shell.get_program().to_owned();
+    let script = block.replace("target/release/parlance", program.to_str().unwrap());
+    shell = Command::new("sh");
+    shell.args(["-ec", &format!("{script}kill $!\nwait $!")]).current_dir(site.folder());
+    shell.envs([("PARLANCE_LISTEN", "127.0.0.1:0"), ("PARLANCE_ADMIN_LISTEN", "127.0.0.1:0")]);
+    let done = run(shell, "");
+    // The shell ends as the server that it has ended does.
+    assert!(matches!(done.code, 0 | 143), "{done:?}");
+    assert!(
+        done.stdout.contains("user alice added") && done.stdout.contains("DIALECT"),
+        "{done:?}"
+    );
+}
+
+#[test]
+fn a_key_file_made_by_the_documented_command_is_taken() {
+    let operating = repository("docs/operating.md");
+    let (_, line) = operating.split_once("\n```sh\n(umask").unwrap();
+    let (line, _) = line.split_once('\n').unwrap();
+    let site = Site::new(Database::sqlite());
+    let mut shell = Command::new("sh");
+    shell.args(["-ec", &format!("(umask{line}")]).current_dir(site.folder().join("keys"));
+    assert_eq!(run(shell, "").code, 0);
+    let made = std::fs::read(site.folder().join("keys/parlance.key")).unwrap();
+    site.start_with_user().log_in(Wire::Axxon);
+    assert_eq!(std::fs::read(site.folder().join("keys/parlance.key")).unwrap(), made);
+}
+
+#[test]
+fn a_variable_that_is_not_utf_8_panics_nothing() {
+    let site = Site::new(Database::sqlite());
+    let check = |name: &str| {
+        let mut command = site.bare_command(&["config", "check"]);
+        command.env(name, OsStr::from_bytes(b"\xff"));
+        run(command, "")
+    };
+    assert_eq!(check("SOMETHING_ELSE").code, 0);
+    let refused = check("PARLANCE_LISTEN");
+    assert!(refused.code == 2 && refused.stderr.contains("PARLANCE_LISTEN"), "{refused:?}");
+}
+
+#[test]
+fn ctrl_c_at_the_password_prompt_gives_the_terminal_its_echo_back() {
+    let site = Site::new(Database::sqlite());
+    site.add_user(USER, PASSWORD);
+    let script = "\
+import os, pty, sys, termios
+pid, tty = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[1], sys.argv[1:])
+said = b''
+while b'Password: ' not in said:
+    said += os.read(tty, 1000)
+echoes = lambda: bool(termios.tcgetattr(tty)[3] & termios.ECHO)
+while echoes():
+    pass
+os.write(tty, b'\\x03')
+_, status = os.waitpid(pid, 0)
+print(os.waitstatus_to_exitcode(status), echoes())
+";
+    let program = site.command(&["user", "set-password", USER]);
+    let mut command = Command::new("python3");
+    command.args(["-c", script]).arg(program.get_program()).args(program.get_args());
+    command.current_dir(site.folder());
+    let done = run(command, "");
+    assert_eq!(done.stdout.trim(), "130 True", "{done:?}");
+}
+
+#[test]
+fn what_a_wire_cannot_carry_is_told_when_a_user_is_made() {
+    let site = Site::new(Database::sqlite());
+    let add = |name: &str, password: &str| {
+        let added = site.operate_with(&[&ADD[..], &[name]].concat(), password);
+        assert_eq!(added.code, 0, "{added:?}");
+        added.stderr
+    };
+    add(USER, PASSWORD);
+    assert_eq!(add("plain", PASSWORD), "");
+    assert!(add("100%", PASSWORD).contains("1010-cookie"));
+    let windows = format!("{PASSWORD}\r\n");
+    assert!(add("windows", &windows).contains("control character"));
+    let set = site.operate_with(&["user", "set-password", USER, "--password-stdin"], &windows);
+    assert!(set.code == 0 && set.stderr.contains("control character"), "{set:?}");
+
+    let role = "9745b902-2a36-4035-bdd6-012e0dae66c0";
+    let roles: Vec<String> = (0..257).map(|n| format!("--role={}{n:03}", &role[..33])).collect();
+    let many =
+        [&ADD[..], &["many"], &roles.iter().map(String::as_str).collect::<Vec<_>>()].concat();
+    let refused = site.operate_with(&many, PASSWORD);
+    assert!(refused.code == 1 && refused.stderr.contains("256 roles"), "{refused:?}");
+}
+
+#[test]
+fn a_name_cannot_colour_or_turn_the_operator_s_terminal() {
+    let site = Site::new(Database::sqlite());
+    site.add_user("evil\u{202e}gpj", PASSWORD);
+    for shown in [site.must(&["user", "list"]), site.must(&["user", "show", "evil\u{202e}gpj"])] {
+        assert!(shown.contains("evil\\u{202e}gpj") && !shown.contains('\u{202e}'), "{shown}");
+    }
+}
+
+#[test]
+fn a_command_that_cannot_do_its_work_says_so_before_it_asks() {
+    let site = Site::new(Database::sqlite());
+    site.add_user(USER, PASSWORD);
+    // There is no terminal to ask on, which would be said next.
+    let nobody = site.operate(&["user", "set-password", "nobody"]);
+    assert!(nobody.code == 1 && nobody.stderr.contains("no user"), "{nobody:?}");
+    let demo = site.operate(&["demo"]);
+    assert!(demo.code == 2 && demo.stderr.contains("--database"), "{demo:?}");
+    let report = site.operate(&[
+        "conformance",
+        "--base",
+        "http://127.0.0.1:9",
+        "--user",
+        USER,
+        "--junit",
+        "/nonexistent/x.xml",
+    ]);
+    assert!(report.code == 1 && report.stderr.contains("/nonexistent/x.xml"), "{report:?}");
+    assert!(report.stdout.is_empty(), "{report:?}");
+}
+
+/// How often calls of a dialect were refused for this reason before they were commands.
+#[track_caller]
+fn refusals(server: &Server, wire: Wire, reason: &str) -> u64 {
+    let labels = format!("dialect=\"{}\",action=\"call\",reason=\"{reason}\"", wire.name());
+    server.metric(&format!("parlance_refusals_total{{{labels}}}"))
+}
+
+#[test]
+fn calls_that_show_nothing_or_cannot_be_read_are_counted() {
+    let site = Site::new(Database::sqlite());
+    let server = site.start();
+    for (wire, request) in [
+        (Wire::Cluster, Request::get("/api/")),
+        (Wire::Polish, Request::get("/login")),
+        (Wire::Flask, Request::post("/auth/bump")),
+        (Wire::Cookie, Request::post("/v/api/!logout")),
+        (Wire::Axxon, Request::get("/v1/authentication/renew")),
+    ] {
+        server.send(&request);
+        assert_eq!(refusals(&server, wire, "no_credential"), 1, "{}", wire.name());
+    }
+    let tampered = Request::get("/v1/authentication/renew").header("Authorization", "Bearer a.b.c");
+    server.send(&tampered);
+    assert_eq!(refusals(&server, Wire::Axxon, "no_credential"), 2);
+    server.send(&Request::post("/v1/authentication/authenticate2"));
+    assert_eq!(refusals(&server, Wire::Axxon, "malformed"), 1);
+    server.send(&Request::get("/.well-known/jwks.json"));
+    assert_eq!(refusals(&server, Wire::Axxon, "malformed"), 1, "the keys are no refusal");
+}
+
+#[test]
+fn the_cause_of_a_failed_store_is_logged_once_and_not_for_each_request() {
+    let site = Site::new(Database::sqlite());
+    let mut server = site.start_with_user();
+    let file = site.database.url().strip_prefix("sqlite:").unwrap().to_owned();
+    let script = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute(\"CREATE TRIGGER no BEFORE UPDATE ON users \
+                  BEGIN SELECT RAISE(ABORT, 'canary cause'); END\")";
+    let mut python = Command::new("python3");
+    python.args(["-c", script, &file]);
+    assert_eq!(run(python, "").code, 0);
+    for _ in 0..3 {
+        assert_eq!(server.send(&Wire::Flask.login(USER, PASSWORD)).status, 503);
+    }
+    server.signal("TERM");
+    server.ended();
+    let log = server.log.whole();
+    assert_eq!((log.matches("canary cause").count(), log.matches("not served").count()), (1, 3));
+}
+
+/// Sends what is no HTTP, and waits until the server has had enough of it.
+fn noise(server: &Server) {
+    let mut stream = TcpStream::connect(server.dialects).unwrap();
+    stream.write_all(b"\x16\x03\x01 \x00 no HTTP\r\n\r\n").unwrap();
+    let _whatever = stream.read_to_end(&mut Vec::new());
+}
+
+#[test]
+fn a_stranger_s_noise_is_no_error_in_the_log() {
+    for (configuration, told) in [("", false), ("log_level = \"debug\"\n", true)] {
+        let site = Site::with(Database::sqlite(), configuration);
+        let mut server = site.start();
+        noise(&server);
+        server.signal("TERM");
+        server.ended();
+        assert_eq!(server.log.whole().contains("ERROR"), told, "{}", server.log.whole());
+    }
+}
+
+#[test]
+fn a_name_is_escaped_once_in_a_json_log_and_a_logout_names_its_user() {
+    let site = Site::with(Database::sqlite(), "log_format = \"json\"\n");
+    let server = site.start_with_user();
+    server.send(&Wire::Cluster.login("a\"b\\c", "x"));
+    let record = server.log.line_with("login refused").unwrap();
+    let record: Value = serde_json::from_str(&record).unwrap();
+    assert_eq!(record["fields"]["shown"], "a\"b\\c", "{record}");
+
+    server.send(&Request::post("/v/api/!login"));
+    let nameless = server.log.line_with("1010-cookie").unwrap();
+    let nameless: Value = serde_json::from_str(&nameless).unwrap();
+    assert!(nameless["fields"].get("shown").is_none(), "{nameless}");
+
+    let held = server.log_in(Wire::Flask);
+    server.log_out(&held);
+    let record: Value = serde_json::from_str(&server.log.line_with("\"logout\"").unwrap()).unwrap();
+    let user: Value = serde_json::from_str(&site.must(&["user", "show", USER, "--json"])).unwrap();
+    assert_eq!(record["fields"]["user"], user["id"], "{record}");
+}
