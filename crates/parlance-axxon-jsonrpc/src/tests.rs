@@ -1,5 +1,6 @@
 //! What this wire promises, as exchanges and as tables.
 
+mod counted;
 mod doors;
 mod keys;
 mod malformed;

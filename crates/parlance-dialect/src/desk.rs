@@ -75,6 +75,8 @@ pub trait Service: std::fmt::Debug + Send + Sync {
         peer: Option<IpAddr>,
         now: Timestamp,
     ) -> Answer<'_, Result<Shown, Failure>>;
+    /// Counts a guarded request that showed nothing to any dialect which the guard takes: [`Self::admit`] alone cannot know that.
+    fn turned_away(&self, _why: TurnedAway, _peer: Option<IpAddr>) {}
     /// Refuses a request whose body was not read to its end.
     fn unread(&self, why: Unread) -> Response;
     /// Answers for a call that the store has not answered in time: it is unknown whether it was done.
@@ -158,7 +160,7 @@ impl<D: Dialect> Service for Desk<D> {
                 Ok(call) => call,
                 Err(answer) => {
                     if let Some(why) = D::turned_away(&answer) {
-                        self.authority.turned_away(D::NAME, why, request.peer);
+                        self.turned_away(why, request.peer);
                     }
                     return answer;
                 }
@@ -174,10 +176,7 @@ impl<D: Dialect> Service for Desk<D> {
                 Some(shown) => {
                     self.authority.execute(Command::Check(shown), self.context(request)).await
                 }
-                None => {
-                    self.authority.turned_away(D::NAME, TurnedAway::NoCredential, request.peer);
-                    Err(Failure::NoCredential)
-                }
+                None => Err(Failure::NoCredential),
             };
             match result {
                 Ok(Outcome::Standing(session, user)) => Ok(Caller {
@@ -247,8 +246,12 @@ impl<D: Dialect> Service for Desk<D> {
         })
     }
 
+    fn turned_away(&self, why: TurnedAway, peer: Option<IpAddr>) {
+        self.authority.turned_away(D::NAME, why, peer);
+    }
+
     fn unread(&self, why: Unread) -> Response {
-        self.authority.turned_away(D::NAME, TurnedAway::Malformed, None);
+        self.turned_away(TurnedAway::Malformed, None);
         self.dialect.unread(why)
     }
 

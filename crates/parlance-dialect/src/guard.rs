@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use parlance_core::Failure;
+use parlance_core::ports::TurnedAway;
 
 use crate::{Caller, Carrier, Refusal, Request, Response, Service};
 
@@ -79,6 +80,9 @@ impl Guard {
                 }
                 Err(_) => {}
             }
+        }
+        if refused.why == Failure::NoCredential {
+            self.first.turned_away(TurnedAway::NoCredential, request.peer);
         }
         Err(refused)
     }
