@@ -85,12 +85,15 @@ struct Keys {
     all: BTreeMap<String, Public>,
 }
 
+/// An audience, and what was signed for it.
+type ForAudience = (Box<str>, Arc<str>);
+
 /// What has been signed within one second with one key.
 #[derive(Default)]
 struct Signed {
     second: i64,
     kid: String,
-    by_session: HashMap<SessionId, Vec<(Box<str>, Arc<str>)>>,
+    by_session: HashMap<SessionId, Vec<ForAudience>>,
     count: usize,
 }
 

@@ -265,8 +265,6 @@ fn describe(summary: &str, done: Value) -> Value {
         "properties": {
             "token": { "type": "string", "minLength": 1, "description": "What a client of the dialect shows." },
             "token_type_hint": { "type": "string", "description": "The dialect; another hint is passed over." },
-            "client_id": { "type": "string" },
-            "client_secret": { "type": "string" },
         },
     });
     json!({

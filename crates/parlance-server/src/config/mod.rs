@@ -107,10 +107,10 @@ impl Config {
         let Typed::Path(key_file) = layers.get("key_file")? else {
             return Err(wrong_kind("key_file"));
         };
-        let span = |path: &str| match layers.get(path)? {
-            Typed::Dialect(Value::Duration(span)) => Ok(Some(span)),
-            Typed::Dialect(Value::Never) => Ok(None),
-            _ => Err(wrong_kind(path)),
+        // A span, or `never`.
+        let span = |path: &str| {
+            let Typed::Dialect(value) = layers.get(path)? else { return Err(wrong_kind(path)) };
+            Ok(if let Value::Duration(span) = value { Some(span) } else { None })
         };
         let key_schedule = Schedule {
             poll: span("key_poll")?.ok_or_else(|| wrong_kind("key_poll"))?,

@@ -22,17 +22,23 @@ mod crash;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod keys;
+#[cfg(test)]
 mod malformed;
 #[cfg(test)]
 mod mutations;
 #[cfg(test)]
 mod nodes;
 #[cfg(test)]
+mod openapi;
+#[cfg(test)]
 mod operator;
 #[cfg(test)]
 mod peers;
 #[cfg(test)]
 mod secrets;
+#[cfg(test)]
+mod services;
 #[cfg(test)]
 mod start;
 #[cfg(test)]

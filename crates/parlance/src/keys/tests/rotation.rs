@@ -76,7 +76,7 @@ fn a_new_key_every_six_seconds_refuses_no_valid_token_on_either_node() {
     let nodes = [(); 2].map(|()| Node::start(&place, &world, BRISK));
     let mut tokens: Vec<(String, Timestamp)> = Vec::new();
     let (mut signers, mut judged) = (Vec::new(), 0);
-    for step in 0..80 {
+    for step in 0..56 {
         nodes[step % 2].tick(&world);
         for node in &nodes {
             signers.push(node.ring.active_kid());
@@ -95,7 +95,7 @@ fn a_new_key_every_six_seconds_refuses_no_valid_token_on_either_node() {
     }
     signers.sort();
     signers.dedup();
-    assert!(signers.len() >= 6 && judged > 2000, "{} keys, {judged} judgements", signers.len());
+    assert!(signers.len() >= 5 && judged > 1500, "{} keys, {judged} judgements", signers.len());
     // No key is kept for longer than something it has signed can live.
     assert!(place.keys().len() <= 5, "{:?}", place.keys());
 }
