@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use parlance::actix::Mount;
 use parlance::assertion::Assertions;
-use parlance::core::ports::{Clock as _, Observer, Store, Unobserved};
+use parlance::core::ports::{Observer, Store, Unobserved};
 use parlance::core::{Authority, HashThreads};
 use parlance::keys::Keychain;
 use parlance::store;
@@ -52,6 +52,7 @@ pub(crate) async fn at_work(config: &Config, authority: &Arc<Authority>) -> Resu
     let mut keychain = Keychain::new(
         Arc::clone(authority.store()),
         config.key_file.clone(),
+        Arc::new(SystemClock),
         Arc::new(SystemEntropy),
         config.key_schedule,
     );
@@ -62,9 +63,7 @@ pub(crate) async fn at_work(config: &Config, authority: &Arc<Authority>) -> Resu
     };
     let mounts = config.enabled().map(mount).collect::<Result<_, Failed>>()?;
     let assertions = match &config.assertion_issuer {
-        Some(issuer) => {
-            Some(keychain.assertions(issuer, SystemClock.now()).await.map_err(Failed::refused)?)
-        }
+        Some(issuer) => Some(keychain.assertions(issuer).await.map_err(Failed::refused)?),
         None => None,
     };
     Ok(AtWork { mounts, keychain, assertions })
@@ -81,7 +80,7 @@ async fn parts(
         return Ok(parts);
     };
     let life = axxon.values.duration("lifetime").unwrap_or(Duration::MAX);
-    let keys = keychain.axxon(life, SystemClock.now()).await.map_err(Failed::refused)?;
+    let keys = keychain.axxon(life).await.map_err(Failed::refused)?;
     Ok(parts.with_keys(keys))
 }
 
