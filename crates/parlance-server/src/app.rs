@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use parlance::actix::{Mount, soon};
 use parlance::assertion::Assertions;
-use parlance::core::ports::{Clock as _, Observer, Store, Unobserved};
+use parlance::core::ports::{Observer, Store, Unobserved};
 use parlance::core::{Authority, HashThreads};
 use parlance::keys::Keychain;
 use parlance::store;
@@ -64,6 +64,7 @@ pub(crate) async fn at_work(config: &Config, authority: &Arc<Authority>) -> Resu
     let mut keychain = Keychain::new(
         Arc::clone(authority.store()),
         config.key_file.clone(),
+        Arc::new(SystemClock),
         Arc::new(SystemEntropy),
         config.key_schedule,
     );
@@ -74,9 +75,7 @@ pub(crate) async fn at_work(config: &Config, authority: &Arc<Authority>) -> Resu
     };
     let mounts = config.enabled().map(mount).collect::<Result<_, Failed>>()?;
     let assertions = match &config.assertion_issuer {
-        Some(issuer) => {
-            Some(keychain.assertions(issuer, SystemClock.now()).await.map_err(Failed::refused)?)
-        }
+        Some(issuer) => Some(keychain.assertions(issuer).await.map_err(Failed::refused)?),
         None => None,
     };
     Ok(AtWork { mounts, parts, keychain, assertions })
@@ -94,7 +93,7 @@ async fn parts(
         return Ok(parts);
     };
     let life = axxon.values.duration("lifetime").unwrap_or(Duration::MAX);
-    let keys = keychain.axxon(life, SystemClock.now()).await.map_err(Failed::refused)?;
+    let keys = keychain.axxon(life).await.map_err(Failed::refused)?;
     Ok(parts.with_keys(keys))
 }
 

@@ -202,7 +202,7 @@ async fn keep_keys(keychain: Arc<Keychain>, poll: Duration) {
     let mut failing = false;
     loop {
         tick.tick().await;
-        match keychain.tick(SystemClock.now()).await {
+        match keychain.tick().await {
             Ok(()) => failing = false,
             // Once: the database away for an hour is one event.
             Err(error) if !failing => {

@@ -14,11 +14,14 @@ mod turns;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 #[cfg(feature = "axxon-jsonrpc")]
 use parlance_axxon_jsonrpc::{KeyRing, SigningKey};
 use parlance_core::Timestamp;
-use parlance_core::ports::{Applied, Change, Entropy, EntropyError, SealedKey, Store, StoreError};
+use parlance_core::ports::{
+    Applied, Change, Clock, Entropy, EntropyError, SealedKey, Store, StoreError,
+};
 use zeroize::Zeroizing;
 
 pub use self::chain::Keychain;
@@ -203,8 +206,8 @@ pub async fn load_or_make(
     Ok(KeyRing::new(active, others.iter().map(SigningKey::public)))
 }
 
-/// Lets the keys of a purpose change over: publishes a new one, which signs from `active` on. Answers its `kid`, or that of the one which
-/// waits for its turn already; `None` where nothing serves that purpose yet: whatever first needs a key makes it.
+/// Lets the keys of a purpose change over: publishes a new one, which signs after this notice. Answers it, or the one that waits for
+/// its turn already; `None` where nothing serves that purpose yet: whatever first needs a key makes it.
 ///
 /// # Errors
 /// See [`KeyError`]. Nothing was changed then.
@@ -212,23 +215,27 @@ pub async fn rotate(
     store: &dyn Store,
     key_file: &Path,
     purpose: Purpose,
-    active: Timestamp,
-    now: Timestamp,
+    notice: Duration,
+    clock: &dyn Clock,
     entropy: &dyn Entropy,
-) -> Result<Option<String>, KeyError> {
+) -> Result<Option<SealedKey>, KeyError> {
     let bench = Bench { store, key_file, entropy };
     loop {
         let keys = bench.keys(purpose).await?;
         let Some(newest) = keys.last().map(|newest| newest.kid.clone()) else { return Ok(None) };
+        let now = clock.now();
         if let Some((next, _)) = turns(&keys, now).iter().find(|(_, turn)| *turn == Turn::Next)
-            && next.active <= active
+            && next.active <= now.plus(notice)
         {
-            return Ok(Some(next.kid.clone()));
+            return Ok(Some((*next).clone()));
         }
-        let key = bench.make(purpose, active, now, false)?;
-        let kid = key.kid.clone();
-        match store.apply(Change::AddKey { key: Box::new(key), after: Some(newest) }).await? {
-            Applied::Done | Applied::Rows(_) | Applied::Opened(_) => return Ok(Some(kid)),
+        let key = bench.make(purpose, now, false)?;
+        // Making it took a while, which is not to be taken off the notice.
+        let now = clock.now();
+        let key = SealedKey { created: now, active: now.plus(notice), ..key };
+        let change = Change::AddKey { key: Box::new(key.clone()), after: Some(newest) };
+        match store.apply(change).await? {
+            Applied::Done | Applied::Rows(_) | Applied::Opened(_) => return Ok(Some(key)),
             // Somebody was faster: his may be the one.
             Applied::Refused | Applied::Taken => {}
         }
@@ -244,7 +251,7 @@ pub async fn revoke(
     store: &dyn Store,
     key_file: &Path,
     kid: &str,
-    now: Timestamp,
+    clock: &dyn Clock,
     entropy: &dyn Entropy,
 ) -> Result<bool, KeyError> {
     let bench = Bench { store, key_file, entropy };
@@ -253,14 +260,16 @@ pub async fn revoke(
         return Ok(false);
     };
     let keys: Vec<_> = all.into_iter().filter(|key| key.purpose == purpose).collect();
-    let turns = turns(&keys, now);
+    let turns = turns(&keys, clock.now());
     let active = turns.iter().any(|(key, turn)| key.kid == kid && *turn == Turn::Active);
     let heir = turns.iter().any(|(_, turn)| *turn == Turn::Next);
     let spare = match Purpose::named(&purpose) {
-        Some(purpose) if active && !heir => Some(Box::new(bench.make(purpose, now, now, false)?)),
+        Some(purpose) if active && !heir => {
+            Some(Box::new(bench.make(purpose, clock.now(), false)?))
+        }
         Some(_) | None => None,
     };
-    let change = Change::DropKey { kid: kid.to_owned(), now, spare };
+    let change = Change::DropKey { kid: kid.to_owned(), now: clock.now(), spare };
     Ok(match store.apply(change).await? {
         Applied::Done | Applied::Rows(_) | Applied::Opened(_) => true,
         Applied::Refused | Applied::Taken => false,
@@ -290,20 +299,14 @@ impl Bench<'_> {
         if !keys.is_empty() {
             return Ok(keys);
         }
-        let key = Box::new(self.make(purpose, now, now, bare)?);
+        let key = Box::new(self.make(purpose, now, bare)?);
         // If another node is first, its key is the one, and must open with the file that we share.
         self.store.apply(Change::AddKey { key, after: None }).await?;
         self.keys(purpose).await
     }
 
-    /// Makes a key; and, where the store holds none at all, the key file unless it is there.
-    fn make(
-        &self,
-        purpose: Purpose,
-        active: Timestamp,
-        now: Timestamp,
-        bare: bool,
-    ) -> Result<SealedKey, KeyError> {
+    /// Makes a key that signs from now on; and, where the store holds none at all, the key file unless it is there.
+    fn make(&self, purpose: Purpose, now: Timestamp, bare: bool) -> Result<SealedKey, KeyError> {
         let opener = match file::read(self.key_file)? {
             Some(opener) => opener,
             None if bare => file::make(self.key_file, self.entropy)?,
@@ -311,7 +314,7 @@ impl Bench<'_> {
         };
         let (kid, der) = purpose.generate(self.entropy)?;
         let sealed = opener.seal(&kid, &der, self.entropy)?;
-        Ok(SealedKey { kid, purpose: purpose.name().to_owned(), created: now, active, sealed })
+        Ok(SealedKey { kid, purpose: purpose.name().to_owned(), created: now, active: now, sealed })
     }
 
     /// Opens keys with the key file.

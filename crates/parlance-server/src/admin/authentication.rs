@@ -38,7 +38,10 @@ pub(super) async fn authenticate(
 /// The id and the secret: in the one `Authorization: Basic`, or in the form.
 fn shown(request: &HttpRequest, fields: &Fields) -> Result<(String, Secret), Refused> {
     let mut headers = request.headers().get_all(AUTHORIZATION);
-    let in_form = (fields.get("client_id"), fields.secret("client_secret"));
+    // A parameter without a value is none (RFC 6749, 3.1).
+    let id = fields.get("client_id").filter(|id| !id.is_empty());
+    let secret = fields.secret("client_secret").filter(|secret| !secret.expose().is_empty());
+    let in_form = (id, secret);
     match (headers.next(), in_form) {
         (None, (Some(id), Some(secret))) => Ok((id.to_owned(), secret)),
         (None, _) => Err(Refused::Unknown),

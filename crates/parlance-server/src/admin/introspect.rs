@@ -259,15 +259,19 @@ fn describe(summary: &str, done: Value) -> Value {
         ("415", error("The body is no form.", "invalid_request")),
         ("503", away(error("It cannot be said now.", "temporarily_unavailable"))),
     ];
+    // Each once, without a NUL; what is not known is passed over (RFC 6749, 3.2).
+    let text = json!({ "type": "string", "pattern": "^[^\\u0000]*$" });
+    let token = json!({
+        "type": "string",
+        "pattern": "^[^\\u0000]+$",
+        "description": "What a client of the dialect shows.",
+    });
     let fields = json!({
         "type": "object",
         "required": ["token"],
-        "properties": {
-            "token": { "type": "string", "minLength": 1, "description": "What a client of the dialect shows." },
-            "token_type_hint": { "type": "string", "description": "The dialect; another hint is passed over." },
-            "client_id": { "type": "string" },
-            "client_secret": { "type": "string" },
-        },
+        "properties": { "token": token, "token_type_hint": text },
+        "propertyNames": text,
+        "additionalProperties": text,
     });
     json!({
         "post": {

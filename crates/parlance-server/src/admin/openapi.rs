@@ -38,7 +38,7 @@ pub(super) fn description() -> Value {
                 CLIENT: {
                     "type": "http",
                     "scheme": "basic",
-                    "description": "A service client's id and secret (RFC 6749, 2.3.1), made by `parlance client add`.",
+                    "description": "A service client's id and secret (RFC 6749, 2.3.1), made by `parlance client add`. They may stand in the form instead, as `client_id` and `client_secret`.",
                 },
             },
         },

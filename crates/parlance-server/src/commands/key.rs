@@ -53,24 +53,29 @@ impl Command {
             }
             Self::Rotate(Rotate { purpose, now: at_once }) => {
                 let notice = if at_once { Duration::ZERO } else { config.key_schedule.notice() };
-                let active = now.plus(notice);
                 let purposes = purpose.as_ref().map_or(Purpose::ALL, std::slice::from_ref);
                 let mut made = Vec::new();
                 for purpose in purposes {
-                    let rotated =
-                        wait(keys::rotate(store, file, *purpose, active, now, &SystemEntropy));
-                    made.extend(rotated.map_err(Failed::refused)?.map(|kid| (purpose.name(), kid)));
+                    let rotated = wait(keys::rotate(
+                        store,
+                        file,
+                        *purpose,
+                        notice,
+                        &SystemClock,
+                        &SystemEntropy,
+                    ));
+                    made.extend(rotated.map_err(Failed::refused)?);
                 }
                 if made.is_empty() {
                     return Err(Failed::refused(
                         "there is no signing key to rotate: `parlance serve` makes the first ones",
                     ));
                 }
-                rotated(common, &made, active);
+                rotated(common, &made);
                 Ok(())
             }
             Self::Revoke { kid } => {
-                if !wait(keys::revoke(store, file, &kid, now, &SystemEntropy))
+                if !wait(keys::revoke(store, file, &kid, &SystemClock, &SystemEntropy))
                     .map_err(Failed::refused)?
                 {
                     return Err(Failed::refused(format!(
@@ -86,14 +91,16 @@ impl Command {
     }
 }
 
-fn rotated(common: &Common, made: &[(&str, String)], active: Timestamp) {
+fn rotated(common: &Common, made: &[SealedKey]) {
     if common.json {
-        let json = |(purpose, kid): &(&str, String)| json!({ "kid": kid, "purpose": purpose });
+        let json = |key: &SealedKey| -> Value {
+            json!({ "kid": key.kid, "purpose": key.purpose, "active": date(key.active) })
+        };
         print_json(&made.iter().map(json).collect());
         return;
     }
-    for (purpose, kid) in made {
-        print(&format!("{purpose}: key {kid} signs from {} on\n", date(active)));
+    for SealedKey { kid, purpose, active, .. } in made {
+        print(&format!("{purpose}: key {kid} signs from {} on\n", date(*active)));
     }
 }
 

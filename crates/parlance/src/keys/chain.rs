@@ -8,7 +8,7 @@ use std::time::Duration;
 #[cfg(feature = "axxon-jsonrpc")]
 use parlance_axxon_jsonrpc::{KeyRing, SigningKey};
 use parlance_core::Timestamp;
-use parlance_core::ports::{Change, Entropy, SealedKey, Store};
+use parlance_core::ports::{Change, Clock, Entropy, SealedKey, Store};
 use serde_json::{Value, json};
 
 use super::turns::{self, Turn, turns};
@@ -19,6 +19,7 @@ use crate::assertion::{self, AssertionKey, Assertions};
 pub struct Keychain {
     store: Arc<dyn Store>,
     key_file: PathBuf,
+    clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     schedule: Schedule,
     links: Vec<Link>,
@@ -47,10 +48,11 @@ impl Keychain {
     pub fn new(
         store: Arc<dyn Store>,
         key_file: PathBuf,
+        clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
         schedule: Schedule,
     ) -> Self {
-        Self { store, key_file, entropy, schedule, links: Vec::new() }
+        Self { store, key_file, clock, entropy, schedule, links: Vec::new() }
     }
 
     /// The keys of axxon-jsonrpc, whose tokens live for `life`. While there are none, makes the first.
@@ -58,7 +60,8 @@ impl Keychain {
     /// # Errors
     /// See [`KeyError`].
     #[cfg(feature = "axxon-jsonrpc")]
-    pub async fn axxon(&mut self, life: Duration, now: Timestamp) -> Result<KeyRing, KeyError> {
+    pub async fn axxon(&mut self, life: Duration) -> Result<KeyRing, KeyError> {
+        let now = self.clock.now();
         let keys = self.bench().first(Purpose::AxxonJsonrpc, now).await?;
         let opened = self.bench().opened::<SigningKey>(&keys)?;
         let (active, others) = turns::split(opened, &keys, now)?;
@@ -71,11 +74,8 @@ impl Keychain {
     ///
     /// # Errors
     /// See [`KeyError`].
-    pub async fn assertions(
-        &mut self,
-        issuer: &str,
-        now: Timestamp,
-    ) -> Result<Assertions, KeyError> {
+    pub async fn assertions(&mut self, issuer: &str) -> Result<Assertions, KeyError> {
+        let now = self.clock.now();
         let keys = self.bench().first(Purpose::Assertion, now).await?;
         let opened = self.bench().opened::<AssertionKey>(&keys)?;
         let (active, others) = turns::split(opened, &keys, now)?;
@@ -89,16 +89,17 @@ impl Keychain {
     ///
     /// # Errors
     /// See [`KeyError`]. What was at work goes on.
-    pub async fn tick(&self, now: Timestamp) -> Result<(), KeyError> {
+    pub async fn tick(&self) -> Result<(), KeyError> {
         for link in &self.links {
             let mut keys = self.bench().keys(link.purpose).await?;
+            let now = self.clock.now();
             let due = self.schedule.due(&keys, now);
             let over = self.schedule.over(&keys, link.life, now);
             if due.is_some() || !over.is_empty() {
-                self.change(link.purpose, &keys, due, over, now).await?;
+                self.change(link.purpose, &keys, due, over).await?;
                 keys = self.bench().keys(link.purpose).await?;
             }
-            link.put_to_work(&self.bench(), &keys, now)?;
+            link.put_to_work(&self.bench(), &keys, self.clock.now())?;
         }
         Ok(())
     }
@@ -109,15 +110,19 @@ impl Keychain {
         keys: &[SealedKey],
         due: Option<Timestamp>,
         over: Vec<String>,
-        now: Timestamp,
     ) -> Result<(), KeyError> {
-        if let Some(active) = due {
-            let key = Box::new(self.bench().make(purpose, active, now, false)?);
+        if let Some(due) = due {
+            let key = self.bench().make(purpose, self.clock.now(), false)?;
+            // Making it took a while, which is not to be taken off the notice.
+            let created = self.clock.now();
+            let active = self.schedule.due(keys, created).unwrap_or(due);
+            let key = Box::new(SealedKey { created, active, ..key });
             let after = keys.last().map(|newest| newest.kid.clone());
             // Of several nodes that find it is time, one is first.
             self.store.apply(Change::AddKey { key, after }).await?;
         }
         for kid in over {
+            let now = self.clock.now();
             self.store.apply(Change::DropKey { kid, now, spare: None }).await?;
         }
         Ok(())

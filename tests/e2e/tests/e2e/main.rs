@@ -28,11 +28,15 @@ mod forward_auth;
 #[cfg(test)]
 mod grpc;
 #[cfg(test)]
+mod keys;
+#[cfg(test)]
 mod malformed;
 #[cfg(test)]
 mod mutations;
 #[cfg(test)]
 mod nodes;
+#[cfg(test)]
+mod openapi;
 #[cfg(test)]
 mod operator;
 #[cfg(test)]
@@ -41,6 +45,8 @@ mod peers;
 mod proxies;
 #[cfg(test)]
 mod secrets;
+#[cfg(test)]
+mod services;
 #[cfg(test)]
 mod start;
 #[cfg(test)]

@@ -7,11 +7,17 @@ use std::sync::LazyLock;
 
 use super::binary;
 
-static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
-    let wanted = fs::read_to_string(scripts().join("requirements.txt")).unwrap();
-    let folder = binary::folder().join("venv");
+static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| environment("venv", "requirements.txt"));
+static SCHEMATHESIS: LazyLock<PathBuf> =
+    LazyLock::new(|| environment("schemathesis", "schemathesis.txt"));
+
+/// A virtual environment with what this file lists; its interpreter.
+fn environment(name: &str, requirements: &str) -> PathBuf {
+    let requirements = scripts().join(requirements);
+    let wanted = fs::read_to_string(&requirements).unwrap();
+    let folder = binary::folder().join(name);
     let python = folder.join("bin/python");
-    let _lock = binary::lock("venv");
+    let _lock = binary::lock(name);
     let stamp = folder.join("requirements.txt");
     if fs::read_to_string(&stamp).is_ok_and(|made| made == wanted) && python.exists() {
         return python;
@@ -20,12 +26,12 @@ static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
     run(Command::new("python3").args(["-m", "venv"]).arg(&folder));
     run(Command::new(&python)
         .args(["-m", "pip", "install", "--quiet", "--requirement"])
-        .arg(scripts().join("requirements.txt")));
+        .arg(requirements));
     fs::write(stamp, wanted).unwrap();
     python
-});
+}
 
-/// An interpreter that knows `requests`, `PyJWT`, `cryptography`, `grpcio` and the program Envoy, in the versions of
+/// An interpreter that knows `requests`, `Authlib`, `PyJWT`, `cryptography`, `grpcio` and the program Envoy, in the versions of
 /// `clients/requirements.txt`.
 pub(crate) fn python() -> &'static Path {
     &PYTHON
@@ -38,8 +44,13 @@ pub(crate) fn script(folder: &Path, name: &str, arguments: &[&str]) -> Command {
     command
 }
 
+/// An interpreter that knows `schemathesis`, in the version of `clients/schemathesis.txt`.
+pub(crate) fn schemathesis() -> &'static Path {
+    &SCHEMATHESIS
+}
+
 /// The folder of the clients' code.
-fn scripts() -> PathBuf {
+pub(crate) fn scripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("clients")
 }
 

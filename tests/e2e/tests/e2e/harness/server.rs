@@ -208,6 +208,12 @@ impl Server {
         http::send(self.admin, &Request::get(path))
     }
 
+    /// Asks the admin listener.
+    #[track_caller]
+    pub(crate) fn ask(&self, request: &Request) -> Response {
+        http::send(self.admin, request)
+    }
+
     /// A figure of `/metrics`, named with its labels as it stands there.
     #[track_caller]
     pub(crate) fn metric(&self, name: &str) -> u64 {

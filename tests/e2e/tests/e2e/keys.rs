@@ -1,0 +1,141 @@
+//! Signing keys that take turns, on two servers that share a database.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value;
+
+use crate::harness::clock::until;
+use crate::harness::{Database, Held, Server, Site, Verdict, Watch, Wire, on_both_databases, pace};
+
+on_both_databases!(
+    keys_change_over_under_load_on_two_servers_and_no_valid_token_is_refused,
+    a_key_that_is_rotated_by_hand_signs_on_both_servers,
+    a_revoked_key_is_refused_on_both_servers_within_seconds,
+);
+
+/// The `kid` in a token's header.
+fn kid(held: &Held) -> String {
+    let header = held.secret.split('.').next().unwrap();
+    let header: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap();
+    header["kid"].as_str().unwrap().to_owned()
+}
+
+/// `key list --json`, as (`kid`, state).
+#[track_caller]
+fn keys(site: &Site) -> Vec<(String, String)> {
+    let text = site.must(&["key", "list", "--json"]);
+    let keys: Value = serde_json::from_str(&text).unwrap();
+    let member = |key: &Value, name: &str| key[name].as_str().unwrap().to_owned();
+    keys.as_array().unwrap().iter().map(|key| (member(key, "kid"), member(key, "state"))).collect()
+}
+
+fn publishes(server: &Server, kid: &str) -> bool {
+    let pages = [
+        server.admin("/.well-known/jwks.json"),
+        server.send(&crate::harness::Request::get("/.well-known/jwks.json")),
+    ];
+    let [admin, wire] = pages.map(|page| page.text().contains(kid));
+    admin && wire
+}
+
+fn keys_change_over_under_load_on_two_servers_and_no_valid_token_is_refused(database: Database) {
+    // A token is surely good for a second less than it lives: it ends with a whole second.
+    let (life, good) = (Duration::from_secs(9), Duration::from_secs(8));
+    let configuration = "key_poll = \"1s\"\nkey_rotation = \"12s\"\n[dialects.axxon-jsonrpc]\nlifetime = \"9s\"\nissuer = \"p\"\n";
+    assert!(good < life);
+    let site = Site::with(database, configuration);
+    let here = site.start_with_user();
+    let there = site.start();
+    let mut signers = BTreeSet::new();
+    let mut tokens: Vec<(Watch, Held)> = Vec::new();
+    let mut judged = 0;
+    while signers.len() < 3 {
+        for server in [&here, &there] {
+            let watch = Watch::start();
+            let held = server.log_in(Wire::Axxon);
+            signers.insert(kid(&held));
+            tokens.push((watch, held));
+        }
+        for (watch, held) in &tokens {
+            for server in [&here, &there] {
+                let verdict = server.check(held);
+                // Judged only if it was surely good when the answer came.
+                if watch.elapsed() < good {
+                    assert_eq!(verdict, Verdict::Yes, "after {:?}", watch.elapsed());
+                    judged += 1;
+                }
+            }
+        }
+        tokens.retain(|(watch, _)| watch.elapsed() < good);
+        let crowd = tokens.len().saturating_sub(40);
+        tokens.drain(..crowd);
+        pace(Duration::from_millis(100));
+    }
+    assert!(judged > 50, "{judged}");
+    // The first is gone once nothing that it has signed can be good.
+    let first = signers.iter().find(|kid| keys(&site).iter().all(|(other, _)| other != *kid));
+    if let Some(gone) = first {
+        until("a dropped key to be published no more", || {
+            (!publishes(&here, gone) && !publishes(&there, gone)).then_some(())
+        });
+    }
+}
+
+fn a_key_that_is_rotated_by_hand_signs_on_both_servers(database: Database) {
+    let site =
+        Site::with(database, "key_poll = \"1s\"\n[dialects.axxon-jsonrpc]\nissuer = \"p\"\n");
+    let here = site.start_with_user();
+    let there = site.start();
+    let old = here.log_in(Wire::Axxon);
+    assert_eq!(keys(&site), [(kid(&old), "active".to_owned())]);
+    let said = site.must(&["key", "rotate", "--json"]);
+    let made: Value = serde_json::from_str(&said).unwrap();
+    let new = made[0]["kid"].as_str().unwrap().to_owned();
+    assert_eq!(made[0]["purpose"], "axxon-jsonrpc");
+    let servers = [&here, &there];
+    until("both to sign with it", || {
+        let signs = |server: &&Server| kid(&server.log_in(Wire::Axxon)) == new;
+        servers.iter().all(signs).then_some(())
+    });
+    for server in servers {
+        assert!(publishes(server, &kid(&old)) && publishes(server, &new));
+        assert_eq!(server.check(&old), Verdict::Yes, "what the old one has signed is good");
+    }
+    assert_eq!(keys(&site), [(kid(&old), "retired".to_owned()), (new, "active".to_owned())]);
+}
+
+fn a_revoked_key_is_refused_on_both_servers_within_seconds(database: Database) {
+    let site =
+        Site::with(database, "key_poll = \"1s\"\n[dialects.axxon-jsonrpc]\nissuer = \"p\"\n");
+    let here = site.start_with_user();
+    let there = site.start();
+    let old = here.log_in(Wire::Axxon);
+    for (arguments, code, says) in [
+        (
+            &["key", "revoke", "no-such-key"][..],
+            1,
+            "there is no key of that id; `parlance key list`",
+        ),
+        (&["key", "rotate", "--purpose", "assertion"], 1, "there is no signing key to rotate"),
+        (&["key", "rotate", "--purpose", "cookie"], 2, "axxon-jsonrpc, assertion"),
+        (&["key", "revoke"], 2, "KID"),
+    ] {
+        let output = site.operate(arguments);
+        assert_eq!(output.code, code, "{output:?}");
+        assert!(output.stderr.contains(says), "{output:?}");
+    }
+    site.must(&["key", "revoke", &kid(&old)]);
+    for server in [&here, &there] {
+        until("the revoked key to be refused", || {
+            (server.check(&old) == Verdict::No).then_some(())
+        });
+        assert!(!publishes(server, &kid(&old)));
+    }
+    let new = here.log_in(Wire::Axxon);
+    assert_ne!(kid(&new), kid(&old));
+    assert_eq!([here.check(&new), there.check(&new)], [Verdict::Yes, Verdict::Yes]);
+    assert_eq!(keys(&site), [(kid(&new), "active".to_owned())]);
+}
