@@ -10,8 +10,8 @@ use std::time::Duration;
 pub use call::Call;
 use parlance_core::ports::{Entropy, EntropyError};
 use parlance_core::{
-    Command, Credential, Digest, Failure, Grant, Lifetime, Mint, Minted, Open, Outcome, Rivals,
-    Terms, Timestamp, UPPER, draw,
+    Binding, Command, Credential, Digest, Failure, Grant, Lifetime, Mint, Minted, Open, Outcome,
+    Rivals, Terms, Timestamp, UPPER, draw,
 };
 use parlance_dialect::{
     Carrier, Configure, Dialect, Kind, Request, Response, Setting, Unread, Values,
@@ -30,6 +30,8 @@ pub struct Settings {
     pub lifetime: Duration,
     /// How long a token lives from its login, however much it is used. 30 days; the document has no such limit (decision 0104).
     pub max_lifetime: Duration,
+    /// From where a session counts.
+    pub bind_address: Binding,
 }
 
 impl Default for Settings {
@@ -37,6 +39,7 @@ impl Default for Settings {
         Self {
             lifetime: Duration::from_secs(10 * 60),
             max_lifetime: Duration::from_secs(30 * 24 * 60 * 60),
+            bind_address: Binding::Exact,
         }
     }
 }
@@ -64,7 +67,7 @@ impl Mint for ClusterApi {
         Terms {
             lifetime: Lifetime::Sliding(self.settings.lifetime),
             max_lifetime: Some(self.settings.max_lifetime),
-            bind_address: true,
+            bind_address: self.settings.bind_address,
             tell_end_once: true,
         }
     }
@@ -138,6 +141,7 @@ impl Configure for ClusterApi {
             default: "30d",
             about: "How long a token lives from its login, however much it is used.",
         },
+        Setting::bind_address(Binding::Exact),
     ];
 
     const TOUR: &'static str = include_str!("tour.sh");
@@ -147,6 +151,7 @@ impl Configure for ClusterApi {
         Self::new(Settings {
             lifetime: values.duration("lifetime").unwrap_or(default.lifetime),
             max_lifetime: values.duration("max_lifetime").unwrap_or(default.max_lifetime),
+            bind_address: values.binding().unwrap_or(default.bind_address),
         })
     }
 }

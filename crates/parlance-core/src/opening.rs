@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::authority::judge;
+use crate::authority::{Noted, judge};
 use crate::hashing::Bench;
 use crate::ports::{Applied, Change};
 use crate::session::{Grant, Minted, Terms};
 use crate::{
     Authority, CanonicalName, Context, Failure, Lifetime, Login, Open, Outcome, PasswordHash,
-    Secret, Session, SessionId, User, UserId, canonical_name, password, uuid_v4,
+    Secret, Session, SessionId, User, canonical_name, password, uuid_v4,
 };
 
 /// How often a login draws again when another session already has its `sid`.
@@ -27,14 +27,15 @@ impl Authority {
         &self,
         open: Open,
         cx: Context<'_>,
-        about: &mut Option<UserId>,
+        noted: &mut Noted,
     ) -> Result<Outcome, Failure> {
         let terms = cx.mint.terms();
         if let Some(shown) = &open.shown
             && let Some((session, user)) = self.store.session(shown.digest).await?
             && judge(&session, &user, shown, terms, cx).is_ok()
         {
-            *about = Some(user.id);
+            noted.user = Some(user.id);
+            noted.foreign = terms.bind_address.is_foreign(session.address, cx.peer);
             return Ok(Outcome::Standing(self.slide(session, cx), user));
         }
         let login = open.login.ok_or(Failure::UnknownUser)?;
@@ -45,7 +46,7 @@ impl Authority {
             self.outer(outer, &login.user).await?;
         }
         let found = self.user(&login.user).await?;
-        *about = found.as_ref().map(|user| user.id);
+        noted.user = found.as_ref().map(|user| user.id);
         let (policy, entropy, mint) =
             (self.policy.clone(), Arc::clone(&self.entropy), Arc::clone(cx.mint));
         let now = cx.now;

@@ -231,6 +231,8 @@ pub struct Event<'e> {
     pub shown: Option<&'e str>,
     /// The client's address.
     pub peer: Option<IpAddr>,
+    /// Whether it was let pass though the address is foreign to the session ([`crate::Binding::Log`]).
+    pub foreign: bool,
 }
 
 /// What was asked, in the words of the counters.

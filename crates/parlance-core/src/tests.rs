@@ -1,5 +1,6 @@
 //! Claims about the rules, under a clock that moves when it is told to.
 
+mod bindings;
 mod equal_work;
 mod events;
 mod hashing;

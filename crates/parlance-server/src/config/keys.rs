@@ -213,14 +213,10 @@ impl Kind {
                     Err("\"\", or a path such as \"/legacy\" with a leading slash and no trailing one".to_owned())
                 }
             }
-            Self::Choice(words) if words.contains(&text) => Ok(Typed::Text(text.to_owned())),
-            Self::Choice(words) => Err(format!(
-                "one of {}",
-                words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ")
-            )),
-            Self::Dialect(kind) => {
-                Value::parse(kind, text).map(Typed::Dialect).map_err(str::to_owned)
+            Self::Choice(words) => {
+                Value::parse(DialectKind::Choice(words), text).map(|_| Typed::Text(text.to_owned()))
             }
+            Self::Dialect(kind) => Value::parse(kind, text).map(Typed::Dialect),
         }
     }
 }

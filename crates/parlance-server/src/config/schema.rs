@@ -40,9 +40,13 @@ fn property(key: &Key) -> Value {
         Kind::Number => {
             json!({ "type": "integer", "minimum": 1, "default": key.default.parse::<u32>().unwrap_or_default() })
         }
-        Kind::Switch => json!({ "type": "boolean", "default": key.default == "true" }),
+        Kind::Switch | Kind::Dialect(DialectKind::Switch) => {
+            json!({ "type": "boolean", "default": key.default == "true" })
+        }
         Kind::Networks => json!({ "type": "array", "items": { "type": "string" }, "default": [] }),
-        Kind::Choice(words) => json!({ "enum": words, "default": key.default }),
+        Kind::Choice(words) | Kind::Dialect(DialectKind::Choice(words)) => {
+            json!({ "enum": words, "default": key.default })
+        }
         Kind::Dialect(DialectKind::Duration) => {
             json!({ "type": "string", "pattern": "^[0-9]+[smhd]$", "default": key.default })
         }
