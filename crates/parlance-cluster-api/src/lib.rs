@@ -13,9 +13,7 @@ use parlance_core::{
     Binding, Command, Credential, Digest, Failure, Grant, Lifetime, Mint, Minted, Open, Outcome,
     Rivals, Terms, Timestamp, UPPER, draw,
 };
-use parlance_dialect::{
-    Carrier, Configure, Dialect, Kind, Request, Response, Setting, Unread, Values,
-};
+use parlance_dialect::{Configure, Dialect, Kind, Request, Response, Setting, Unread, Values};
 
 /// The dialect's name.
 const NAME: &str = "cluster-api";
@@ -32,6 +30,8 @@ pub struct Settings {
     pub max_lifetime: Duration,
     /// From where a session counts.
     pub bind_address: Binding,
+    /// Whether a guarded request may show its token in the header `X-Access-Token`. The document has it in the form alone (decision 0206).
+    pub access_token_header: bool,
 }
 
 impl Default for Settings {
@@ -40,6 +40,7 @@ impl Default for Settings {
             lifetime: Duration::from_secs(10 * 60),
             max_lifetime: Duration::from_secs(30 * 24 * 60 * 60),
             bind_address: Binding::Exact,
+            access_token_header: false,
         }
     }
 }
@@ -83,7 +84,6 @@ impl Dialect for ClusterApi {
 
     const NAME: &'static str = NAME;
     const PATHS: &'static [&'static str] = &["/api/login", "/api/logout", "/api/*"];
-    const CARRIER: Carrier = Carrier::Body;
 
     fn claims(path: &str) -> bool {
         call::claims(path)
@@ -114,8 +114,12 @@ impl Dialect for ClusterApi {
         }
     }
 
+    fn needs_body(&self, head: &Request<'_>) -> bool {
+        call::has_form(head) && !(self.settings.access_token_header && head.has(call::HEADER))
+    }
+
     fn present(&self, request: &Request<'_>) -> Option<Credential> {
-        call::token(request)
+        call::token(request, self.settings.access_token_header)
     }
 
     fn deny(&self, why: &Failure) -> Response {
@@ -142,6 +146,12 @@ impl Configure for ClusterApi {
             about: "How long a token lives from its login, however much it is used.",
         },
         Setting::bind_address(Binding::Exact),
+        Setting {
+            key: "access_token_header",
+            kind: Kind::Switch,
+            default: "false",
+            about: "Whether a guarded request may show its token in the header X-Access-Token, for proxies that pass no body.",
+        },
     ];
 
     const TOUR: &'static str = include_str!("tour.sh");
@@ -152,6 +162,7 @@ impl Configure for ClusterApi {
             lifetime: values.duration("lifetime").unwrap_or(default.lifetime),
             max_lifetime: values.duration("max_lifetime").unwrap_or(default.max_lifetime),
             bind_address: values.binding().unwrap_or(default.bind_address),
+            access_token_header: values.switch("access_token_header"),
         })
     }
 }

@@ -8,7 +8,7 @@ use parlance_core::{
     Authority, Command, Context, Failure, Mint, Outcome, SessionId, Timestamp, UserId,
 };
 
-use crate::{Carrier, Dialect, Request, Response, Unread};
+use crate::{Dialect, Request, Response, Unread};
 
 /// An answer under way.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -47,8 +47,8 @@ pub trait Service: std::fmt::Debug + Send + Sync {
     fn name(&self) -> &'static str;
     /// The documented paths, for people.
     fn paths(&self) -> &'static [&'static str];
-    /// Where the credential of a guarded request travels.
-    fn carrier(&self) -> Carrier;
+    /// Whether a guard must read the body of a guarded request to find its credential: see [`Dialect::needs_body`].
+    fn needs_body(&self, head: &Request<'_>) -> bool;
     /// Whether a path, without the mount's prefix, is the dialect's.
     fn claims(&self, path: &str) -> bool;
     /// Answers a request to a claimed path.
@@ -95,8 +95,8 @@ impl<D: Dialect> Service for Desk<D> {
         D::PATHS
     }
 
-    fn carrier(&self) -> Carrier {
-        D::CARRIER
+    fn needs_body(&self, head: &Request<'_>) -> bool {
+        self.dialect.needs_body(head)
     }
 
     fn claims(&self, path: &str) -> bool {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use parlance_core::Failure;
 
-use crate::{Caller, Carrier, Refusal, Request, Service};
+use crate::{Caller, Refusal, Request, Service};
 
 /// Lets a request pass that shows a credential of any of its dialects.
 #[derive(Debug, Clone)]
@@ -32,11 +32,10 @@ impl Guard {
         std::iter::once(&self.first).chain(&self.others)
     }
 
-    /// Where credentials travel: in the body as soon as one dialect's do.
+    /// Whether the body of a request must be read to find its credential: as soon as one dialect needs it.
     #[must_use]
-    pub fn carrier(&self) -> Carrier {
-        let in_body = self.dialects().any(|dialect| dialect.carrier() == Carrier::Body);
-        if in_body { Carrier::Body } else { Carrier::Head }
+    pub fn needs_body(&self, head: &Request<'_>) -> bool {
+        self.dialects().any(|dialect| dialect.needs_body(head))
     }
 
     /// Lets a request pass, or refuses it in the words of the first dialect whose credential it shows; of the first of all if it shows

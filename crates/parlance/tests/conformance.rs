@@ -11,7 +11,7 @@ use expect_test::expect_file;
 use parlance::core::ports::Clock as _;
 use parlance::core::{Secret, Timestamp};
 use parlance::dialect::testing::{TestClock, World};
-use parlance::dialect::{Answer, Caller, Carrier, Refusal, Request, Response, Service, Unread};
+use parlance::dialect::{Answer, Caller, Refusal, Request, Response, Service, Unread};
 use parlance::table::{Parts, TABLE};
 use parlance_conformance::process::{Hands, InProcess, Mounted};
 use parlance_conformance::{
@@ -140,8 +140,8 @@ impl Service for Broken {
         self.0.paths()
     }
 
-    fn carrier(&self) -> Carrier {
-        self.0.carrier()
+    fn needs_body(&self, head: &Request<'_>) -> bool {
+        self.0.needs_body(head)
     }
 
     fn claims(&self, path: &str) -> bool {
