@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use subtle::ConstantTimeEq as _;
 
-use crate::ports::{Action, Applied, Change, Entropy, Event, Observer, Store, Touch};
+use crate::ports::{Action, Applied, Change, Entropy, Event, Observer, Store, Touch, Users};
 use crate::session::{Grant, Mint, Terms};
 use crate::{
     Binding, Command, Credential, Failure, HashThreads, Lifetime, Outcome, PasswordPolicy, Session,
@@ -15,6 +15,8 @@ use crate::{
 /// Decides about users, credentials and sessions. Shared by all dialects and all requests.
 pub struct Authority {
     pub(crate) store: Arc<dyn Store>,
+    /// Where users live, if not in the store.
+    pub(crate) users: Option<Arc<dyn Users>>,
     pub(crate) threads: HashThreads,
     pub(crate) policy: PasswordPolicy,
     pub(crate) entropy: Arc<dyn Entropy>,
@@ -51,7 +53,13 @@ impl Authority {
         entropy: Arc<dyn Entropy>,
         observer: Arc<dyn Observer>,
     ) -> Self {
-        Self { store, threads, policy, entropy, observer }
+        Self { store, users: None, threads, policy, entropy, observer }
+    }
+
+    /// With users who live in a directory of their own, and nowhere else.
+    #[must_use]
+    pub fn with_users(self, users: Arc<dyn Users>) -> Self {
+        Self { users: Some(users), ..self }
     }
 
     /// The store, for those who read it without changing a session.
@@ -137,12 +145,12 @@ impl Authority {
             }
             Command::ListUsers(shown, offset, limit) => {
                 self.standing(&shown, cx, noted).await?;
-                Ok(Outcome::Users(self.store.users(offset, limit).await?))
+                self.list(offset, limit).await.map(Outcome::Users)
             }
             Command::ShowUser(shown, name) => {
                 self.standing(&shown, cx, noted).await?;
                 let Some(name) = canonical_name(&name) else { return Ok(Outcome::Named(None)) };
-                Ok(Outcome::Named(self.store.user(name).await?))
+                self.named(name).await.map(Outcome::Named)
             }
         }
     }
@@ -155,8 +163,7 @@ impl Authority {
         noted: &mut Noted,
     ) -> Result<(Session, User), Failure> {
         let terms = cx.mint.terms();
-        let (session, user) =
-            self.store.session(shown.digest).await?.ok_or(Failure::UnknownCredential)?;
+        let (session, user) = self.find(shown, cx.now).await?.ok_or(Failure::UnknownCredential)?;
         noted.user = Some(user.id);
         match judge(&session, &user, shown, terms, cx) {
             Ok(()) => {

@@ -9,6 +9,7 @@
 
 mod authority;
 mod command;
+mod directory;
 mod failure;
 mod hashing;
 mod name;

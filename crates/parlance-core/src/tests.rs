@@ -1,6 +1,7 @@
 //! Claims about the rules, under a clock that moves when it is told to.
 
 mod bindings;
+mod directory;
 mod equal_work;
 mod events;
 mod hashing;
