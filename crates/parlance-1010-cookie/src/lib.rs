@@ -11,8 +11,8 @@ use std::time::Duration;
 pub use call::Call;
 use parlance_core::ports::{Entropy, EntropyError};
 use parlance_core::{
-    Command, Credential, Digest, Failure, Grant, Lifetime, Mint, Minted, Open, Outcome, Secret,
-    Session, Terms, Timestamp, User, draw, hex,
+    Binding, Command, Credential, Digest, Failure, Grant, Lifetime, Mint, Minted, Open, Outcome,
+    Secret, Session, Terms, Timestamp, User, draw, hex,
 };
 use parlance_dialect::{
     Configure, Dialect, Kind, Request, Response, Setting, Shown, Unread, Values,
@@ -34,6 +34,8 @@ pub struct Settings {
     pub idle_lifetime: Duration,
     /// How long a session lives from its login, however much it is used. 24 hours (decision 0116).
     pub max_lifetime: Duration,
+    /// From where a session counts.
+    pub bind_address: Binding,
 }
 
 impl Default for Settings {
@@ -41,6 +43,7 @@ impl Default for Settings {
         Self {
             idle_lifetime: Duration::from_secs(60 * 60),
             max_lifetime: Duration::from_secs(24 * 60 * 60),
+            bind_address: Binding::Off,
         }
     }
 }
@@ -68,7 +71,7 @@ impl Mint for Cookie1010 {
         Terms {
             lifetime: Lifetime::Sliding(self.settings.idle_lifetime),
             max_lifetime: Some(self.settings.max_lifetime),
-            bind_address: false,
+            bind_address: self.settings.bind_address,
             tell_end_once: false,
         }
     }
@@ -157,6 +160,7 @@ impl Configure for Cookie1010 {
             default: "24h",
             about: "How long a session lives from its login, however much it is used.",
         },
+        Setting::bind_address(Binding::Off),
     ];
 
     const TOUR: &'static str = include_str!("tour.sh");
@@ -166,6 +170,7 @@ impl Configure for Cookie1010 {
         Self::new(Settings {
             idle_lifetime: values.duration("idle_lifetime").unwrap_or(default.idle_lifetime),
             max_lifetime: values.duration("max_lifetime").unwrap_or(default.max_lifetime),
+            bind_address: values.binding().unwrap_or(default.bind_address),
         })
     }
 }

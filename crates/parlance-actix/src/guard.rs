@@ -8,7 +8,7 @@ use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{Payload, Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
 use actix_web::{Error, HttpMessage as _, HttpResponse};
 use futures_util::future::LocalBoxFuture;
-use parlance_dialect::{Carrier, Refusal};
+use parlance_dialect::Refusal;
 
 use crate::shell::{answered, body, cut_off, respond, silent};
 use crate::{Caller, Shell};
@@ -37,7 +37,7 @@ impl Guard {
         // A caller is whom this guard admits, whatever stood there before.
         request.extensions_mut().remove::<Caller>();
         let mut bytes = Vec::new();
-        if let Some(dialect) = self.reads_body(request) {
+        if let Some(dialect) = self.needs_body(request) {
             let payload = request.take_payload();
             bytes = body(request.headers(), payload)
                 .await
@@ -62,13 +62,10 @@ impl Guard {
 }
 
 impl Guard {
-    /// The dialect whose credential may stand in the body of this request.
-    fn reads_body(&self, request: &ServiceRequest) -> Option<Arc<dyn parlance_dialect::Service>> {
-        if self.guard.carrier() == Carrier::Head {
-            return None;
-        }
+    /// The dialect that needs the body of this request to find its credential.
+    fn needs_body(&self, request: &ServiceRequest) -> Option<Arc<dyn parlance_dialect::Service>> {
         let head = self.shell.head(request.request(), request.uri().path());
-        self.guard.reads_body(&head.with(&[])).cloned()
+        self.guard.needs_body(&head.with(&[])).cloned()
     }
 }
 

@@ -15,8 +15,8 @@ pub use call::{Asked, Call, Method, SERVICE};
 pub use keys::{KeyRejected, KeyRing, SigningKey, VerifyingKey};
 use parlance_core::ports::{Entropy, EntropyError};
 use parlance_core::{
-    Command, Credential, Digest, Failure, Grant, Lifetime, Mint, Minted, Open, Outcome, Rivals,
-    Secret, Session, Terms, Timestamp, User, uuid_v4,
+    Binding, Command, Credential, Digest, Failure, Grant, Lifetime, Mint, Minted, Open, Outcome,
+    Rivals, Secret, Session, Terms, Timestamp, User, uuid_v4,
 };
 use parlance_dialect::{Dialect, Kind, Request, Response, Setting, Shown, Unread, Values};
 pub use reply::{TOKEN_NAME, Token};
@@ -29,11 +29,17 @@ pub struct Settings {
     /// The `iss` of the tokens. In the document's sample it is the host's name. Nodes that share sessions must share it: a token
     /// counts only where its issuer is expected.
     pub issuer: String,
+    /// From where a session counts.
+    pub bind_address: Binding,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { lifetime: Duration::from_secs(4 * 60 * 60), issuer: "parlance".to_owned() }
+        Self {
+            lifetime: Duration::from_secs(4 * 60 * 60),
+            issuer: "parlance".to_owned(),
+            bind_address: Binding::Off,
+        }
     }
 }
 
@@ -59,6 +65,7 @@ impl AxxonJsonrpc {
             default: "",
             about: "The issuer (`iss`) of the tokens, the same on all nodes; empty: the host's name.",
         },
+        Setting::bind_address(Binding::Off),
     ];
 
     /// Shell commands that show it at work: see [`parlance_dialect::Configure::TOUR`].
@@ -79,6 +86,7 @@ impl AxxonJsonrpc {
         let settings = Settings {
             lifetime: values.duration("lifetime").unwrap_or(default.lifetime),
             issuer: issuer.map_or(default.issuer, str::to_owned),
+            bind_address: values.binding().unwrap_or(default.bind_address),
         };
         Self::new(settings, keys)
     }
@@ -107,7 +115,7 @@ impl Mint for AxxonJsonrpc {
         Terms {
             lifetime: self.lifetime(),
             max_lifetime: None,
-            bind_address: false,
+            bind_address: self.settings.bind_address,
             tell_end_once: false,
         }
     }

@@ -9,6 +9,9 @@ const USERNAME: &str = "username";
 const PASSWORD: &str = "password";
 pub(crate) const TOKEN: &str = "access_token";
 
+/// Where a guarded request may show its token as well, if the operator says so.
+pub(crate) const HEADER: &str = "x-access-token";
+
 /// What stands for a name or a password that could not be read. No user has it: neither may hold a NUL.
 const UNREADABLE: &str = "\0";
 
@@ -67,24 +70,35 @@ pub(crate) fn read(request: &Request<'_>) -> Result<Call, Response> {
     })
 }
 
-/// The token of a guarded request. What else its form holds, and how often, is for the handler behind the guard to judge.
-pub(crate) fn token(request: &Request<'_>) -> Option<Credential> {
+/// The token of a guarded request, which may stand in the header as well if `by_header`. What else its form holds, and how often, is for the
+/// handler behind the guard to judge.
+pub(crate) fn token(request: &Request<'_>, by_header: bool) -> Option<Credential> {
     let form = form(request);
-    if count(form, TOKEN) != 1 || count(request.query.unwrap_or_default().as_bytes(), TOKEN) != 0 {
+    let (in_form, in_query) =
+        (count(form, TOKEN), count(request.query.unwrap_or_default().as_bytes(), TOKEN));
+    if in_form > 1 || in_query > 0 {
         return None;
     }
-    pieces(form).find_map(|piece| Fields::parse(piece).ok()?.secret(TOKEN)).and_then(credential)
+    let posted = || {
+        pieces(form).find_map(|piece| Fields::parse(piece).ok()?.secret(TOKEN)).and_then(credential)
+    };
+    if !by_header || !request.has(HEADER) {
+        return posted();
+    }
+    let shown = request.header(HEADER).map(str::to_owned).map(Secret::new).and_then(credential)?;
+    // Two that disagree are none: whichever counted, something before us may have taken the other one for the client's.
+    (in_form == 0 || posted().as_ref() == Some(&shown)).then_some(shown)
+}
+
+/// The body, where it is a form.
+fn form<'r>(request: &Request<'r>) -> &'r [u8] {
+    if has_form(request) { request.body } else { &[] }
 }
 
 /// Whether the body is a form: on any method that has a body with a meaning (RFC 9110, 9.3.1 and 9.3.2).
 pub(crate) fn has_form(request: &Request<'_>) -> bool {
     request.is_media_type("application/x-www-form-urlencoded")
         && !matches!(request.method, "GET" | "HEAD")
-}
-
-/// The body, where it is a form.
-fn form<'r>(request: &Request<'r>) -> &'r [u8] {
-    if has_form(request) { request.body } else { &[] }
 }
 
 fn pieces(form: &[u8]) -> impl Iterator<Item = &[u8]> {

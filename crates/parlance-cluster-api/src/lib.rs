@@ -10,11 +10,11 @@ use std::time::Duration;
 pub use call::Call;
 use parlance_core::ports::{Entropy, EntropyError, TurnedAway};
 use parlance_core::{
-    Command, Credential, Digest, Failure, Grant, Lifetime, Mint, Minted, Open, Outcome, Rivals,
-    Secret, Session, Terms, Timestamp, UPPER, User, draw,
+    Binding, Command, Credential, Digest, Failure, Grant, Lifetime, Mint, Minted, Open, Outcome,
+    Rivals, Secret, Session, Terms, Timestamp, UPPER, User, draw,
 };
 use parlance_dialect::{
-    Carrier, Configure, Dialect, Kind, Request, Response, Setting, Shown, Unread, Values,
+    Configure, Dialect, Kind, Request, Response, Setting, Shown, Unread, Values,
 };
 
 /// The dialect's name.
@@ -30,6 +30,10 @@ pub struct Settings {
     pub lifetime: Duration,
     /// How long a token lives from its login, however much it is used. 30 days; the document has no such limit (decision 0104).
     pub max_lifetime: Duration,
+    /// From where a session counts.
+    pub bind_address: Binding,
+    /// Whether a guarded request may show its token in the header `X-Access-Token`. The document has it in the form alone (decision 0206).
+    pub access_token_header: bool,
 }
 
 impl Default for Settings {
@@ -37,6 +41,8 @@ impl Default for Settings {
         Self {
             lifetime: Duration::from_secs(10 * 60),
             max_lifetime: Duration::from_secs(30 * 24 * 60 * 60),
+            bind_address: Binding::Exact,
+            access_token_header: false,
         }
     }
 }
@@ -64,7 +70,7 @@ impl Mint for ClusterApi {
         Terms {
             lifetime: Lifetime::Sliding(self.settings.lifetime),
             max_lifetime: Some(self.settings.max_lifetime),
-            bind_address: true,
+            bind_address: self.settings.bind_address,
             tell_end_once: true,
         }
     }
@@ -80,7 +86,6 @@ impl Dialect for ClusterApi {
 
     const NAME: &'static str = NAME;
     const PATHS: &'static [&'static str] = &["/api/login", "/api/logout", "/api/*"];
-    const CARRIER: Carrier = Carrier::Body;
 
     fn claims(path: &str) -> bool {
         call::claims(path)
@@ -118,7 +123,7 @@ impl Dialect for ClusterApi {
     }
 
     fn present(&self, request: &Request<'_>) -> Option<Credential> {
-        call::token(request)
+        call::token(request, self.settings.access_token_header)
     }
 
     fn credential(&self, shown: &str) -> Option<Credential> {
@@ -129,8 +134,8 @@ impl Dialect for ClusterApi {
         Shown::field(call::TOKEN, secret.expose())
     }
 
-    fn reads_body(&self, head: &Request<'_>) -> bool {
-        call::has_form(head)
+    fn needs_body(&self, head: &Request<'_>) -> bool {
+        call::has_form(head) && !(self.settings.access_token_header && head.has(call::HEADER))
     }
 
     fn deny(&self, why: &Failure) -> Response {
@@ -156,6 +161,13 @@ impl Configure for ClusterApi {
             default: "30d",
             about: "How long a token lives from its login, however much it is used.",
         },
+        Setting::bind_address(Binding::Exact),
+        Setting {
+            key: "access_token_header",
+            kind: Kind::Switch,
+            default: "false",
+            about: "Whether a guarded request may show its token in the header X-Access-Token, for proxies that pass no body.",
+        },
     ];
 
     const TOUR: &'static str = include_str!("tour.sh");
@@ -165,6 +177,8 @@ impl Configure for ClusterApi {
         Self::new(Settings {
             lifetime: values.duration("lifetime").unwrap_or(default.lifetime),
             max_lifetime: values.duration("max_lifetime").unwrap_or(default.max_lifetime),
+            bind_address: values.binding().unwrap_or(default.bind_address),
+            access_token_header: values.switch("access_token_header"),
         })
     }
 }

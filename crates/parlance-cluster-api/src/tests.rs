@@ -1,6 +1,7 @@
 //! The wire, exchange by exchange.
 
 mod form;
+mod header;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -8,7 +9,9 @@ use std::time::Duration;
 use expect_test::{Expect, expect};
 use parlance_core::{Failure, Secret, Timestamp};
 use parlance_dialect::testing::{World, text};
-use parlance_dialect::{Configure, Desk, Dialect, Request, Response, Service, Unread, Values};
+use parlance_dialect::{
+    Configure, Desk, Dialect, Request, Response, Service, Unread, Value, Values,
+};
 
 use crate::{ClusterApi, Settings};
 

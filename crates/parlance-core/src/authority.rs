@@ -6,17 +6,19 @@ use std::sync::Arc;
 use subtle::ConstantTimeEq as _;
 
 use crate::ports::{
-    Action, Applied, Change, Entropy, Event, Observer, Store, StoreError, Touch, TurnedAway,
+    Action, Applied, Change, Entropy, Event, Observer, Store, StoreError, Touch, TurnedAway, Users,
 };
 use crate::session::{Grant, Mint, Terms};
 use crate::{
-    Command, Credential, Failure, HashThreads, Lifetime, Outcome, PasswordPolicy, Session,
+    Binding, Command, Credential, Failure, HashThreads, Lifetime, Outcome, PasswordPolicy, Session,
     Timestamp, User, UserId, canonical_name,
 };
 
 /// Decides about users, credentials and sessions. Shared by all dialects and all requests.
 pub struct Authority {
     pub(crate) store: Arc<dyn Store>,
+    /// Where users live, if not in the store.
+    pub(crate) users: Option<Arc<dyn Users>>,
     pub(crate) threads: HashThreads,
     pub(crate) policy: PasswordPolicy,
     pub(crate) entropy: Arc<dyn Entropy>,
@@ -34,6 +36,15 @@ pub struct Context<'c> {
     pub mint: &'c Arc<dyn Mint>,
 }
 
+/// What is found out about a command on the way, for the record: a refused client may not learn it.
+#[derive(Default)]
+pub(crate) struct Noted {
+    /// Whom it is about.
+    pub(crate) user: Option<UserId>,
+    /// Whether it was let pass from an address that is foreign to the session.
+    pub(crate) foreign: bool,
+}
+
 impl Authority {
     /// An authority over a store.
     #[must_use]
@@ -44,7 +55,13 @@ impl Authority {
         entropy: Arc<dyn Entropy>,
         observer: Arc<dyn Observer>,
     ) -> Self {
-        Self { store, threads, policy, entropy, observer }
+        Self { store, users: None, threads, policy, entropy, observer }
+    }
+
+    /// With users who live in a directory of their own, and nowhere else.
+    #[must_use]
+    pub fn with_users(self, users: Arc<dyn Users>) -> Self {
+        Self { users: Some(users), ..self }
     }
 
     /// The store, for those who read it without changing a session.
@@ -93,8 +110,8 @@ impl Authority {
             | Command::ListUsers(..)
             | Command::ShowUser(..) => Action::Check,
         };
-        let mut user = None;
-        let result = self.decide(command, cx, &mut user).await;
+        let mut noted = Noted::default();
+        let result = self.decide(command, cx, &mut noted).await;
         // A login that showed a good token opened nothing: it was a use.
         let action = if let Ok(Outcome::Standing(..)) = result { Action::Check } else { action };
         let failure = result.as_ref().err().copied();
@@ -102,52 +119,53 @@ impl Authority {
             dialect: cx.mint.dialect(),
             action,
             failure,
-            user,
+            user: noted.user,
             shown: shown.as_deref(),
             peer: cx.peer,
+            foreign: noted.foreign,
         };
         self.observer.observe(&event);
         result
     }
 
-    /// Decides, and says on the way whom it is about, for the record: a refused client may not learn it.
+    /// Decides, and notes on the way what it is about.
     async fn decide(
         &self,
         command: Command,
         cx: Context<'_>,
-        about: &mut Option<UserId>,
+        noted: &mut Noted,
     ) -> Result<Outcome, Failure> {
         match command {
-            Command::Open(open) => self.open(open, cx, about).await,
+            Command::Open(open) => self.open(open, cx, noted).await,
             Command::Check(shown) => {
-                let (session, user) = self.standing(&shown, cx, about).await?;
+                let (session, user) = self.standing(&shown, cx, noted).await?;
                 Ok(Outcome::Standing(self.slide(session, cx), user))
             }
             Command::Look(shown) => self
-                .standing(&shown, cx, about)
+                .standing(&shown, cx, noted)
                 .await
                 .map(|(session, user)| Outcome::Standing(session, user)),
-            Command::Renew(shown, lifetime) => self.renew(&shown, lifetime, cx, about).await,
+            Command::Renew(shown, lifetime) => self.renew(&shown, lifetime, cx, noted).await,
             Command::Close(shown) => {
-                let (session, _) = self.standing(&shown, cx, about).await?;
+                let (session, _) = self.standing(&shown, cx, noted).await?;
                 self.change(Change::Close { id: session.id, now: cx.now })
                     .await
                     .map(|()| Outcome::Closed)
             }
             Command::Bump(shown) => {
-                let (session, _) = self.standing(&shown, cx, about).await?;
+                let (session, _) = self.standing(&shown, cx, noted).await?;
                 self.change(Change::Bump { user: session.user, now: cx.now })
                     .await
                     .map(|()| Outcome::Bumped(cx.now))
             }
             Command::ListUsers(shown, offset, limit) => {
-                self.standing(&shown, cx, about).await?;
-                Ok(Outcome::Users(self.told(self.store.users(offset, limit).await)?))
+                self.standing(&shown, cx, noted).await?;
+                self.list(offset, limit).await.map(Outcome::Users)
             }
             Command::ShowUser(shown, name) => {
-                self.standing(&shown, cx, about).await?;
+                self.standing(&shown, cx, noted).await?;
                 let Some(name) = canonical_name(&name) else { return Ok(Outcome::Named(None)) };
-                Ok(Outcome::Named(self.told(self.store.user(name).await)?))
+                self.named(name).await.map(Outcome::Named)
             }
         }
     }
@@ -157,14 +175,16 @@ impl Authority {
         &self,
         shown: &Credential,
         cx: Context<'_>,
-        about: &mut Option<UserId>,
+        noted: &mut Noted,
     ) -> Result<(Session, User), Failure> {
         let terms = cx.mint.terms();
-        let (session, user) =
-            self.told(self.store.session(shown.digest).await)?.ok_or(Failure::UnknownCredential)?;
-        *about = Some(user.id);
+        let (session, user) = self.find(shown, cx.now).await?.ok_or(Failure::UnknownCredential)?;
+        noted.user = Some(user.id);
         match judge(&session, &user, shown, terms, cx) {
-            Ok(()) => Ok((session, user)),
+            Ok(()) => {
+                noted.foreign = terms.bind_address.is_foreign(session.address, cx.peer);
+                Ok((session, user))
+            }
             Err(Failure::EndedSession) if terms.tell_end_once => {
                 // Whoever drops the row is the one who is told.
                 let forget = Change::Forget { id: session.id, now: cx.now };
@@ -199,9 +219,9 @@ impl Authority {
         shown: &Credential,
         lifetime: Lifetime,
         cx: Context<'_>,
-        about: &mut Option<UserId>,
+        noted: &mut Noted,
     ) -> Result<Outcome, Failure> {
-        let (mut session, user) = self.standing(shown, cx, about).await?;
+        let (mut session, user) = self.standing(shown, cx, noted).await?;
         session.expires = lifetime.expiry(cx.now, session.hard_end);
         let secret = if cx.mint.remints() {
             let (mint, user, shown, now, expires) =
@@ -252,7 +272,8 @@ pub(crate) fn judge(
             return Err(Failure::ForeignUser);
         }
     }
-    if terms.bind_address && session.address != cx.peer {
+    let foreign = terms.bind_address.is_foreign(session.address, cx.peer);
+    if foreign && terms.bind_address != Binding::Log {
         return Err(Failure::ForeignAddress);
     }
     let outlived = shown.not_after.is_some_and(|end| cx.now >= end);

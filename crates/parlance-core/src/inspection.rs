@@ -3,7 +3,7 @@
 use crate::authority::judge;
 use crate::ports::{Action, Applied, Change, Event};
 use crate::session::Terms;
-use crate::{Authority, Context, Credential, Failure, Session, User};
+use crate::{Authority, Binding, Context, Credential, Failure, Session, User};
 
 impl Authority {
     /// The session that a credential stands for, whoever holds it. A look, not a use: nothing slides, nothing is counted, and an end that
@@ -19,7 +19,7 @@ impl Authority {
     ) -> Result<(Session, User), Failure> {
         let found = self.store.session(shown.digest).await?;
         let (mut session, user) = found.ok_or(Failure::UnknownCredential)?;
-        let terms = Terms { bind_address: false, ..cx.mint.terms() };
+        let terms = Terms { bind_address: Binding::Off, ..cx.mint.terms() };
         judge(&session, &user, shown, terms, cx)?;
         session.expires =
             [session.expires, session.hard_end, shown.not_after].into_iter().flatten().min();
@@ -45,6 +45,7 @@ impl Authority {
             user: Some(user.id),
             shown: None,
             peer: cx.peer,
+            foreign: false,
         });
         result
     }

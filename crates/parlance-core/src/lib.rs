@@ -10,6 +10,7 @@
 mod authority;
 mod client;
 mod command;
+mod directory;
 mod failure;
 mod hashing;
 mod inspection;
@@ -39,6 +40,6 @@ pub use name::{CanonicalName, Forbidden, NameError, UserName, canonical_name};
 pub use operator::{NewUser, OperatorError};
 pub use password::{PasswordHash, PasswordPolicy, PolicyError};
 pub use secret::{Digest, LOWER_AND_DIGITS, Secret, UPPER, draw, hex, uuid_v4};
-pub use session::{Grant, Lifetime, Mint, Minted, Rivals, Session, SessionId, Terms};
+pub use session::{Binding, Grant, Lifetime, Mint, Minted, Rivals, Session, SessionId, Terms};
 pub use time::Timestamp;
 pub use user::{User, UserId};

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use crate::authority::judge;
+use crate::authority::{Noted, judge};
 use crate::hashing::Bench;
 use crate::ports::{Applied, Change};
 use crate::session::{Grant, Minted, Terms};
 use crate::{
     Authority, CanonicalName, Context, Failure, Lifetime, Login, Open, Outcome, PasswordHash,
-    Secret, Session, SessionId, User, UserId, canonical_name, password, uuid_v4,
+    Secret, Session, SessionId, User, canonical_name, password, uuid_v4,
 };
+
+/// What a directory is shown in place of a password that cannot be right.
+const NO_PASSWORD: &str = "-";
 
 /// How often a login draws again when another session already has its `sid`.
 const DRAWS: usize = 4;
@@ -27,14 +30,15 @@ impl Authority {
         &self,
         open: Open,
         cx: Context<'_>,
-        about: &mut Option<UserId>,
+        noted: &mut Noted,
     ) -> Result<Outcome, Failure> {
-        let terms = cx.mint.terms();
+        let (terms, now) = (cx.mint.terms(), cx.now);
         if let Some(shown) = &open.shown
-            && let Some((session, user)) = self.told(self.store.session(shown.digest).await)?
+            && let Some((session, user)) = self.find(shown, now).await?
             && judge(&session, &user, shown, terms, cx).is_ok()
         {
-            *about = Some(user.id);
+            noted.user = Some(user.id);
+            noted.foreign = terms.bind_address.is_foreign(session.address, cx.peer);
             return Ok(Outcome::Standing(self.slide(session, cx), user));
         }
         let Some(login) = open.login else {
@@ -51,17 +55,18 @@ impl Authority {
         if let Some(outer) = open.outer.filter(|_| !same) {
             self.outer(outer, &login.user).await?;
         }
-        let found = self.user(&login.user).await?;
-        *about = found.as_ref().map(|user| user.id);
+        let found = self.shown(&login.user).await?;
+        noted.user = found.as_ref().map(|user| user.id);
         let (policy, entropy, mint) =
             (self.policy.clone(), Arc::clone(&self.entropy), Arc::clone(cx.mint));
-        let now = cx.now;
         let expires = open.lifetime.expiry(now, terms.max_lifetime.map(|max| now.plus(max)));
-        let grant = move |user: &User, hash: &PasswordHash, password: &str, bench: &mut Bench| {
-            let rehash = if policy.made(hash) {
-                None
-            } else {
-                Some(policy.hash(password, &*entropy, &mut bench.scratch)?)
+        let is_ours = self.users.is_none();
+        let grant = move |user: &User, password: &str, bench: &mut Bench| {
+            // A directory's hashes are its own business.
+            let old = user.password.as_ref().filter(|hash| is_ours && !policy.made(hash));
+            let rehash = match old {
+                Some(_) => Some(policy.hash(password, &*entropy, &mut bench.scratch)?),
+                None => None,
             };
             let id = SessionId(uuid_v4(&*entropy)?);
             let minted = mint.mint(&Grant { user, now, expires }, &*entropy)?;
@@ -69,7 +74,8 @@ impl Authority {
         };
         let mut verified =
             self.verify(found.clone(), login.password, grant).await?.map_err(refusal)?;
-        let mut user = found.ok_or(Failure::UnknownUser)?;
+        let mut user = self.keep(found.ok_or(Failure::UnknownUser)?).await?;
+        may_open(&user).map_err(refusal)?;
 
         for _ in 0..DRAWS {
             let session = Box::new(self.session(&verified, &user, open.lifetime, terms, cx));
@@ -99,17 +105,21 @@ impl Authority {
 
     /// Verifies the outer of two logins, which must name the user of the inner.
     async fn outer(&self, outer: Login, inner: &str) -> Result<(), Failure> {
-        let user = self.user(&outer.user).await?;
-        let verified = self.verify(user, outer.password, |_, _, _, _| Ok(())).await?;
+        let user = self.shown(&outer.user).await?;
+        let verified = self.verify(user, outer.password, |_, _, _| Ok(())).await?;
         verified.map_err(|_| Failure::OuterCredential)?;
         let same = canonical_name(&outer.user) == canonical_name(inner);
         if same { Ok(()) } else { Err(Failure::OuterCredential) }
     }
 
     /// Looks a user up. A name that nobody can have costs the same statement.
-    async fn user(&self, shown: &str) -> Result<Option<User>, Failure> {
-        let name = canonical_name(shown).unwrap_or_else(|| CanonicalName::stored(String::new()));
-        self.told(self.store.user(name).await)
+    async fn shown(&self, name: &str) -> Result<Option<User>, Failure> {
+        let name = canonical_name(name).unwrap_or_else(|| CanonicalName::stored(String::new()));
+        let found = match &self.users {
+            Some(users) => users.user(name),
+            None => self.store.user(name),
+        };
+        self.told(found.await)
     }
 
     /// Verifies a password, and does at once what its being right allows, in one piece of work on a hashing thread. Every way of failing
@@ -121,14 +131,26 @@ impl Authority {
         &self,
         user: Option<User>,
         password: Secret,
-        grant: impl FnOnce(&User, &PasswordHash, &str, &mut Bench) -> Result<T, Failure>
-        + Send
-        + 'static,
+        grant: impl FnOnce(&User, &str, &mut Bench) -> Result<T, Failure> + Send + 'static,
     ) -> Result<Result<T, Failure>, Failure> {
         let policy = self.policy.clone();
+        let verifier = self.users.clone().filter(|users| users.verifies());
         let work = move |bench: &mut Bench| {
             let password = password.expose();
             let usable = password.len() <= password::LONGEST && !password.contains('\0');
+            if let Some(verifier) = verifier {
+                // A bind to an LDAP server without a password succeeds whoever it is for (RFC 4513, 5.1.2).
+                let (known, password) = match user.as_ref() {
+                    Some(user) if usable && !password.is_empty() => (Some(user), password),
+                    Some(_) | None => (None, NO_PASSWORD),
+                };
+                let right = verifier.verify(known, password)?;
+                return match (&user, known) {
+                    (None, _) => Ok(Err(Failure::UnknownUser)),
+                    (Some(_), Some(user)) if right => allow(user, password, bench, grant),
+                    (Some(_), _) => Ok(Err(Failure::WrongPassword)),
+                };
+            }
             let Some(user) = user.as_ref() else {
                 policy.verify_nothing(password, &mut bench.scratch)?;
                 return Ok(Err(Failure::UnknownUser));
@@ -140,13 +162,7 @@ impl Authority {
             if !hash.verify(password, &policy, &mut bench.scratch)? {
                 return Ok(Err(Failure::WrongPassword));
             }
-            if !user.enabled {
-                return Ok(Err(Failure::UserDisabled));
-            }
-            if user.password_expired {
-                return Ok(Err(Failure::PasswordExpired));
-            }
-            grant(user, hash, password, bench).map(Ok)
+            allow(user, password, bench, grant)
         };
         self.threads.run(work).await?
     }
@@ -177,5 +193,29 @@ impl Authority {
             version: 0,
             revoked: None,
         }
+    }
+}
+
+/// Whether a user whose password was right may open a session.
+fn may_open(user: &User) -> Result<(), Failure> {
+    if !user.enabled {
+        Err(Failure::UserDisabled)
+    } else if user.password_expired {
+        Err(Failure::PasswordExpired)
+    } else {
+        Ok(())
+    }
+}
+
+/// Does what a right password allows.
+fn allow<T>(
+    user: &User,
+    password: &str,
+    bench: &mut Bench,
+    grant: impl FnOnce(&User, &str, &mut Bench) -> Result<T, Failure>,
+) -> Result<Result<T, Failure>, Failure> {
+    match may_open(user) {
+        Ok(()) => grant(user, password, bench).map(Ok),
+        Err(refused) => Ok(Err(refused)),
     }
 }

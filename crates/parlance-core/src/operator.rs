@@ -74,18 +74,10 @@ impl Authority {
         let password = self.hash(new.password).await?;
         let id = uuid_v4(&*self.entropy).map_err(|error| OperatorError::Hashing(error.into()))?;
         let user = User {
-            id: UserId(id),
-            name: name.as_str().to_owned(),
-            canonical: name.canonical(),
             password: Some(password),
-            enabled: true,
-            password_expired: false,
             unrestricted: new.unrestricted,
             roles,
-            created: now,
-            last_login: None,
-            epoch: 0,
-            version: 0,
+            ..User::new(UserId(id), &name, now)
         };
         match self.store.apply(Change::AddUser(Box::new(user.clone()))).await? {
             Applied::Taken | Applied::Refused => Err(OperatorError::Taken),

@@ -205,6 +205,24 @@ impl State {
                 self.users.insert(user.canonical.clone(), *user);
                 Applied::Done
             }
+            Change::KeepUser(user) => {
+                let old = self.users.values().find(|old| old.id == user.id).cloned();
+                if let Some(other) =
+                    self.users.get(&user.canonical).filter(|other| other.id != user.id)
+                {
+                    let id = other.id;
+                    self.sessions.retain(|_, session| session.user != id);
+                }
+                let kept = match old {
+                    Some(old) => {
+                        self.users.remove(&old.canonical);
+                        User { name: user.name, canonical: user.canonical, ..old }
+                    }
+                    None => *user,
+                };
+                self.users.insert(kept.canonical.clone(), kept);
+                Applied::Done
+            }
             Change::SetPassword(name, hash) => self.edit_user(&name, |user| {
                 user.password = Some(hash);
                 user.password_expired = false;

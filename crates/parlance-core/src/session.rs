@@ -1,7 +1,7 @@
 //! What lives between a login and its end.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -104,6 +104,55 @@ pub enum Rivals {
     Kill,
 }
 
+/// From where a session counts, seen from the address of its login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Binding {
+    /// From that address only.
+    Exact,
+    /// From its network: the first 24 bits of an IPv4 address, the first 64 of an IPv6 address.
+    Prefix,
+    /// From anywhere; a use from another address is told to the observer.
+    Log,
+    /// From anywhere.
+    Off,
+}
+
+impl Binding {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Exact, Self::Prefix, Self::Log, Self::Off];
+
+    /// Its name in a configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Prefix => "prefix",
+            Self::Log => "log",
+            Self::Off => "off",
+        }
+    }
+
+    /// Whether `here` is foreign to a session that was opened from `home`. An address that is not known is the same as itself alone.
+    #[must_use]
+    pub fn is_foreign(self, home: Option<IpAddr>, here: Option<IpAddr>) -> bool {
+        match self {
+            Self::Exact | Self::Log => home != here,
+            Self::Prefix => home.map(network) != here.map(network),
+            Self::Off => false,
+        }
+    }
+}
+
+/// The first address of the network that an address is of.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => IpAddr::V4(Ipv4Addr::from_bits(address.to_bits() & (u32::MAX << 8))),
+        IpAddr::V6(address) => {
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)))
+        }
+    }
+}
+
 /// The rules under which a dialect's sessions live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {
@@ -111,8 +160,8 @@ pub struct Terms {
     pub lifetime: Lifetime,
     /// The hard end, from the login.
     pub max_lifetime: Option<Duration>,
-    /// Whether a session counts from the address of its login only.
-    pub bind_address: bool,
+    /// From where a session counts.
+    pub bind_address: Binding,
     /// Whether the first request that shows an ended session hears so, and later ones that it is unknown.
     pub tell_end_once: bool,
 }

@@ -88,6 +88,7 @@ macro_rules! store_cases {
             a_possessed_session_is_touched_under_its_new_secret
             a_user_is_found_as_he_was_made
             one_name_belongs_to_one_user
+            a_row_is_kept_for_one_id_under_his_latest_name
             a_new_password_ends_his_sessions
             disabling_ends_his_sessions_and_enabling_revives_none
             an_expired_password_leaves_sessions_alone

@@ -1,6 +1,8 @@
 //! Claims about the rules, under a clock that moves when it is told to.
 
+mod bindings;
 mod clients;
+mod directory;
 mod equal_work;
 mod events;
 mod hashing;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use crate::{CanonicalName, PasswordHash, Timestamp};
+use crate::{CanonicalName, PasswordHash, Timestamp, UserName};
 
 /// A user's identity, which outlives his name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,4 +43,25 @@ pub struct User {
     pub epoch: i64,
     /// Counts the operator's changes to this user, from 0.
     pub version: i64,
+}
+
+impl User {
+    /// An enabled user with nothing but a name: no password, no roles, no history.
+    #[must_use]
+    pub fn new(id: UserId, name: &UserName, created: Timestamp) -> Self {
+        Self {
+            id,
+            name: name.as_str().to_owned(),
+            canonical: name.canonical(),
+            password: None,
+            enabled: true,
+            password_expired: false,
+            unrestricted: false,
+            roles: Vec::new(),
+            created,
+            last_login: None,
+            epoch: 0,
+            version: 0,
+        }
+    }
 }

@@ -11,7 +11,7 @@ use parlance_core::{
     SessionId, Timestamp, User, UserId,
 };
 
-use crate::{Carrier, Dialect, Request, Response, Shown, Unread};
+use crate::{Dialect, Request, Response, Shown, Unread};
 
 /// An answer under way.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -50,8 +50,8 @@ pub trait Service: std::fmt::Debug + Send + Sync {
     fn name(&self) -> &'static str;
     /// The documented paths, for people.
     fn paths(&self) -> &'static [&'static str];
-    /// Where the credential of a guarded request travels.
-    fn carrier(&self) -> Carrier;
+    /// Whether a guard must read the body of a guarded request to find its credential: see [`Dialect::needs_body`].
+    fn needs_body(&self, head: &Request<'_>) -> bool;
     /// Whether a path, without the mount's prefix, is the dialect's.
     fn claims(&self, path: &str) -> bool;
     /// Answers a request to a claimed path.
@@ -66,8 +66,6 @@ pub trait Service: std::fmt::Debug + Send + Sync {
     ) -> Answer<'a, Result<(Session, User), Failure>>;
     /// Ends the session behind what a client showed to a service: see [`Authority::revoke`].
     fn revoke<'a>(&'a self, shown: &'a str, now: Timestamp) -> Answer<'a, Result<(), Failure>>;
-    /// Whether the credential of a guarded request may stand in its body. Only the head of the request is known.
-    fn reads_body(&self, head: &Request<'_>) -> bool;
     /// Opens a session without the wire, from this address at this time, and gives what a client of the wire would then show.
     fn log_in(
         &self,
@@ -146,8 +144,8 @@ impl<D: Dialect> Service for Desk<D> {
         D::PATHS
     }
 
-    fn carrier(&self) -> Carrier {
-        D::CARRIER
+    fn needs_body(&self, head: &Request<'_>) -> bool {
+        self.dialect.needs_body(head)
     }
 
     fn claims(&self, path: &str) -> bool {
@@ -211,10 +209,6 @@ impl<D: Dialect> Service for Desk<D> {
 
     fn revoke<'a>(&'a self, shown: &'a str, now: Timestamp) -> Answer<'a, Result<(), Failure>> {
         Box::pin(async move { self.authority.revoke(&self.shown(shown)?, self.behind(now)).await })
-    }
-
-    fn reads_body(&self, head: &Request<'_>) -> bool {
-        self.dialect.reads_body(head)
     }
 
     fn log_in(

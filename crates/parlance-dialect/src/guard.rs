@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parlance_core::Failure;
 use parlance_core::ports::TurnedAway;
 
-use crate::{Caller, Carrier, Refusal, Request, Response, Service};
+use crate::{Caller, Refusal, Request, Response, Service};
 
 /// Lets a request pass that shows a credential of any of its dialects.
 #[derive(Debug, Clone)]
@@ -33,18 +33,11 @@ impl Guard {
         std::iter::once(&self.first).chain(&self.others)
     }
 
-    /// Where credentials travel: in the body as soon as one dialect's do.
-    #[must_use]
-    pub fn carrier(&self) -> Carrier {
-        let in_body = self.dialects().any(|dialect| dialect.carrier() == Carrier::Body);
-        if in_body { Carrier::Body } else { Carrier::Head }
-    }
-
     /// The first dialect whose credential may stand in the body of this request, of which only the head is known: if there is one, the
     /// body must be read before [`Self::admit`].
     #[must_use]
-    pub fn reads_body(&self, head: &Request<'_>) -> Option<&Arc<dyn Service>> {
-        self.dialects().find(|dialect| dialect.reads_body(head))
+    pub fn needs_body(&self, head: &Request<'_>) -> Option<&Arc<dyn Service>> {
+        self.dialects().find(|dialect| dialect.needs_body(head))
     }
 
     /// Answers for a request that was not decided in time.

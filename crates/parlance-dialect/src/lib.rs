@@ -74,15 +74,6 @@ impl fmt::Display for Unread {
     }
 }
 
-/// Where a dialect's credential travels on a guarded request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Carrier {
-    /// In a header or the query: the head is enough.
-    Head,
-    /// In the body, which a guard must buffer and give back.
-    Body,
-}
-
 /// A login wire format.
 ///
 /// The five that come with parlance are five crates of one shape; `docs.md` of each says which document it follows.
@@ -95,9 +86,6 @@ pub trait Dialect: Mint {
 
     /// The documented paths, for people.
     const PATHS: &'static [&'static str];
-
-    /// Where the credential of a guarded request travels.
-    const CARRIER: Carrier = Carrier::Head;
 
     /// Whether a path, as it stands in the request line and without the mount's prefix, belongs to this dialect.
     fn claims(path: &str) -> bool;
@@ -129,6 +117,12 @@ pub trait Dialect: Mint {
         now: Timestamp,
     ) -> Response;
 
+    /// Whether the credential of a guarded request may stand in its body, as far as its head tells: a guard then reads the body first, and
+    /// gives it back to what it guards. The body of `head` is not to be looked at.
+    fn needs_body(&self, _head: &Request<'_>) -> bool {
+        false
+    }
+
     /// The credential that a guarded request shows, if it shows one that can be read.
     fn present(&self, request: &Request<'_>) -> Option<Credential>;
 
@@ -138,11 +132,6 @@ pub trait Dialect: Mint {
 
     /// What a client puts on a guarded request to show this session: what [`Self::present`] reads.
     fn show(&self, session: &Session, user: &User, secret: &Secret) -> Shown;
-
-    /// Whether the credential of a guarded request may stand in its body. Only the head of the request is known.
-    fn reads_body(&self, _head: &Request<'_>) -> bool {
-        Self::CARRIER == Carrier::Body
-    }
 
     /// How a guarded request is refused.
     fn deny(&self, why: &Failure) -> Response;

@@ -3,7 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use parlance_core::Binding;
+
 use crate::Dialect;
+
+/// The key of [`Setting::bind_address`].
+const BIND_ADDRESS: &str = "bind_address";
 
 /// A key of a dialect's configuration.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +30,10 @@ pub enum Kind {
     Duration,
     /// A span, or `never`.
     DurationOrNever,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// `true` or `false`.
+    Switch,
     /// Any text.
     Text,
 }
@@ -36,7 +45,9 @@ pub enum Value {
     Duration(Duration),
     /// No end.
     Never,
-    /// A text.
+    /// On or off.
+    Switch(bool),
+    /// A text, or one of the words of a choice.
     Text(String),
 }
 
@@ -60,21 +71,47 @@ pub trait Configure: Dialect + Sized {
     fn configure(values: &Values) -> Self;
 }
 
+/// The binding policies, by name.
+const BINDINGS: &[&str] =
+    &[Binding::Exact.name(), Binding::Prefix.name(), Binding::Log.name(), Binding::Off.name()];
+
+const DURATIONS: &str = "\"90s\", \"10m\", \"24h\" or \"30d\", at least \"1s\"";
+
+impl Setting {
+    /// From where a session counts: a key that every dialect has, with its own default. See [`Values::binding`].
+    #[must_use]
+    pub const fn bind_address(default: Binding) -> Self {
+        Self {
+            key: BIND_ADDRESS,
+            kind: Kind::Choice(BINDINGS),
+            default: default.name(),
+            about: "From where a session counts: exact, the address of its login; prefix, its /24 (IPv4) or /64 (IPv6); log, anywhere, and a \
+                    foreign use is logged; off, anywhere.",
+        }
+    }
+}
+
 impl Value {
     /// Reads the text of a value.
     ///
     /// # Errors
     /// Says what the key takes.
-    pub fn parse(kind: Kind, text: &str) -> Result<Self, &'static str> {
+    pub fn parse(kind: Kind, text: &str) -> Result<Self, String> {
         match kind {
             Kind::Text => Ok(Self::Text(text.to_owned())),
             Kind::DurationOrNever if text == "never" => Ok(Self::Never),
-            Kind::Duration => {
-                duration(text).map(Self::Duration).ok_or("a duration such as \"90s\", \"10m\", \"24h\" or \"30d\", at least \"1s\"")
-            }
+            Kind::Duration => duration(text)
+                .map(Self::Duration)
+                .ok_or_else(|| format!("a duration such as {DURATIONS}")),
             Kind::DurationOrNever => duration(text)
                 .map(Self::Duration)
-                .ok_or("\"never\", or a duration such as \"90s\", \"10m\", \"24h\" or \"30d\", at least \"1s\""),
+                .ok_or_else(|| format!("\"never\", or a duration such as {DURATIONS}")),
+            Kind::Choice(words) if words.contains(&text) => Ok(Self::Text(text.to_owned())),
+            Kind::Choice(words) => {
+                let words: Vec<_> = words.iter().map(|word| format!("{word:?}")).collect();
+                Err(format!("one of {}", words.join(", ")))
+            }
+            Kind::Switch => text.parse().map(Self::Switch).map_err(|_| "true or false".to_owned()),
         }
     }
 }
@@ -116,7 +153,7 @@ impl Values {
     pub fn duration(&self, key: &str) -> Option<Duration> {
         match self.values.get(key)? {
             Value::Duration(span) => Some(*span),
-            Value::Never | Value::Text(_) => None,
+            Value::Never | Value::Switch(_) | Value::Text(_) => None,
         }
     }
 
@@ -125,7 +162,20 @@ impl Values {
     pub fn text(&self, key: &str) -> &str {
         match self.values.get(key) {
             Some(Value::Text(text)) => text,
-            Some(Value::Duration(_) | Value::Never) | None => "",
+            Some(Value::Duration(_) | Value::Never | Value::Switch(_)) | None => "",
         }
+    }
+
+    /// Whether a switch is on.
+    #[must_use]
+    pub fn switch(&self, key: &str) -> bool {
+        self.values.get(key) == Some(&Value::Switch(true))
+    }
+
+    /// From where a session counts, where it is set: see [`Setting::bind_address`].
+    #[must_use]
+    pub fn binding(&self) -> Option<Binding> {
+        let name = self.text(BIND_ADDRESS);
+        Binding::ALL.into_iter().find(|binding| binding.name() == name)
     }
 }

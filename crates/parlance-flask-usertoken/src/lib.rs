@@ -12,8 +12,8 @@ pub use call::{Call, Page};
 use chrono_tz::Tz;
 use parlance_core::ports::{Entropy, EntropyError};
 use parlance_core::{
-    Command, Credential, Digest, Failure, Grant, Lifetime, Mint, Minted, Open, Outcome, Rivals,
-    Secret, Session, Terms, Timestamp, User, uuid_v4,
+    Binding, Command, Credential, Digest, Failure, Grant, Lifetime, Mint, Minted, Open, Outcome,
+    Rivals, Secret, Session, Terms, Timestamp, User, uuid_v4,
 };
 use parlance_dialect::{
     Configure, Dialect, Kind, Request, Response, Setting, Shown, Unread, Values,
@@ -27,11 +27,17 @@ pub struct Settings {
     pub lifetime: Option<Duration>,
     /// The zone in which dates are written.
     pub zone: Tz,
+    /// From where a session counts.
+    pub bind_address: Binding,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { lifetime: Some(Duration::from_secs(30 * 24 * 60 * 60)), zone: Tz::UTC }
+        Self {
+            lifetime: Some(Duration::from_secs(30 * 24 * 60 * 60)),
+            bind_address: Binding::Off,
+            zone: Tz::UTC,
+        }
     }
 }
 
@@ -62,7 +68,7 @@ impl Mint for FlaskUsertoken {
         Terms {
             lifetime: self.lifetime(),
             max_lifetime: None,
-            bind_address: false,
+            bind_address: self.settings.bind_address,
             tell_end_once: false,
         }
     }
@@ -135,16 +141,23 @@ impl Dialect for FlaskUsertoken {
 }
 
 impl Configure for FlaskUsertoken {
-    const SETTINGS: &'static [Setting] = &[Setting {
-        key: "lifetime",
-        kind: Kind::DurationOrNever,
-        default: "30d",
-        about: "How long a token lives from its login; never leaves expirationTime out.",
-    }];
+    const SETTINGS: &'static [Setting] = &[
+        Setting {
+            key: "lifetime",
+            kind: Kind::DurationOrNever,
+            default: "30d",
+            about: "How long a token lives from its login; never leaves expirationTime out.",
+        },
+        Setting::bind_address(Binding::Off),
+    ];
 
     const TOUR: &'static str = include_str!("tour.sh");
 
     fn configure(values: &Values) -> Self {
-        Self::new(Settings { lifetime: values.duration("lifetime"), zone: values.zone })
+        Self::new(Settings {
+            lifetime: values.duration("lifetime"),
+            bind_address: values.binding().unwrap_or(Settings::default().bind_address),
+            zone: values.zone,
+        })
     }
 }

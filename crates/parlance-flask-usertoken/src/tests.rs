@@ -136,7 +136,8 @@ fn dates_are_written_in_the_configured_zone() {
         (chrono_tz::Tz::UTC, HOUR, "2022-05-01T13:00:00+00:00"),
         (chrono_tz::Asia::Kolkata, Duration::MAX, "9999-12-31T23:59:59+00:00"),
     ] {
-        let answer = Wire::with(Settings { lifetime: Some(lifetime), zone }).login();
+        let answer =
+            Wire::with(Settings { lifetime: Some(lifetime), zone, ..Settings::default() }).login();
         assert!(answer.contains(&format!("\"expirationTime\":\"{end}\"")), "{answer}");
     }
 }

@@ -11,8 +11,8 @@ pub use call::Call;
 use chrono_tz::Tz;
 use parlance_core::ports::{Entropy, EntropyError, TurnedAway};
 use parlance_core::{
-    Command, Credential, Digest, Failure, Grant, LOWER_AND_DIGITS, Lifetime, Login, Mint, Minted,
-    Open, Outcome, Rivals, Secret, Session, Terms, Timestamp, User, draw,
+    Binding, Command, Credential, Digest, Failure, Grant, LOWER_AND_DIGITS, Lifetime, Login, Mint,
+    Minted, Open, Outcome, Rivals, Secret, Session, Terms, Timestamp, User, draw,
 };
 use parlance_dialect::{
     Configure, Dialect, Kind, Request, Response, Setting, Shown, Unread, Values,
@@ -32,12 +32,14 @@ pub struct Settings {
     pub long_lifetime: Duration,
     /// The zone in which `validTo` is written.
     pub zone: Tz,
+    /// From where a session counts.
+    pub bind_address: Binding,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         let day = Duration::from_secs(24 * 60 * 60);
-        Self { lifetime: day, long_lifetime: 30 * day, zone: Tz::UTC }
+        Self { lifetime: day, long_lifetime: 30 * day, bind_address: Binding::Off, zone: Tz::UTC }
     }
 }
 
@@ -68,7 +70,7 @@ impl Mint for PolishLongtoken {
         Terms {
             lifetime: self.lifetime(false),
             max_lifetime: None,
-            bind_address: false,
+            bind_address: self.settings.bind_address,
             tell_end_once: false,
         }
     }
@@ -154,6 +156,7 @@ impl Configure for PolishLongtoken {
             default: "30d",
             about: "How long a token lives from its login or renewal with longtoken.",
         },
+        Setting::bind_address(Binding::Off),
     ];
 
     const TOUR: &'static str = include_str!("tour.sh");
@@ -163,6 +166,7 @@ impl Configure for PolishLongtoken {
         Self::new(Settings {
             lifetime: values.duration("lifetime").unwrap_or(default.lifetime),
             long_lifetime: values.duration("long_lifetime").unwrap_or(default.long_lifetime),
+            bind_address: values.binding().unwrap_or(default.bind_address),
             zone: values.zone,
         })
     }

@@ -55,9 +55,12 @@ impl Recorder {
 impl Observer for Recorder {
     fn observe(&self, event: &Event<'_>) {
         self.metrics.count(event);
-        let Event { dialect, action, failure, user, shown, peer } = *event;
+        let Event { dialect, action, failure, user, shown, peer, foreign } = *event;
         let peer = peer.map(tracing::field::display);
         let user = user.map(tracing::field::display);
+        if foreign {
+            info!(dialect, action = name(action), user, peer, "use from a foreign address");
+        }
         match (action, failure) {
             (_, Some(Failure::Busy | Failure::Unavailable)) => {
                 warn!(

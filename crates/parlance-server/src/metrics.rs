@@ -33,6 +33,7 @@ struct PerDialect {
     checks: Counter,
     renewals: Counter,
     ends: Counter,
+    foreign_uses: Counter,
     latency: Histogram,
 }
 
@@ -49,6 +50,11 @@ impl Metrics {
         let checks = counter(&mut registry, "checks", "Uses of a session that were let pass");
         let renewals = counter(&mut registry, "renewals", "Sessions that were renewed");
         let ends = counter(&mut registry, "ends", "Sessions that their clients ended");
+        let foreign_uses = counter(
+            &mut registry,
+            "foreign_uses",
+            "Uses of a session that were let pass from another address than that of its login",
+        );
         let refusals = counter(&mut registry, "refusals", "Refusals by what was asked and why");
         let live = Family::<Labels, Gauge>::default();
         registry.register("live_sessions", "Sessions that live now", live.clone());
@@ -68,6 +74,7 @@ impl Metrics {
                 checks: checks.get_or_create_owned(&labels),
                 renewals: renewals.get_or_create_owned(&labels),
                 ends: ends.get_or_create_owned(&labels),
+                foreign_uses: foreign_uses.get_or_create_owned(&labels),
                 latency: latency.get_or_create_owned(&labels),
             };
             (entry.name, counters)
@@ -90,6 +97,9 @@ impl Metrics {
             Action::End => &dialect.ends,
         };
         counter.inc();
+        if event.foreign {
+            dialect.foreign_uses.inc();
+        }
     }
 
     /// Counts what a dialect refused by itself.

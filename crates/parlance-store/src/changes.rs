@@ -67,6 +67,7 @@ impl<'s> Scene<'s> {
                 ))
             }
             Change::AddUser(user) => Ok(self.add_user(user)?),
+            Change::KeepUser(user) => Ok(self.keep_user(user)?),
             Change::SetPassword(name, hash) => Ok(self.set_password(name, hash)?),
             Change::SetEnabled(name, enabled) => {
                 let epoch = users::epoch.eq(users::epoch + i64::from(!enabled));
@@ -298,6 +299,18 @@ impl<'s> Scene<'s> {
             users::version.eq(user.version),
         ));
         Ok(if OrNothing(insert).execute(self.any)? > 0 { Applied::Done } else { Applied::Taken })
+    }
+
+    fn keep_user(&mut self, user: &User) -> QueryResult<Applied> {
+        let id = user.id.0.as_bytes().as_slice();
+        diesel::delete(named(&user.canonical).filter(users::id.ne(id))).execute(self.any)?;
+        let names = (users::name.eq(&user.name), users::canonical.eq(user.canonical.as_str()));
+        let his = users::table.filter(users::id.eq(id));
+        if diesel::update(his).set(names).execute(self.any)? == 0 {
+            // Another node may make it in the same moment, which is as good.
+            self.add_user(user)?;
+        }
+        Ok(Applied::Done)
     }
 
     fn set_password(&mut self, name: &CanonicalName, hash: &PasswordHash) -> QueryResult<Applied> {

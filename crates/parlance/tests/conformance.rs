@@ -12,9 +12,7 @@ use expect_test::expect_file;
 use parlance::core::ports::Clock as _;
 use parlance::core::{Failure, Login, Secret, Session, Timestamp, User};
 use parlance::dialect::testing::{TestClock, World};
-use parlance::dialect::{
-    Answer, Caller, Carrier, Refusal, Request, Response, Service, Shown, Unread,
-};
+use parlance::dialect::{Answer, Caller, Refusal, Request, Response, Service, Shown, Unread};
 use parlance::table::{Parts, TABLE};
 use parlance_conformance::process::{Hands, InProcess, Mounted};
 use parlance_conformance::{
@@ -143,8 +141,8 @@ impl Service for Broken {
         self.0.paths()
     }
 
-    fn carrier(&self) -> Carrier {
-        self.0.carrier()
+    fn needs_body(&self, head: &Request<'_>) -> bool {
+        self.0.needs_body(head)
     }
 
     fn claims(&self, path: &str) -> bool {
@@ -175,10 +173,6 @@ impl Service for Broken {
 
     fn revoke<'a>(&'a self, shown: &'a str, now: Timestamp) -> Answer<'a, Result<(), Failure>> {
         self.0.revoke(shown, now)
-    }
-
-    fn reads_body(&self, head: &Request<'_>) -> bool {
-        self.0.reads_body(head)
     }
 
     fn log_in(

@@ -45,7 +45,7 @@ fn no_debug_shows_a_private_key() {
         KeyRing { active: SigningKey("UwnI9czAp0ynPo5hjVfmU_1r8nFu0-tz09dZHDajjt4"), all: ["UwnI9czAp0ynPo5hjVfmU_1r8nFu0-tz09dZHDajjt4", "oWlw11shFODL1tzQEuXn65LqEKBVF50oCmhuB5Gf6Ic"] }
     "#]].assert_eq(&format!("{ring:?}\n"));
     expect![[r#"
-        AxxonJsonrpc { settings: Settings { lifetime: 14400s, issuer: "parlance" }, keys: KeyRing { active: SigningKey("UwnI9czAp0ynPo5hjVfmU_1r8nFu0-tz09dZHDajjt4"), all: ["UwnI9czAp0ynPo5hjVfmU_1r8nFu0-tz09dZHDajjt4", "oWlw11shFODL1tzQEuXn65LqEKBVF50oCmhuB5Gf6Ic"] } }
+        AxxonJsonrpc { settings: Settings { lifetime: 14400s, issuer: "parlance", bind_address: Off }, keys: KeyRing { active: SigningKey("UwnI9czAp0ynPo5hjVfmU_1r8nFu0-tz09dZHDajjt4"), all: ["UwnI9czAp0ynPo5hjVfmU_1r8nFu0-tz09dZHDajjt4", "oWlw11shFODL1tzQEuXn65LqEKBVF50oCmhuB5Gf6Ic"] } }
     "#]].assert_eq(&format!("{:?}\n", AxxonJsonrpc::new(Settings::default(), ring)));
 }
 
@@ -97,6 +97,10 @@ fn an_operators_settings_count_and_an_empty_issuer_is_parlance() {
     assert_eq!(AxxonJsonrpc::configure(&values, testing::keys()).settings, Settings::default());
     values.set("issuer", parlance_dialect::Value::Text("V-HOST".to_owned()));
     values.set("lifetime", parlance_dialect::Value::Duration(Duration::from_secs(2)));
-    let settings = Settings { lifetime: Duration::from_secs(2), issuer: "V-HOST".to_owned() };
+    let settings = Settings {
+        lifetime: Duration::from_secs(2),
+        issuer: "V-HOST".to_owned(),
+        ..Settings::default()
+    };
     assert_eq!(AxxonJsonrpc::configure(&values, testing::keys()).settings, settings);
 }

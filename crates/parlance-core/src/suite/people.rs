@@ -38,6 +38,31 @@ pub(super) fn one_name_belongs_to_one_user(store: &Arc<dyn Store>) {
     world.user(2, "aNN");
 }
 
+pub(super) fn a_row_is_kept_for_one_id_under_his_latest_name(store: &Arc<dyn Store>) {
+    let world = World(store);
+    let keep = |user: &User| world.apply(Change::KeepUser(Box::new(user.clone())));
+    let (ann, bob) = (user(1, "Ann"), user(2, "bob"));
+    for user in [&ann, &bob, &ann] {
+        assert_eq!(keep(user), Applied::Done);
+        assert_eq!(world.now(user), *user);
+    }
+    world.open(&session(&ann, 1));
+    world.open(&session(&bob, 2));
+    // Another name is the same user: his sessions go on, and so does what the store knows of him.
+    assert_eq!(keep(&user(1, "Anna")), Applied::Done);
+    let renamed = User { last_login: Some(at(0)), ..user(1, "Anna") };
+    assert_eq!(world.now(&renamed), renamed);
+    assert_eq!(wait(store.user(named("ann"))), None);
+    assert_eq!((world.lives(digest(1), 0), world.lives(digest(2), 0)), (true, true));
+    // Another user has the name now: whoever had it goes, with his sessions.
+    assert_eq!(keep(&user(2, "anna")), Applied::Done);
+    assert_eq!(world.now(&user(2, "anna")).id, bob.id);
+    assert_eq!((world.lives(digest(1), 0), world.lives(digest(2), 0)), (false, true));
+    assert_eq!(keep(&user(3, "ANNA")), Applied::Done);
+    assert!(!world.lives(digest(2), 0));
+    assert_eq!(wait(store.users(0, 10)).total, 1);
+}
+
 pub(super) fn a_new_password_ends_his_sessions(store: &Arc<dyn Store>) {
     let world = World(store);
     let (ann, bob) = (world.user(1, "ann"), world.user(2, "bob"));

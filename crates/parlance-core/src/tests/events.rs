@@ -7,7 +7,7 @@ use crate::{Command, Failure};
 /// The last thing told is this, about `csmith` or about nobody.
 #[track_caller]
 fn check(world: &World, action: Action, failure: Option<Failure>, about_csmith: bool) {
-    let (asked, refused, about) = world.told.0.lock().unwrap().pop().unwrap();
+    let (asked, refused, about, _) = world.told.0.lock().unwrap().pop().unwrap();
     assert_eq!((asked, refused), (action, failure));
     assert_eq!(about, about_csmith.then(|| world.user("csmith").id));
 }

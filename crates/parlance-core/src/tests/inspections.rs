@@ -5,13 +5,13 @@ use std::sync::atomic::Ordering;
 
 use super::world::{HOUR, MINUTE, PLAIN, TestMint, World, run, secret};
 use crate::ports::Action;
-use crate::{Failure, Lifetime, Secret, Session, Terms};
+use crate::{Binding, Failure, Lifetime, Secret, Session, Terms};
 
 /// Terms as cluster-api has them.
 const BOUND: Terms = Terms {
     lifetime: Lifetime::Sliding(HOUR),
     max_lifetime: None,
-    bind_address: true,
+    bind_address: Binding::Exact,
     tell_end_once: true,
 };
 
@@ -89,7 +89,7 @@ fn a_revoked_session_is_ended_and_told_of_once() {
     assert_eq!(world.revoke(&token), Err(Failure::EndedSession));
     assert_eq!(world.revoke(&secret("no such token")), Err(Failure::UnknownCredential));
     let told = std::mem::take(&mut *world.told.0.lock().unwrap());
-    assert_eq!(told, [(Action::End, None, Some(world.user("csmith").id))]);
+    assert_eq!(told, [(Action::End, None, Some(world.user("csmith").id), false)]);
     assert_eq!(world.check(&token), Err(Failure::EndedSession));
 }
 

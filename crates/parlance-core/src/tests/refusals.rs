@@ -5,13 +5,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 
 use super::world::{CHEAP, HOUR, MINUTE, PLAIN, TestMint, World, opened, run, secret};
-use crate::{Command, Credential, Digest, Failure, Lifetime, Outcome, Terms};
+use crate::{Binding, Command, Credential, Digest, Failure, Lifetime, Outcome, Terms};
 
 /// Terms as cluster-api has them.
 const BOUND: Terms = Terms {
     lifetime: Lifetime::Sliding(HOUR),
     max_lifetime: None,
-    bind_address: true,
+    bind_address: Binding::Exact,
     tell_end_once: true,
 };
 const ELSEWHERE: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)));

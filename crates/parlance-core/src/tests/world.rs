@@ -16,9 +16,9 @@ use crate::ports::{
 };
 use crate::reference::Reference;
 use crate::{
-    Authority, CanonicalName, Command, Context, Credential, Digest, Failure, Grant, HashThreads,
-    Lifetime, Login, Mint, Minted, NewUser, Open, Outcome, PasswordPolicy, Rivals, Secret, Session,
-    Terms, Timestamp, UPPER, User, UserId, draw,
+    Authority, Binding, CanonicalName, Command, Context, Credential, Digest, Failure, Grant,
+    HashThreads, Lifetime, Login, Mint, Minted, NewUser, Open, Outcome, PasswordPolicy, Rivals,
+    Secret, Session, Terms, Timestamp, UPPER, User, UserId, draw,
 };
 
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
@@ -210,7 +210,7 @@ impl Store for Watched {
     }
 }
 
-type Heard = (Action, Option<Failure>, Option<UserId>);
+type Heard = (Action, Option<Failure>, Option<UserId>, bool);
 
 /// What the observer was told.
 #[derive(Default)]
@@ -218,7 +218,7 @@ pub(super) struct Told(pub(super) Mutex<Vec<Heard>>);
 
 impl Observer for Told {
     fn observe(&self, event: &Event<'_>) {
-        self.0.lock().unwrap().push((event.action, event.failure, event.user));
+        self.0.lock().unwrap().push((event.action, event.failure, event.user, event.foreign));
     }
 }
 
@@ -237,7 +237,7 @@ pub(super) struct World {
 pub(super) const PLAIN: Terms = Terms {
     lifetime: Lifetime::Fixed(HOUR),
     max_lifetime: None,
-    bind_address: false,
+    bind_address: Binding::Off,
     tell_end_once: false,
 };
 

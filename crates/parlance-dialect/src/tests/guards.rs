@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parlance_core::{Failure, Login, Session, SessionId, Timestamp, User, UserId};
 use uuid::Uuid;
 
-use crate::{Answer, Caller, Carrier, Guard, Refusal, Request, Response, Service, Shown, Unread};
+use crate::{Answer, Caller, Guard, Refusal, Request, Response, Service, Shown, Unread};
 
 /// A dialect that answers every request alike, and counts how often it is asked.
 #[derive(Debug)]
-struct Says(&'static str, Result<(), Failure>, Carrier, AtomicUsize);
+struct Says(&'static str, Result<(), Failure>, bool, AtomicUsize);
 
 fn says(name: &'static str, result: Result<(), Failure>) -> Arc<Says> {
-    Arc::new(Says(name, result, Carrier::Head, AtomicUsize::new(0)))
+    Arc::new(Says(name, result, false, AtomicUsize::new(0)))
 }
 
 impl Service for Says {
@@ -24,10 +24,6 @@ impl Service for Says {
 
     fn paths(&self) -> &'static [&'static str] {
         &[]
-    }
-
-    fn carrier(&self) -> Carrier {
-        self.2
     }
 
     fn claims(&self, _: &str) -> bool {
@@ -55,8 +51,8 @@ impl Service for Says {
         Box::pin(async { answer.map(|()| caller) })
     }
 
-    fn reads_body(&self, head: &Request<'_>) -> bool {
-        self.2 == Carrier::Body && head.has("content-type")
+    fn needs_body(&self, head: &Request<'_>) -> bool {
+        self.2 && head.has("content-type")
     }
 
     fn log_in(
@@ -148,12 +144,12 @@ fn nobody_is_asked_after_one_has_let_pass() {
 #[test]
 fn a_body_is_read_where_one_of_them_may_have_its_credential_there() {
     let head = says("a", NONE);
-    let body = Arc::new(Says("b", NONE, Carrier::Body, AtomicUsize::new(0)));
+    let body = Arc::new(Says("b", NONE, true, AtomicUsize::new(0)));
     let reads =
-        |guard: &Guard, headers| guard.reads_body(&request(headers)).map(|service| service.name());
+        |guard: &Guard, headers| guard.needs_body(&request(headers)).map(|service| service.name());
     let guard = Guard::new(head);
-    assert_eq!((guard.carrier(), reads(&guard, HEADERS)), (Carrier::Head, None));
+    assert_eq!(reads(&guard, HEADERS), None);
     let guard = guard.or(body);
-    assert_eq!((guard.carrier(), reads(&guard, HEADERS)), (Carrier::Body, Some("b")));
+    assert_eq!(reads(&guard, HEADERS), Some("b"));
     assert_eq!(reads(&guard, &[]), None);
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use crate::{Kind, Value};
+use parlance_core::Binding;
+
+use crate::{Kind, Setting, Value, Values};
 
 #[track_caller]
 fn check(kind: Kind, text: &str, expected: Option<&Value>) {
@@ -53,6 +55,42 @@ fn never_is_a_value_only_where_it_is_offered() {
     check(Kind::Duration, "never", None);
     check(Kind::Text, "never", Some(&Value::Text("never".to_owned())));
     check(Kind::Text, "", Some(&Value::Text(String::new())));
+}
+
+#[test]
+fn a_choice_is_one_of_its_words() {
+    let kind = Kind::Choice(&["one", "two"]);
+    for word in ["one", "two"] {
+        check(kind, word, Some(&Value::Text(word.to_owned())));
+    }
+    for text in ["", "One", "three", " one", "one,two"] {
+        check(kind, text, None);
+    }
+    assert_eq!(Value::parse(kind, "three"), Err(r#"one of "one", "two""#.to_owned()));
+}
+
+#[test]
+fn a_switch_is_true_or_false() {
+    check(Kind::Switch, "true", Some(&Value::Switch(true)));
+    check(Kind::Switch, "false", Some(&Value::Switch(false)));
+    for text in ["", "True", "1", "on", "yes", " true"] {
+        check(Kind::Switch, text, None);
+    }
+}
+
+#[test]
+fn every_binding_is_a_value_of_its_key_and_each_can_be_the_default() {
+    for default in Binding::ALL {
+        let setting = Setting::bind_address(default);
+        let mut values = Values::defaults(&[setting], chrono_tz::UTC);
+        assert_eq!(values.binding(), Some(default));
+        for binding in Binding::ALL {
+            values.set(setting.key, Value::parse(setting.kind, binding.name()).unwrap());
+            assert_eq!(values.binding(), Some(binding));
+        }
+        check(setting.kind, "exactly", None);
+    }
+    assert_eq!(Values::defaults(&[], chrono_tz::UTC).binding(), None);
 }
 
 proptest! {

@@ -8,7 +8,7 @@ use actix_web::{HttpRequest, HttpResponse, Resource, guard, rt, web};
 use parlance::actix::{ANSWER_PATIENCE, Shell, body, cut_off, respond};
 use parlance::assertion::Assertions;
 use parlance::core::{Failure, Timestamp};
-use parlance::dialect::{Caller, Carrier, Guard, Refusal, Request, Response, Service, Unread};
+use parlance::dialect::{Caller, Guard, Refusal, Request, Response, Service, Unread};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Value, json};
 
@@ -173,10 +173,6 @@ impl Gate {
             return plain(403, "No dialect is let pass here.\n");
         };
         let guard = services.fold(Guard::new(Arc::clone(&first)), Guard::or);
-        let body = match read(request, payload, guard.carrier()).await {
-            Ok(body) => body,
-            Err(why) => return cut_off(text(why.status(), &format!("{why}\n"))),
-        };
         let (peer, secure) = self.shell.peer(request);
         let headers: Vec<_> = request
             .headers()
@@ -187,16 +183,26 @@ impl Gate {
             Some((path, query)) => (path, Some(query)),
             None => (original.target, None),
         };
-        let shown = Request {
+        let head = Request {
             method: original.method,
             path,
             query,
             headers: &headers,
-            body: &body,
+            body: &[],
             peer,
             secure,
             now: self.shell.clock.now(),
         };
+        let body = if guard.needs_body(&head).is_some() {
+            read(request, payload).await
+        } else {
+            Ok(Vec::new())
+        };
+        let body = match body {
+            Ok(body) => body,
+            Err(why) => return cut_off(text(why.status(), &format!("{why}\n"))),
+        };
+        let shown = Request { body: &body, ..head };
         match rt::time::timeout(ANSWER_PATIENCE, guard.admit(&shown)).await {
             Ok(Ok(caller)) if route.is_none_or(|route| entitled(route, &caller)) => {
                 let mut answer = respond(Response::new(200));
@@ -315,16 +321,9 @@ fn refused(refusal: Refusal) -> Response {
     Response { status, ..refusal.answer }
 }
 
-/// The body, where a dialect may find its credential there. One that a proxy has cut shows nothing.
-async fn read(
-    request: &HttpRequest,
-    payload: web::Payload,
-    carrier: Carrier,
-) -> Result<Vec<u8>, Unread> {
-    let body = match carrier {
-        Carrier::Head => return Ok(Vec::new()),
-        Carrier::Body => body(request.headers(), payload).await?,
-    };
+/// The body. One that a proxy has cut shows nothing.
+async fn read(request: &HttpRequest, payload: web::Payload) -> Result<Vec<u8>, Unread> {
+    let body = body(request.headers(), payload).await?;
     let cut = request.headers().get_all(PARTIAL).any(|value| value.as_bytes() == b"true");
     Ok(if cut { Vec::new() } else { body })
 }

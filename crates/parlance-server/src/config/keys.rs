@@ -321,11 +321,9 @@ impl Kind {
                     Err("\"\", or a path such as \"/legacy\" with a leading slash and no trailing one".to_owned())
                 }
             }
-            Self::Choice(words) if words.contains(&text) => Ok(Typed::Text(text.to_owned())),
-            Self::Choice(words) => Err(format!(
-                "one of {}",
-                words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ")
-            )),
+            Self::Choice(words) => {
+                Value::parse(DialectKind::Choice(words), text).map(|_| Typed::Text(text.to_owned()))
+            }
             Self::Header => {
                 let name = text.to_ascii_lowercase();
                 let token = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
@@ -370,9 +368,7 @@ impl Kind {
                 .collect::<Result<_, _>>()
                 .map(Typed::Ids)
                 .map_err(|_| "a list of role ids (UUIDs)".to_owned()),
-            Self::Dialect(kind) => {
-                Value::parse(kind, text).map(Typed::Dialect).map_err(str::to_owned)
-            }
+            Self::Dialect(kind) => Value::parse(kind, text).map(Typed::Dialect),
         }
     }
 }

@@ -54,7 +54,6 @@ fn property(key: &Key) -> Value {
         Kind::Number => {
             json!({ "type": "integer", "minimum": 1, "default": key.default.parse::<u32>().unwrap_or_default() })
         }
-        Kind::Switch => json!({ "type": "boolean", "default": key.default == "true" }),
         Kind::Networks | Kind::Methods | Kind::Ids => {
             json!({ "type": "array", "items": { "type": "string" }, "default": [] })
         }
@@ -63,7 +62,12 @@ fn property(key: &Key) -> Value {
             json!({ "type": "array", "items": { "enum": names }, "default": [] })
         }
         Kind::Route => json!({ "type": "string", "pattern": "^/" }),
-        Kind::Choice(words) => json!({ "enum": words, "default": key.default }),
+        Kind::Switch | Kind::Dialect(DialectKind::Switch) => {
+            json!({ "type": "boolean", "default": key.default == "true" })
+        }
+        Kind::Choice(words) | Kind::Dialect(DialectKind::Choice(words)) => {
+            json!({ "enum": words, "default": key.default })
+        }
         Kind::Dialect(DialectKind::Duration) => {
             json!({ "type": "string", "pattern": "^[0-9]+[smhd]$", "default": key.default })
         }

@@ -127,6 +127,18 @@ fn a_bad_value_names_its_key_and_what_it_takes() {
         assert!(error.unwrap_err().starts_with("parlance.toml:2: dialects.cluster-api.prefix"));
     }
     check_error(
+        "[dialects.1010-cookie]\nbind_address = \"subnet\"\n",
+        &expect![[
+            r#"parlance.toml:2: dialects.1010-cookie.bind_address "subnet" is not one of "exact", "prefix", "log", "off""#
+        ]],
+    );
+    check_error(
+        "[dialects.cluster-api]\naccess_token_header = \"yes\"\n",
+        &expect![[
+            r#"parlance.toml:2: dialects.cluster-api.access_token_header "yes" is not true or false"#
+        ]],
+    );
+    check_error(
         "listen = 1.5\n",
         &expect![[
             r#"parlance.toml:1: listen takes an IP address and a port such as "127.0.0.1:8080""#
@@ -261,6 +273,18 @@ fn a_switch_and_a_list_are_read_as_such() {
         config.proxies.trusts("10.1.2.3".parse().unwrap())
             && config.proxies.trusts("::1".parse().unwrap())
     );
+}
+
+#[test]
+fn a_dialects_switch_is_read_from_a_truth_value() {
+    let switch = |file: &str| {
+        let config = load(file, &[], Flags::default()).unwrap();
+        let mut dialects = config.dialects.iter();
+        let cluster = dialects.find(|dialect| dialect.entry.name == "cluster-api").unwrap();
+        cluster.values.switch("access_token_header")
+    };
+    assert!(!switch(""));
+    assert!(switch("[dialects.cluster-api]\naccess_token_header = true\n"));
 }
 
 #[test]

@@ -102,3 +102,37 @@ fn the_cookie_is_secure_where_a_listed_proxy_speaks_tls() {
         "an unlisted proxy's word counts for nothing"
     );
 }
+
+/// Under this policy, in every dialect, a session that was opened from 192.0.2.9 is let pass from as many of these: itself, a neighbour
+/// in its /24, somebody far away. Says how many uses each dialect has counted as foreign.
+#[track_caller]
+fn check(policy: &str, passes: [bool; 3]) -> Vec<u64> {
+    let bound = |wire: Wire| format!("[dialects.{}]\nbind_address = {policy:?}\n", wire.name());
+    let settings: String = Wire::ALL.into_iter().map(bound).collect();
+    let site =
+        Site::with(Database::sqlite(), &format!("trusted_proxies = [\"127.0.0.1\"]\n{settings}"));
+    let server = site.start_with_user();
+    let counted = |wire: Wire| {
+        let login = through(wire.login(USER, PASSWORD), &["192.0.2.9"]);
+        let held = wire.opened(USER, &server.send(&login)).unwrap();
+        for (from, passes) in ["192.0.2.9", "192.0.2.200", "198.51.100.1"].iter().zip(passes) {
+            let verdict = held.used(&server.send(&through(held.using(), &[from])));
+            let expected = if passes { Verdict::Yes } else { Verdict::No };
+            assert_eq!(verdict, expected, "{policy}, {}, {from}", wire.name());
+        }
+        server.metric(&format!("parlance_foreign_uses_total{{dialect=\"{}\"}}", wire.name()))
+    };
+    let counted = Wire::ALL.into_iter().map(counted).collect();
+    let line = server.log.line_with("use from a foreign address");
+    assert_eq!(line.is_some(), policy == "log", "{line:?}");
+    assert!(line.is_none_or(|line| line.contains("peer=192.0.2.200") && line.contains("user=")));
+    counted
+}
+
+#[test]
+fn every_dialect_binds_its_sessions_as_it_is_told() {
+    assert_eq!(check("exact", [true, false, false]), [0; 5]);
+    assert_eq!(check("prefix", [true, true, false]), [0; 5]);
+    assert_eq!(check("log", [true, true, true]), [2; 5]);
+    assert_eq!(check("off", [true, true, true]), [0; 5]);
+}
