@@ -85,15 +85,15 @@ struct Keys {
     all: BTreeMap<String, Public>,
 }
 
-/// An audience, and what was signed for it.
-type ForAudience = (Box<str>, Arc<str>);
+/// A session's assertions by audience.
+type ByAudience = Vec<(Box<str>, Arc<str>)>;
 
 /// What has been signed within one second with one key.
 #[derive(Default)]
 struct Signed {
     second: i64,
     kid: String,
-    by_session: HashMap<SessionId, Vec<ForAudience>>,
+    by_session: HashMap<SessionId, ByAudience>,
     count: usize,
 }
 

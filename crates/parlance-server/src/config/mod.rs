@@ -131,10 +131,13 @@ impl Config {
         let Typed::Path(key_file) = layers.get("key_file")? else {
             return Err(wrong_kind("key_file"));
         };
-        // A span, or `never`.
         let span = |path: &str| {
             let Typed::Dialect(value) = layers.get(path)? else { return Err(wrong_kind(path)) };
-            Ok(if let Value::Duration(span) = value { Some(span) } else { None })
+            match value {
+                Value::Duration(span) => Ok(Some(span)),
+                Value::Never => Ok(None),
+                Value::Text(_) => Err(wrong_kind(path)),
+            }
         };
         let key_schedule = Schedule {
             poll: span("key_poll")?.ok_or_else(|| wrong_kind("key_poll"))?,
