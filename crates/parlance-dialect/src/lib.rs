@@ -2,7 +2,7 @@
 //!
 //! A [`Dialect`] turns the bytes of a [`Request`] into a call in its own words, the call into a [`Command`] of the core, and what the
 //! core says back into the bytes of a [`Response`]. It is pure: no I/O, no clock, no entropy, no async. [`Desk`] puts a dialect and an
-//! [`Authority`] together; everything that serves, guards, tests or fuzzes a dialect comes through it.
+//! [`Authority`](parlance_core::Authority) together; everything that serves, guards, tests or fuzzes a dialect comes through it.
 
 mod basic;
 mod desk;

@@ -10,6 +10,9 @@ use crate::harness::{Database, PASSWORD, Site, USER, Wire, python};
 /// Every page that the listener is known to have, so that none is described by being forgotten.
 const PAGES: &[&str] = &[
     "/.well-known/jwks.json",
+    "/ext-authz/{path}",
+    "/forward-auth",
+    "/forward-auth/{dialects}",
     "/healthz",
     "/introspect",
     "/metrics",
