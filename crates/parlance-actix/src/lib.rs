@@ -15,7 +15,7 @@ mod turn;
 
 pub use caller::{Caller, Unguarded};
 pub use guard::{Guard, Guarded};
-pub use mount::{Mount, NoDialect, Served, Site, mount};
+pub use mount::{Mount, Served, Site, mount};
 pub use peer::TrustedProxies;
 pub use shell::{ANSWER_PATIENCE, BODY_LIMIT, BODY_PATIENCE, Shell, body, cut_off, respond};
 pub use turn::soon;

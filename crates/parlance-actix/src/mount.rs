@@ -1,6 +1,5 @@
 //! Dialects in an app.
 
-use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -50,43 +49,41 @@ fn find<'m, 'p>(mounts: &'m [Mount], path: &'p str) -> Option<(&'m dyn Service, 
     })
 }
 
-/// Dialects on their mounts: what an app of its own needs of parlance.
+/// Dialects on their mounts, and the guard that knows them all: what an app of its own needs of parlance.
 #[derive(Debug, Clone)]
 pub struct Site {
-    /// What they share.
-    pub shell: Shell,
-    /// The dialects.
-    pub mounts: Vec<Mount>,
+    shell: Shell,
+    first: Mount,
+    others: Vec<Mount>,
 }
-
-/// There is no dialect whose credential a guard could take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoDialect;
 
 impl Site {
+    /// A site of these dialects; `None` without any, since its guard would let nobody pass.
+    #[must_use]
+    pub fn new(shell: Shell, mounts: impl IntoIterator<Item = Mount>) -> Option<Self> {
+        let mut mounts = mounts.into_iter();
+        Some(Self { shell, first: mounts.next()?, others: mounts.collect() })
+    }
+
+    /// The dialects, the first one first.
+    pub fn mounts(&self) -> impl Iterator<Item = &Mount> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
     /// Adds the dialects to an app or a scope, as [`mount`] does.
     pub fn mount(&self, config: &mut web::ServiceConfig) {
-        mount(config, &self.shell, &self.mounts);
+        let mounts: Vec<_> = self.mounts().cloned().collect();
+        mount(config, &self.shell, &mounts);
     }
 
-    /// A guard that takes the credential of any mounted dialect. Who shows none is refused in the words of the first.
-    ///
-    /// # Errors
-    /// None is mounted.
-    pub fn guard(&self) -> Result<Guard, NoDialect> {
-        let mut services = self.mounts.iter().map(|mount| Arc::clone(&mount.service));
-        let first = parlance_dialect::Guard::new(services.next().ok_or(NoDialect)?);
-        Ok(Guard::new(self.shell.clone(), services.fold(first, parlance_dialect::Guard::or)))
-    }
-}
-
-impl fmt::Display for NoDialect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no dialect is mounted, so a guard would let nobody pass: mount one first")
+    /// A guard that takes the credential of any of the dialects. Whoever shows none is refused in the words of the first.
+    #[must_use]
+    pub fn guard(&self) -> Guard {
+        let first = parlance_dialect::Guard::new(Arc::clone(&self.first.service));
+        let others = self.others.iter().map(|mount| Arc::clone(&mount.service));
+        Guard::new(self.shell.clone(), others.fold(first, parlance_dialect::Guard::or))
     }
 }
-
-impl std::error::Error for NoDialect {}
 
 async fn answer(
     shell: &Shell,

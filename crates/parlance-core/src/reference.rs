@@ -30,6 +30,11 @@ impl Reference {
         self.lock().away = away;
     }
 
+    /// Forgets everything, and is there again.
+    pub fn reset(&self) {
+        *self.lock() = State::default();
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -23,6 +23,11 @@ impl TestClock {
         Self(AtomicI64::new(now.millis()))
     }
 
+    /// Moves it to this moment, forward or back.
+    pub fn set(&self, now: Timestamp) {
+        self.0.store(now.millis(), Ordering::SeqCst);
+    }
+
     /// Moves it forward.
     pub fn advance(&self, span: Duration) {
         self.0.store(self.now().plus(span).millis(), Ordering::SeqCst);

@@ -8,8 +8,11 @@
 pub mod assertion;
 #[cfg(any(feature = "axxon-jsonrpc", feature = "assertions"))]
 pub mod keys;
+pub mod setup;
 pub mod system;
 pub mod table;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 /// The shell: dialects in an actix-web app.
 pub use parlance_actix as actix;
@@ -23,3 +26,4 @@ pub use parlance_dialect as dialect;
 /// SQLite and PostgreSQL.
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub use parlance_store as store;
+pub use setup::Setup;

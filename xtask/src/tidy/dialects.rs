@@ -12,7 +12,8 @@ pub(crate) fn package(dialect: &str) -> String {
 }
 
 /// The features that are no dialect: `axxon-grpc` is another door to one.
-pub(crate) const OTHERS: [&str; 5] = ["assertions", "axxon-grpc", "default", "postgres", "sqlite"];
+pub(crate) const OTHERS: [&str; 6] =
+    ["assertions", "axxon-grpc", "default", "postgres", "sqlite", "testing"];
 
 /// The features of a package that stand for dialects.
 pub(crate) fn features(metadata: &Metadata, of: &str) -> Vec<String> {

@@ -62,8 +62,8 @@ impl Server {
         let mounts = services
             .iter()
             .map(|service| Mount { prefix: "/legacy".to_owned(), service: Arc::clone(service) });
-        let site = Site { shell, mounts: mounts.collect() };
-        let guard = site.guard().unwrap();
+        let site = Site::new(shell, mounts).unwrap();
+        let guard = site.guard();
         let (tell, told) = channel();
         let thread = std::thread::spawn(move || {
             rt::System::new().block_on(async move {

@@ -1,0 +1,153 @@
+//! The usual parts put together: for an app that has no other wishes.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use parlance_actix::{Mount, Shell, Site, TrustedProxies};
+use parlance_core::ports::{Clock, Store, Unobserved};
+use parlance_core::{Authority, HashThreads, NewUser, OperatorError, PasswordPolicy, Secret};
+
+use crate::system::{SystemClock, SystemEntropy};
+use crate::table::{InstallError, Parts, find};
+
+/// An authority over a store, and what dialects are mounted with: the system's clock and entropy, passwords hashed on as many threads as
+/// there are cores, nobody who counts, no trusted proxy, dialects at their default settings. Whoever wants one of these otherwise puts the
+/// parts together himself: this file shows how.
+#[derive(Clone)]
+pub struct Setup {
+    /// Who decides: its methods make users, disable them and end sessions.
+    pub authority: Arc<Authority>,
+    /// Read once a request.
+    pub clock: Arc<dyn Clock>,
+    /// Whose word counts for the client's address: `parlance::actix::TrustedProxies`. Nobody's.
+    pub proxies: TrustedProxies,
+    /// Encrypts the keys that axxon-jsonrpc signs with; made where there are none yet. `parlance.key`.
+    pub key_file: PathBuf,
+}
+
+/// Why there is no site. Each text says what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetupError {
+    /// A dialect is not compiled in.
+    #[error(transparent)]
+    Install(#[from] InstallError),
+    /// The keys that axxon-jsonrpc signs with.
+    #[cfg(feature = "axxon-jsonrpc")]
+    #[error(transparent)]
+    Keys(#[from] crate::keys::KeyError),
+    /// No dialect was named.
+    #[error("no dialect was named, so there is nobody to let pass: name one that is compiled in")]
+    NoDialect,
+}
+
+/// The store on the database of this URL, whose schema is made or brought up to date.
+///
+/// # Errors
+/// The database does not open.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub fn store(database: &str) -> Result<parlance_store::Database, parlance_store::OpenError> {
+    parlance_store::migrate(database)?;
+    let options = parlance_store::Options {
+        soon: Some(parlance_actix::soon),
+        ..parlance_store::Options::default()
+    };
+    parlance_store::open(database, options)
+}
+
+/// An authority over a store, which may be one of your own.
+#[must_use]
+pub fn authority(store: Arc<dyn Store>) -> Authority {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = HashThreads::start(cores, Arc::new(SystemClock));
+    let (policy, entropy) = (PasswordPolicy::default(), Arc::new(SystemEntropy));
+    Authority::new(store, threads, policy, entropy, Arc::new(Unobserved))
+}
+
+impl Setup {
+    /// On the database of this URL (`sqlite:PATH` or `postgres://USER:PASSWORD@HOST/NAME`), whose schema is made or brought up to date.
+    ///
+    /// # Errors
+    /// The database does not open.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub fn open(database: &str) -> Result<Self, parlance_store::OpenError> {
+        Ok(Self::over(authority(Arc::new(store(database)?))))
+    }
+
+    /// With an authority of your own.
+    #[must_use]
+    pub fn over(authority: Authority) -> Self {
+        Self {
+            authority: Arc::new(authority),
+            clock: Arc::new(SystemClock),
+            proxies: TrustedProxies::default(),
+            key_file: PathBuf::from("parlance.key"),
+        }
+    }
+
+    /// Makes a user, unless there is one of that name already.
+    ///
+    /// # Errors
+    /// The name or the password cannot be one, or the store does not answer.
+    pub async fn ensure_user(&self, name: &str, password: &str) -> Result<(), OperatorError> {
+        let new = NewUser {
+            name: name.to_owned(),
+            password: Secret::new(password.to_owned()),
+            roles: Vec::new(),
+            unrestricted: false,
+        };
+        match self.authority.add_user(new, self.clock.now()).await {
+            Ok(_) | Err(OperatorError::Taken) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Puts dialects to work at their default settings, each under a prefix: `""`, or such as `"/legacy"`.
+    ///
+    /// # Errors
+    /// A dialect is not compiled in, none is named, or axxon-jsonrpc has no keys to sign with.
+    pub async fn site(
+        &self,
+        dialects: impl IntoIterator<Item = (&str, &str)>,
+    ) -> Result<Site, SetupError> {
+        let mut parts = Parts::new(Arc::clone(&self.authority));
+        let mut mounts = Vec::new();
+        for (name, prefix) in dialects {
+            let entry = find(name)?;
+            parts = self.ready(name, parts).await?;
+            let service = entry.install(&entry.defaults(), &parts)?;
+            mounts.push(Mount { prefix: prefix.to_owned(), service });
+        }
+        let proxies = Arc::new(self.proxies.clone());
+        let shell = Shell { clock: Arc::clone(&self.clock), proxies };
+        Site::new(shell, mounts).ok_or(SetupError::NoDialect)
+    }
+
+    /// The parts, with keys for the one dialect that signs.
+    #[cfg(feature = "axxon-jsonrpc")]
+    async fn ready(&self, name: &str, parts: Parts) -> Result<Parts, SetupError> {
+        if name != "axxon-jsonrpc" {
+            return Ok(parts);
+        }
+        let (store, now) = (&**self.authority.store(), self.clock.now());
+        let keys = crate::keys::load_or_make(store, &self.key_file, now, &SystemEntropy).await?;
+        Ok(parts.with_keys(keys))
+    }
+
+    #[cfg(not(feature = "axxon-jsonrpc"))]
+    #[expect(clippy::unused_async, reason = "its twin reads signing keys from the store")]
+    async fn ready(&self, _: &str, parts: Parts) -> Result<Parts, SetupError> {
+        Ok(parts)
+    }
+}
+
+impl fmt::Debug for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Setup")
+            .field("authority", &self.authority)
+            .field("proxies", &self.proxies)
+            .field("key_file", &self.key_file)
+            .finish_non_exhaustive()
+    }
+}
