@@ -136,7 +136,7 @@ impl Config {
             match value {
                 Value::Duration(span) => Ok(Some(span)),
                 Value::Never => Ok(None),
-                Value::Text(_) => Err(wrong_kind(path)),
+                Value::Text(_) | Value::Switch(_) => Err(wrong_kind(path)),
             }
         };
         let key_schedule = Schedule {
