@@ -1,5 +1,9 @@
 //! The token in a header, of guarded requests alone and only where it is switched on.
 
+use std::sync::Arc;
+
+use parlance_dialect::Guard;
+
 use super::*;
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -116,7 +120,11 @@ fn a_guard_reads_a_body_only_where_the_token_may_stand_in_it() {
             secure: false,
             now,
         };
-        switched(switch).desk.needs_body(&request)
+        let needs = switched(switch).desk.needs_body(&request);
+        // A guard of several reads it as soon as one of them needs it.
+        let [one, other] = [switched(true), switched(switch)].map(|bench| Arc::new(bench.desk));
+        assert_eq!(Guard::new(one).or(other).needs_body(&request).is_some(), needs);
+        needs
     };
     for method in ["POST", "PUT", "PATCH", "DELETE"] {
         assert!(needs(false, method, FORM, false), "{method}");

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex};
 
 use uuid::Uuid;
 
-use super::world::{CHEAP, HOUR, MINUTE, PLAIN, TestMint, World, opened, run};
+use super::refusals::COMMANDS;
+use super::world::{CHEAP, MINUTE, PLAIN, TestMint, World, opened, run};
 use crate::password::Scratch;
 use crate::ports::{Pending, StoreError, UserPage, Users};
 use crate::{
-    CanonicalName, Command, Credential, Failure, Lifetime, Outcome, PasswordPolicy, Rivals, Secret,
-    Session, Terms, User, UserId, UserName,
+    CanonicalName, Command, Failure, Lifetime, Outcome, PasswordPolicy, Rivals, Secret, Session,
+    Terms, User, UserId, UserName,
 };
 
 const ROLE: Uuid = Uuid::from_u128(7);
@@ -224,16 +225,7 @@ fn a_directorys_hash_is_never_replaced() {
 /// back later revives nothing.
 #[track_caller]
 fn check_end(end: impl Fn(&Staff), restore: impl Fn(&Staff)) {
-    let commands: [fn(Credential) -> Command; 7] = [
-        Command::Check,
-        Command::Look,
-        Command::Close,
-        Command::Bump,
-        |shown| Command::Renew(shown, Lifetime::Fixed(HOUR)),
-        |shown| Command::ListUsers(shown, 0, 10),
-        |shown| Command::ShowUser(shown, "bob".to_owned()),
-    ];
-    for command in commands {
+    for command in COMMANDS {
         let (world, staff) = world(PLAIN);
         let (seen, unseen) = (log_in(&world, "ann").2, log_in(&world, "ann").2);
         let bob = log_in(&world, "bob").2;

@@ -113,18 +113,20 @@ fn an_end_is_told_once_and_then_the_credential_is_unknown() {
     });
 }
 
+/// Whatever may be asked with a credential.
+pub(super) const COMMANDS: [fn(Credential) -> Command; 7] = [
+    Command::Check,
+    Command::Look,
+    Command::Close,
+    Command::Bump,
+    |shown| Command::Renew(shown, Lifetime::Fixed(HOUR)),
+    |shown| Command::ListUsers(shown, 0, 10),
+    |shown| Command::ShowUser(shown, "csmith".to_owned()),
+];
+
 #[test]
 fn every_command_tells_the_end() {
-    let commands: [fn(Credential) -> Command; 7] = [
-        Command::Check,
-        Command::Look,
-        Command::Close,
-        Command::Bump,
-        |shown| Command::Renew(shown, Lifetime::Fixed(HOUR)),
-        |shown| Command::ListUsers(shown, 0, 10),
-        |shown| Command::ShowUser(shown, "csmith".to_owned()),
-    ];
-    for command in commands {
+    for command in COMMANDS {
         let world = World::new(BOUND);
         let token = world.token();
         world.clock.advance(HOUR);

@@ -27,6 +27,8 @@ const CONFIGURATION: &str = r#"
 trusted_proxies = ["127.0.0.1"]
 log_level = "debug"
 assertion_issuer = "https://parlance.example"
+[dialects.cluster-api]
+access_token_header = true
 [forward_auth]
 audience = "app"
 [[forward_auth.routes]]
@@ -170,6 +172,19 @@ fn check(proxy: Proxy, wire: Wire) {
     if !travels {
         scene.refused(CLIENT, &scene.page("/page"), &[401]);
         scene.shown("its body does not travel: refused");
+        // What the operator has allowed for such proxies.
+        let by_header = |path: &str| {
+            Request::post(path).form(&[("a", "b")]).header("X-Access-Token", &scene.held.secret)
+        };
+        scene.passes(&by_header("/page"));
+        scene.passes(&impersonating(by_header("/page")));
+        scene.shown("allowed by X-Access-Token");
+        let twice = by_header("/page").header("X-Access-Token", "A");
+        scene.refused(CLIENT, &twice, &[401]);
+        scene.refused(ELSEWHERE, &by_header("/page").header("X-Forwarded-For", CLIENT), &[401]);
+        scene.site.must(&["session", "revoke", "--all"]);
+        scene.refused(CLIENT, &by_header("/page"), &[401]);
+        scene.shown("revoked");
         return;
     }
     scene.shown("refused");
