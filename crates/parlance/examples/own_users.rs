@@ -1,82 +1,63 @@
-//! Users in a directory of your own: here a list in memory, in which they come and go while the app runs.
+//! Users who live in a table of your own: parlance keeps their sessions, your table says who they are and whether they may.
 //!
-//! `cargo run -p parlance --example own_users [ADDRESS]`. The users are `alice` and `bob`, the password of both is `correct horse`.
-//! `POST /people/bob/gone` takes `bob` out of the list: his next request is refused, whatever session he shows.
+//! `cargo run -p parlance --example own_users [ADDRESS]`, then log in as `alice` with `correct horse`:
+//! `curl -d login=alice -d 'pass=correct horse' http://127.0.0.1:8090/login`. Whom `curl -X POST http://127.0.0.1:8090/dismiss/alice` dismisses
+//! is refused at the next request.
 
 #![expect(clippy::print_stdout, reason = "it says where it listens")]
 
-use std::collections::BTreeMap;
 use std::future::ready;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use actix_web::{App, HttpServer, web};
-use parlance::core::ports::{Pending, StoreError, UserPage, Users};
-use parlance::core::{CanonicalName, Timestamp, User, UserId, UserName};
+use parlance::core::ports::{Pending, UserPage, Users};
+use parlance::core::{CanonicalName, PasswordHash, Timestamp, User, UserId, UserName};
 use parlance::{Setup, actix::Caller, setup};
+use uuid::Uuid;
 
-/// Whoever works here, and his password: yours would be a table, or an LDAP server.
-#[derive(Default)]
-struct Staff(Mutex<BTreeMap<CanonicalName, (User, String)>>);
+/// Your own table of people: here in memory. Each has an id that is his for good, and an argon2id hash.
+struct Staff(Mutex<Vec<User>>);
 
 impl Staff {
-    /// Does something with the list. A lock that somebody panicked under is as good as any: nothing is done by halves.
-    fn with<T>(&self, act: impl FnOnce(&mut BTreeMap<CanonicalName, (User, String)>) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with<T: Send + 'static>(&self, look: impl FnOnce(&mut Vec<User>) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Users for Staff {
     fn user(&self, name: CanonicalName) -> Pending<Option<User>> {
-        let user = self.with(|staff| staff.get(&name).map(|(user, _)| user.clone()));
-        Box::pin(ready(Ok(user)))
+        let found = self.with(|staff| staff.iter().find(|user| user.canonical == name).cloned());
+        // A table that did not answer would be `Err(StoreError::Unavailable(..))`: 503, and nobody is logged out.
+        Box::pin(ready(Ok(found)))
     }
 
     fn user_by_id(&self, id: UserId) -> Pending<Option<User>> {
-        let user = self.with(|staff| {
-            staff.values().find(|(user, _)| user.id == id).map(|(user, _)| user.clone())
-        });
-        Box::pin(ready(Ok(user)))
+        let found = self.with(|staff| staff.iter().find(|user| user.id == id).cloned());
+        Box::pin(ready(Ok(found)))
     }
 
     fn users(&self, offset: u64, limit: u32) -> Pending<UserPage> {
-        let skip = usize::try_from(offset).unwrap_or(usize::MAX);
-        let page = self.with(|staff| UserPage {
-            total: staff.len() as u64,
-            items: staff
-                .values()
-                .skip(skip)
-                .take(limit as usize)
-                .map(|(user, _)| user.clone())
-                .collect(),
-        });
-        Box::pin(ready(Ok(page)))
-    }
-
-    fn verifies(&self) -> bool {
-        true
-    }
-
-    // Runs on a hashing thread, which it may block: ask an LDAP server here, or verify a hash that parlance does not know. For nobody it
-    // has to take as long as for somebody; comparing a text takes no time that could tell.
-    fn verify(&self, user: Option<&User>, password: &str) -> Result<bool, StoreError> {
-        let Some(user) = user else { return Ok(false) };
-        Ok(self.with(|staff| staff.get(&user.canonical).is_some_and(|(_, own)| own == password)))
+        let mut items = self.with(|staff| staff.clone());
+        items.sort_by(|one, other| one.canonical.cmp(&other.canonical));
+        let (total, skip) = (items.len() as u64, usize::try_from(offset).unwrap_or(usize::MAX));
+        let items = items.into_iter().skip(skip).take(limit as usize).collect();
+        Box::pin(ready(Ok(UserPage { total, items })))
     }
 }
 
 #[actix_web::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let staff = Arc::new(Staff::default());
-    for (number, name) in (1_u128..).zip(["alice", "bob"]) {
-        // An id that is his for good, whatever becomes of his name.
-        let id = UserId(uuid::Uuid::from_u128(number));
-        let user = User::new(id, &UserName::new(name)?, Timestamp::from_seconds(0));
-        staff.with(|all| all.insert(user.canonical.clone(), (user, "correct horse".to_owned())));
-    }
-    // Sessions are parlance's, users are yours.
+    let id = UserId(Uuid::from_u128(0x6f1d_4a80_5c2e_4f7b_9a13_0d6e_8b2c_7f54));
+    let hash = "$argon2id$v=19$m=19456,t=2,p=1$ablhKD1vOXweUO6hu2ggZw$2hlhJmprpkVGEvoZV+QddDapccl1M4K9KxAkALZCIPw";
+    let alice = User {
+        password: Some(PasswordHash::stored(hash.to_owned())),
+        ..User::new(id, &UserName::new("alice")?, Timestamp::from_seconds(1_651_406_400))
+    };
+    let staff = Arc::new(Staff(Mutex::new(vec![alice])));
+
     let store = Arc::new(setup::store("sqlite:own_users.db")?);
-    let users: Arc<dyn Users> = Arc::<Staff>::clone(&staff);
-    let setup = Setup::over(setup::authority(store).with_users(users));
+    let directory = Arc::<Staff>::clone(&staff);
+    let setup = Setup::over(setup::authority(store).with_users(directory));
     let site = setup.site([("polish-longtoken", "")]).await?;
     let app = move || {
         let private = web::scope("/private").wrap(site.guard()).route("/whoami", web::to(whoami));
@@ -84,7 +65,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             .app_data(web::Data::from(Arc::clone(&staff)))
             .configure(|app| site.mount(app))
             .service(private)
-            .route("/people/{name}/gone", web::post().to(gone))
+            .route("/dismiss/{name}", web::post().to(dismiss))
     };
     let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8090".to_owned());
     let server = HttpServer::new(app).bind(address)?;
@@ -96,9 +77,10 @@ async fn whoami(caller: Caller) -> String {
     format!("{} by {}\n", caller.name, caller.dialect)
 }
 
-/// Somebody has left.
-async fn gone(name: web::Path<String>, staff: web::Data<Staff>) -> String {
-    let name = parlance::core::canonical_name(&name);
-    let had = name.is_some_and(|name| staff.with(|staff| staff.remove(&name)).is_some());
-    format!("{had}\n")
+/// Changes your table alone: parlance asks it at every request.
+async fn dismiss(staff: web::Data<Staff>, name: web::Path<String>) -> &'static str {
+    staff.with(move |staff| {
+        staff.iter_mut().filter(|user| user.name == *name).for_each(|user| user.enabled = false);
+    });
+    "dismissed\n"
 }

@@ -1,8 +1,4 @@
-//! parlance for your own actix-web app: a cargo feature for each dialect, one table that registers them, and everything an integrator
-//! needs from the other crates.
-//!
-//! A feature makes a dialect available; [`table::TABLE`] lists those that are. Time and randomness come from [`system`], or from a
-//! clock and entropy of your own.
+#![doc = include_str!("docs.md")]
 
 #[cfg(any(feature = "axxon-jsonrpc", feature = "assertions"))]
 pub mod assertion;
@@ -27,3 +23,8 @@ pub use parlance_dialect as dialect;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub use parlance_store as store;
 pub use setup::Setup;
+
+/// The page for integrators, whose examples are compiled and run with the others.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/integrating.md")]
+struct Integrating;

@@ -153,3 +153,15 @@ fn while_the_store_is_away_nobody_is_called_a_stranger() {
         assert_eq!(server.show("POST /app/whoami", &shown).status, 200, "{wire:?}");
     }
 }
+
+#[test]
+fn a_token_in_a_header_leaves_the_form_alone() {
+    let server = Server::start(&[Wire::ClusterHeader]);
+    let header = format!("X-Access-Token: {}", server.token(0));
+    check(&server, &[&header, FORM], &form_of(100_000, "none"));
+    streams(&server, &[&header, FORM]);
+    let off = Server::start(&[Wire::Cluster]);
+    let header = format!("X-Access-Token: {}", off.token(0));
+    let refused = off.send("POST /app/whoami", &[&header, FORM], b"");
+    assert!(refused.text().contains("Token not found"), "{refused:?}");
+}

@@ -11,7 +11,7 @@ use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpResponse, HttpServer, rt, web};
 use futures_util::StreamExt as _;
 use parlance_1010_cookie::Cookie1010;
-use parlance_cluster_api::ClusterApi;
+use parlance_cluster_api::{ClusterApi, Settings};
 use parlance_core::{Login, Secret};
 use parlance_dialect::testing::World;
 use parlance_dialect::{Service, Shown};
@@ -27,6 +27,8 @@ pub(super) const FORM: &str = "Content-Type: application/x-www-form-urlencoded";
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Wire {
     Cluster,
+    /// cluster-api that also takes a header.
+    ClusterHeader,
     Flask,
     Cookie,
 }
@@ -148,6 +150,10 @@ impl Wire {
     fn service(self, world: &World) -> Arc<dyn Service> {
         match self {
             Self::Cluster => Arc::new(world.desk(ClusterApi::default())),
+            Self::ClusterHeader => Arc::new(world.desk(ClusterApi::new(Settings {
+                access_token_header: true,
+                ..Settings::default()
+            }))),
             Self::Flask => Arc::new(world.desk(FlaskUsertoken::default())),
             Self::Cookie => Arc::new(world.desk(Cookie1010::default())),
         }

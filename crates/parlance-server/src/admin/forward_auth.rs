@@ -48,7 +48,9 @@ pub(super) const PAGES: &[Page] = &[
     Page {
         path: "/forward-auth",
         serve: asked,
-        describe: || describe("Whether a request may pass, by any enabled dialect", &[]),
+        describe: || {
+            describe("Whether a request may pass, by any enabled dialect", &original_headers())
+        },
     },
     Page {
         path: "/forward-auth/{dialects}",
@@ -56,7 +58,7 @@ pub(super) const PAGES: &[Page] = &[
         describe: || {
             let of = "Whether a request may pass, by one of these dialects";
             let schema = json!({ "type": "string", "example": "polish-longtoken,1010-cookie" });
-            describe(of, &[parameter("dialects", &schema)])
+            describe(of, &[&[parameter("dialects", &schema)][..], &original_headers()].concat())
         },
     },
     Page {
@@ -74,6 +76,19 @@ fn asked(path: &'static str) -> Resource {
     let wrong = web::to(|| async { not_allowed("GET, HEAD, POST") });
     let resource = web::resource(path).route(web::route().guard(methods).to(forward_auth));
     resource.default_service(wrong)
+}
+
+/// The pair that says most; nginx's, which may stand in its place, is another that no description can put beside it.
+fn original_headers() -> [Value; 2] {
+    let header = |name: &str, pattern: &str, description: &str| {
+        let schema = json!({ "type": "string", "pattern": pattern });
+        json!({ "name": name, "in": "header", "required": true, "schema": schema, "description": description })
+    };
+    let of = "of the request that it is about, or `X-Original-";
+    [
+        header("X-Forwarded-Method", "^[A-Z]{1,16}$", &format!("The method {of}Method`.")),
+        header("X-Forwarded-Uri", "^/[!-~]{0,64}$", &format!("The path and query {of}URI`.")),
+    ]
 }
 
 fn parameter(name: &str, schema: &Value) -> Value {

@@ -24,6 +24,8 @@ mod crash;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod examples;
+#[cfg(test)]
 mod forward_auth;
 #[cfg(test)]
 mod grpc;
@@ -39,6 +41,8 @@ mod nodes;
 mod openapi;
 #[cfg(test)]
 mod operator;
+#[cfg(test)]
+mod outside;
 #[cfg(test)]
 mod peers;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The binary under test, built once a run.
+//! The binary under test, built once a run, and other programs.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -50,13 +50,29 @@ pub(crate) fn lock(name: &str) -> File {
 /// Builds `parlance` with these flags and keeps a copy: cargo's own is replaced by the next build with others. The caller holds the
 /// lock `build`.
 pub(crate) fn build(flags: &[&str], copy: &Path) {
+    cargo_build(&[&["--package", "parlance-server", "--bin", "parlance"], flags].concat());
+    let new = copy.with_extension("new");
+    fs::copy(profile().join("parlance"), &new).unwrap();
+    fs::rename(new, copy).unwrap();
+}
+
+/// Builds the examples for integrators, unless they are built, and says where this one is. The caller holds the lock `build`.
+pub(crate) fn example(name: &str) -> PathBuf {
+    cargo_build(&["--package", "parlance", "--examples", "--features", "testing"]);
+    profile().join("examples").join(name)
+}
+
+/// What builds, as the tests were built.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--quiet"]);
+    cargo
+}
+
+fn cargo_build(flags: &[&str]) {
     let profile = profile();
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command
-        .args(["build", "--quiet", "--package", "parlance-server", "--bin", "parlance"])
-        .args(flags);
-    command.arg("--target-dir").arg(profile.parent().unwrap());
+    let mut command = cargo();
+    command.args(flags).arg("--target-dir").arg(profile.parent().unwrap());
     match profile.file_name().and_then(|name| name.to_str()) {
         Some("debug") => {}
         name => {
@@ -70,7 +86,4 @@ pub(crate) fn build(flags: &[&str], copy: &Path) {
         "{flags:?} does not build:\n{}",
         String::from_utf8_lossy(&built.stderr)
     );
-    let new = copy.with_extension("new");
-    fs::copy(profile.join("parlance"), &new).unwrap();
-    fs::rename(new, copy).unwrap();
 }

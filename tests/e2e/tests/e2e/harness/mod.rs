@@ -1,5 +1,6 @@
 //! What the tests stand on.
 
+pub(crate) mod app;
 pub(crate) mod binary;
 pub(crate) mod clock;
 pub(crate) mod cluster;
