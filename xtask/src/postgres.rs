@@ -170,7 +170,8 @@ pub(crate) fn provide() -> Result<()> {
 /// The same for the load generator.
 pub(crate) fn provide_for_bench() -> Result<()> {
     let wrk = ("wrk", has("sh", &["-c", "command -v wrk"]));
-    install("the load generator", &[&database()[..], &[wrk]].concat())
+    let nginx = ("nginx-light", has("nginx", &["-v"]));
+    install("the load generator", &[&database()[..], &[wrk, nginx]].concat())
 }
 
 /// What is needed to run PostgreSQL and to link against its library, and whether it is there.

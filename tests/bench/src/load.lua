@@ -12,7 +12,12 @@ function init(arguments)
   math.randomseed(number)
   for line in io.lines(arguments[2]) do
     if arguments[1] == "check" then
-      requests[#requests + 1] = wrk.format("GET", "/login", { ["X-Auth-Bearer"] = line })
+      local headers = { ["X-Auth-Bearer"] = line }
+      if arguments[3] == "/forward-auth" then
+        headers["X-Forwarded-Method"] = "GET"
+        headers["X-Forwarded-Uri"] = "/"
+      end
+      requests[#requests + 1] = wrk.format("GET", arguments[3], headers)
     else
       local form = { ["Content-Type"] = "application/x-www-form-urlencoded" }
       requests[#requests + 1] = wrk.format("POST", "/login", form, line)

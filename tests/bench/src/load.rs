@@ -10,9 +10,10 @@ use anyhow::{Context as _, Result, bail};
 const SCRIPT: &str = include_str!("load.lua");
 
 /// Requests to be sent, over connections that are kept.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Load {
     what: &'static str,
+    path: &'static str,
     script: PathBuf,
     lines: PathBuf,
     threads: usize,
@@ -41,6 +42,11 @@ impl Load {
         Self::new("check", folder, tokens, 2, connections)
     }
 
+    /// The same requests, to another path.
+    pub(crate) fn at(&self, path: &'static str) -> Self {
+        Self { path, ..self.clone() }
+    }
+
     /// Logins with these forms.
     pub(crate) fn logins(folder: &Path, forms: &[String], connections: usize) -> Result<Self> {
         Self::new("login", folder, forms, 1, connections)
@@ -57,7 +63,7 @@ impl Load {
         std::fs::write(&script, SCRIPT)?;
         let file = folder.join(format!("{what}s"));
         std::fs::write(&file, lines.join("\n"))?;
-        Ok(Self { what, script, lines: file, threads, connections })
+        Ok(Self { what, path: "/login", script, lines: file, threads, connections })
     }
 
     /// Sends it for so long.
@@ -68,6 +74,7 @@ impl Load {
             .arg(&self.script)
             .args([&format!("http://{to}"), "--", self.what])
             .arg(&self.lines)
+            .arg(self.path)
             .stdin(Stdio::null())
             .output()
             .context("cannot run wrk")?;

@@ -4,6 +4,7 @@
 
 mod bare;
 mod figures;
+mod guards;
 mod load;
 mod machine;
 mod report;
@@ -16,19 +17,24 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::guards::Guards;
 use crate::load::Load;
 use crate::machine::Machine;
 use crate::report::Aimed;
+use crate::rounds::{Contestant, Entry};
 use crate::seed::Seed;
 use crate::server::Server;
 
 const HELP: &str = "\
-cargo xtask bench [--quick | --write]
+cargo xtask bench [--quick | --write] [--million]
 
-  --quick   short rounds: under two minutes, once everything is built
-  --write   write the figures into docs/benchmarks/README.md";
+  --quick    short rounds
+  --write    write the figures into docs/benchmarks/README.md
+  --million  a million sessions instead of 100,000, and what guards by them: an app, forward auth, nginx";
 /// How many sessions live while checks are measured.
 const SESSIONS: usize = 100_000;
+/// How many of them where guards are measured.
+const MILLION: usize = 1_000_000;
 /// How many connections the checks come over.
 const CONNECTIONS: usize = 128;
 /// Where `cargo xtask bench` has started PostgreSQL.
@@ -49,11 +55,15 @@ const QUICK: Plan = Plan { rounds: 3, warm: 1, checks: 4, logins: 4 };
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let words: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let (million, words): (Vec<&str>, Vec<&str>) =
+        words.into_iter().partition(|word| *word == "--million");
+    let million = !million.is_empty();
     let done = match words.as_slice() {
-        [] => bench(FULL, false),
-        ["--quick"] => bench(QUICK, false),
-        ["--write"] => bench(FULL, true),
+        [] => bench(FULL, million, false),
+        ["--quick"] => bench(QUICK, million, false),
+        ["--write"] => bench(FULL, million, true),
         [server::EMPTY] => server::serve_empty(),
+        [server::GUARDED, database] => server::serve_guarded(database),
         ["--help" | "-h"] => {
             println!("{HELP}");
             Ok(())
@@ -72,7 +82,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn bench(plan: Plan, write: bool) -> Result<()> {
+fn bench(plan: Plan, million: bool, write: bool) -> Result<()> {
     let Ok(postgres) = std::env::var(POSTGRES) else {
         bail!(
             "{POSTGRES} names no PostgreSQL to measure on: run `cargo xtask bench`, which starts one"
@@ -84,32 +94,57 @@ fn bench(plan: Plan, write: bool) -> Result<()> {
     let home = home.path();
     let sqlite = format!("sqlite:{}", home.join("parlance.db").display());
 
-    println!("sowing {SESSIONS} sessions into each database");
-    let seed = Seed::new(SESSIONS)?;
+    let sessions = if million { MILLION } else { SESSIONS };
+    println!("sowing {sessions} sessions into each database");
+    let seed = Seed::new(sessions)?;
     seed.sow(&sqlite)?;
     seed.sow(&postgres)?;
     settle(&postgres)?;
 
     let program = server::program(home)?;
     let empty = Server::empty(home)?;
-    let on_sqlite = Server::parlance(&program, &home.join("sqlite"), &sqlite)?;
-    let on_postgres = Server::parlance(&program, &home.join("postgres"), &postgres)?;
+    let start = |name: &str, database: &str, more: &[&str]| {
+        Server::parlance(&program, &home.join(name), database, more)
+    };
+    let on_sqlite = start("sqlite", &sqlite, &[])?;
+    let on_postgres = start("postgres", &postgres, &[])?;
     let servers = [("parlance on SQLite", &on_sqlite), ("parlance on PostgreSQL", &on_postgres)];
-    let all = [&[("an empty handler", &empty)], servers.as_slice()].concat();
-
     let load = Load::checks(home, &seed.tokens, CONNECTIONS)?;
-    let checks = rounds::checks(plan, &load, &all)?;
+    let plain = |name, server: &'_ Server, counted| Entry {
+        name,
+        load: &load,
+        at: server.address,
+        counted,
+    };
+    let mut entries = vec![plain("an empty handler", &empty, None)];
+    entries.extend(servers.iter().map(|(name, server)| plain(name, server, Some(*server))));
+    let guards =
+        if million { Some(Guards::start(home, &sqlite, &empty, &load, &start)?) } else { None };
+    entries.extend(guards.iter().flat_map(Guards::entries));
+    let checks = rounds::checks(plan, &entries)?;
+
+    let mut aimed = Vec::new();
+    let rates = |name: &str| {
+        let found = checks.iter().find(|contestant| contestant.name == name);
+        found.map(Contestant::rates).unwrap_or_default()
+    };
+    let mut fraction = |name: &'static str, whole: &'static str, aim| {
+        let what = format!("checks: {name}, of {whole}");
+        aimed.push(Aimed { what, aim, figures: rates(name).of(&rates(whole)) });
+    };
+    for (name, aim) in [("parlance on SQLite", 0.45), ("parlance on PostgreSQL", 0.40)] {
+        fraction(name, "an empty handler", aim);
+    }
+    if million {
+        for (name, whole, aim) in guards::AIMS {
+            fraction(name, whole, *aim);
+        }
+    }
+    drop(guards);
+
     // Enough that no hashing thread ever waits, few enough that none is turned away.
     let load = Load::logins(home, &Seed::forms(), (4 * machine::cores()).clamp(8, 64))?;
     let (hashes, logins) = rounds::logins(plan, &load, &servers)?;
-
-    let mut aimed = Vec::new();
-    if let Some((empty, checked)) = checks.split_first() {
-        for (contestant, aim) in checked.iter().zip([0.45, 0.40]) {
-            let what = format!("checks: {}, of {}", contestant.name, empty.name);
-            aimed.push(Aimed { what, aim, figures: contestant.rates().of(&empty.rates()) });
-        }
-    }
     for contestant in &logins {
         let what = format!("logins: {}, of argon2id alone", contestant.name);
         aimed.push(Aimed { what, aim: 0.90, figures: contestant.rates().of(&hashes) });
@@ -121,11 +156,15 @@ fn bench(plan: Plan, write: bool) -> Result<()> {
     println!("\n{fractions}\n{absolutes}");
     if write {
         let rounds = plan.rounds;
+        let how = if million { " --million" } else { "" };
         let text = format!(
-            "`cargo xtask bench --write`, median of {rounds} rounds (least to most), on: {machine}.\n\n{fractions}\n{absolutes}"
+            "`cargo xtask bench --write{how}`, median of {rounds} rounds (least to most), on: {machine}.\n\n{fractions}\n{absolutes}"
         );
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/benchmarks/README.md");
-        std::fs::write(&file, report::replaced(&std::fs::read_to_string(&file)?, &text)?)?;
+        std::fs::write(
+            &file,
+            report::replaced(&std::fs::read_to_string(&file)?, sessions, &text)?,
+        )?;
     }
     Ok(())
 }

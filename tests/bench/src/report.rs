@@ -8,7 +8,9 @@ use crate::figures::Figures;
 use crate::rounds::Contestant;
 
 /// Between these lines the text is ours; the rest of the file is somebody's prose.
-const BEGIN: &str = "<!-- begin: written by `cargo xtask bench --write` -->\n";
+fn begin(sessions: usize) -> String {
+    format!("<!-- begin: {sessions} sessions, written by `cargo xtask bench --write` -->\n")
+}
 const END: &str = "<!-- end -->\n";
 
 /// A figure that has an aim.
@@ -48,10 +50,12 @@ pub(crate) fn absolutes(contestants: &[(&str, &Contestant)], hashes: &Figures) -
 }
 
 /// The file with its generated part replaced.
-pub(crate) fn replaced(file: &str, text: &str) -> Result<String> {
-    let (before, rest) = file.split_once(BEGIN).context("the file has no line that begins ours")?;
+pub(crate) fn replaced(file: &str, sessions: usize, text: &str) -> Result<String> {
+    let begin = begin(sessions);
+    let (before, rest) =
+        file.split_once(&begin).context("the file has no line that begins ours")?;
     let (_, after) = rest.split_once(END).context("the file has no line that ends ours")?;
-    Ok(format!("{before}{BEGIN}\n{text}\n{END}{after}"))
+    Ok(format!("{before}{begin}\n{text}\n{END}{after}"))
 }
 
 #[cfg(test)]
@@ -60,12 +64,13 @@ mod tests {
 
     #[test]
     fn what_stands_around_the_figures_remains() {
-        let file = format!("# Title\n{BEGIN}old\n{END}Prose.\n");
-        let new = replaced(&file, "new\n").unwrap();
-        assert_eq!(new, format!("# Title\n{BEGIN}\nnew\n\n{END}Prose.\n"));
-        assert_eq!(replaced(&new, "new\n").unwrap(), new);
-        assert!(replaced("# Title\n", "new\n").is_err());
-        assert!(replaced(BEGIN, "new\n").is_err());
+        let (one, other) = (begin(1), begin(2));
+        let file = format!("# Title\n{one}old\n{END}Prose.\n{other}old\n{END}");
+        let new = replaced(&file, 1, "new\n").unwrap();
+        assert_eq!(new, format!("# Title\n{one}\nnew\n\n{END}Prose.\n{other}old\n{END}"));
+        assert_eq!(replaced(&new, 1, "new\n").unwrap(), new);
+        assert!(replaced("# Title\n", 1, "new\n").is_err());
+        assert!(replaced(&one, 1, "new\n").is_err());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The rounds: everybody in turn, so that what disturbs the machine disturbs all of them.
 
 use std::fmt::Display;
+use std::net::SocketAddr;
 
 use anyhow::{Result, bail};
 
@@ -43,19 +44,25 @@ fn say(round: u32, name: &str, what: impl Display) {
     println!("round {round}  {name:<24} {what}");
 }
 
-/// Checks: all servers, the first of which is the empty one.
-pub(crate) fn checks(
-    plan: Plan,
-    load: &Load,
-    servers: &[(&'static str, &Server)],
-) -> Result<Vec<Contestant>> {
-    for (_, server) in servers {
-        load.run(server.address, plan.warm)?;
+/// Who is loaded with checks, and how.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entry<'e> {
+    pub(crate) name: &'static str,
+    pub(crate) load: &'e Load,
+    pub(crate) at: SocketAddr,
+    /// Whose counter must bear it out; nobody's if the server does not count.
+    pub(crate) counted: Option<&'e Server>,
+}
+
+/// Checks: all entries in turn.
+pub(crate) fn checks(plan: Plan, entries: &[Entry<'_>]) -> Result<Vec<Contestant>> {
+    for entry in entries {
+        entry.load.run(entry.at, plan.warm)?;
     }
-    let mut contestants: Vec<_> = servers.iter().map(|(name, _)| Contestant::new(name)).collect();
+    let mut contestants: Vec<_> = entries.iter().map(|entry| Contestant::new(entry.name)).collect();
     for round in 1..=plan.rounds {
-        for (contestant, (name, server)) in contestants.iter_mut().zip(servers) {
-            contestant.note(round, measure(name, "checks", server, load, plan.checks)?);
+        for (contestant, entry) in contestants.iter_mut().zip(entries) {
+            contestant.note(round, measure(*entry, "checks", plan.checks)?);
         }
     }
     Ok(contestants)
@@ -74,7 +81,8 @@ pub(crate) fn logins(
         say(round, "argon2id alone", format_args!("{rate:>9.1}/s"));
         hashes.push(rate);
         for (contestant, (name, server)) in contestants.iter_mut().zip(servers) {
-            contestant.note(round, measure(name, "logins", server, load, plan.logins)?);
+            let entry = Entry { name, load, at: server.address, counted: Some(*server) };
+            contestant.note(round, measure(entry, "logins", plan.logins)?);
         }
     }
     Ok((hashes.into_iter().collect(), contestants))
@@ -82,10 +90,12 @@ pub(crate) fn logins(
 
 /// One run. An answer counts only if the server has granted what was asked: its own count must bear out wrk's, which takes every
 /// status below 400 for good.
-fn measure(name: &str, what: &str, server: &Server, load: &Load, seconds: u32) -> Result<Run> {
-    let before = server.granted(what)?;
-    let run = load.run(server.address, seconds)?;
-    let granted = server.granted(what)?.zip(before).map(|(after, before)| after - before);
+fn measure(entry: Entry<'_>, what: &str, seconds: u32) -> Result<Run> {
+    let Entry { name, load, at, counted } = entry;
+    let count = || counted.map_or(Ok(None), |server| server.granted(what));
+    let before = count()?;
+    let run = load.run(at, seconds)?;
+    let granted = count()?.zip(before).map(|(after, before)| after - before);
     let refused = granted.map_or(0, |granted| run.answers.saturating_sub(granted));
     if run.errors > 0 || refused > 0 {
         bail!(

@@ -2,12 +2,14 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use actix_web::{App, HttpResponse, HttpServer, rt, web};
 use anyhow::{Context as _, Result, bail};
+use parlance::Setup;
+use parlance::actix::Caller;
 
 /// A running server; killed when it is dropped.
 #[derive(Debug)]
@@ -16,7 +18,25 @@ pub(crate) struct Server {
     /// Where it is to be measured.
     pub(crate) address: SocketAddr,
     /// Where its counters are.
-    admin: Option<SocketAddr>,
+    pub(crate) admin: Option<SocketAddr>,
+}
+
+/// What the guarded process is called by; the database follows.
+pub(crate) const GUARDED: &str = "serve-guarded";
+
+/// An integrator's app: the empty handler behind the guard of one dialect.
+pub(crate) fn serve_guarded(database: &str) -> Result<()> {
+    rt::System::new().block_on(async {
+        let setup = Setup::open(database)?;
+        let site = setup.site([("polish-longtoken", "")]).await?;
+        let empty = |_: Caller| async { HttpResponse::Ok().finish() };
+        let app =
+            move || App::new().service(web::resource("/guarded").wrap(site.guard()).to(empty));
+        let server = HttpServer::new(app).bind("127.0.0.1:0")?;
+        let address = server.addrs().first().copied().context("bound to nothing")?;
+        println!("guarded ready: http://{address}");
+        Ok(server.run().await?)
+    })
 }
 
 /// What the empty process is called by.
@@ -26,7 +46,7 @@ pub(crate) const EMPTY: &str = "serve-empty";
 pub(crate) fn serve_empty() -> Result<()> {
     rt::System::new().block_on(async {
         let empty = || async { HttpResponse::Ok().finish() };
-        let server = HttpServer::new(move || App::new().route("/login", web::get().to(empty)));
+        let server = HttpServer::new(move || App::new().default_service(web::get().to(empty)));
         let server = server.bind("127.0.0.1:0")?;
         let address = server.addrs().first().copied().context("bound to nothing")?;
         println!("empty ready: http://{address}");
@@ -42,11 +62,61 @@ impl Server {
         Self::start(command, &folder.join("empty"))
     }
 
+    /// This program once more, as an integrator's app on this database.
+    pub(crate) fn guarded(folder: &Path, database: &str) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args([GUARDED, database]);
+        Self::start(command, &folder.join("guarded"))
+    }
+
+    /// nginx, which asks `ask` about every request before it passes it to `upstream`. It listens on the port of neither.
+    pub(crate) fn nginx(folder: &Path, ask: &str, upstream: SocketAddr) -> Result<Self> {
+        fs::create_dir_all(folder)?;
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let here = folder.display();
+        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .map(|what| format!("{what}_temp_path {here}/{what};\n"))
+            .concat();
+        let (asked, path) = ask.split_once('/').context("nobody is asked")?;
+        // As in the recipe, but that connections are kept: two for each request would be all that is measured.
+        let text = format!(
+            "daemon off;\nworker_processes 2;\npid {here}/pid;\nerror_log {here}/error.log crit;\nevents {{ worker_connections 4096; }}\n\
+             http {{\n{temporary}access_log off;\nkeepalive_requests 1000000000;\n\
+             upstream asked {{ server {asked}; keepalive 256; keepalive_requests 1000000000; }}\n\
+             upstream app {{ server {upstream}; keepalive 256; keepalive_requests 1000000000; }}\n\
+             server {{\nlisten {address};\nproxy_http_version 1.1;\nproxy_set_header Connection \"\";\n\
+             location / {{\nauth_request /_ask;\nauth_request_set $auth_user $upstream_http_x_auth_user;\n\
+             proxy_set_header Connection \"\";\nproxy_set_header X-Auth-User $auth_user;\nproxy_pass http://app;\n}}\n\
+             location = /_ask {{\ninternal;\nproxy_pass http://asked/{path};\nproxy_pass_request_body off;\n\
+             proxy_set_header Connection \"\";\nproxy_set_header Content-Length \"\";\n\
+             proxy_set_header X-Original-Method $request_method;\nproxy_set_header X-Original-URI $request_uri;\n}}\n}}\n}}\n"
+        );
+        let file = folder.join("nginx.conf");
+        fs::write(&file, text)?;
+        let mut command = Command::new("nginx");
+        command.arg("-p").arg(folder).arg("-c").arg(&file).args(["-e", "stderr"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let mut child = command.spawn().context("cannot run nginx")?;
+        // It does not say when it listens. What ends a wait in vain is that it ends.
+        while TcpStream::connect(address).is_err() {
+            if child.try_wait()?.is_some() {
+                bail!("nginx did not start");
+            }
+            std::thread::yield_now();
+        }
+        Ok(Self { child, address, admin: None })
+    }
+
     /// `parlance serve` as it comes, with the defaults of every setting.
-    pub(crate) fn parlance(program: &Path, folder: &Path, database: &str) -> Result<Self> {
+    pub(crate) fn parlance(
+        program: &Path,
+        folder: &Path,
+        database: &str,
+        more: &[&str],
+    ) -> Result<Self> {
         let mut command = Command::new(program);
         command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
-        command.args(["--database", database]);
+        command.args(["--database", database]).args(more);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("PARLANCE_") {
                 command.env_remove(name);
@@ -90,7 +160,10 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _killed = self.child.kill().and_then(|()| self.child.wait());
+        // nginx's workers end with their master only if he is asked.
+        let id = self.child.id().to_string();
+        let _asked = Command::new("kill").arg(id).status();
+        let _killed = self.child.wait();
     }
 }
 

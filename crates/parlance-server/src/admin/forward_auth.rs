@@ -63,10 +63,23 @@ pub(super) const PAGES: &[Page] = &[
     },
     Page {
         path: "/ext-authz/{path}",
-        serve: |_| web::resource([format!("{EXT_AUTHZ}/{{path:.*}}")]).to(ext_authz),
+        serve: |_| {
+            // Envoy asks with the method that it is asked with, of which two have no business behind a guard.
+            let barred = || guard::Any(guard::Trace()).or(guard::Connect());
+            let wrong = || async { not_allowed("GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS") };
+            web::resource([format!("{EXT_AUTHZ}/{{path:.*}}")])
+                .route(web::route().guard(barred()).to(wrong))
+                .default_service(web::to(ext_authz))
+        },
         describe: || {
             let of = "Whether a request may pass, as Envoy asks: its own path follows";
-            describe(of, &[parameter("path", &json!({ "type": "string" }))])
+            let mut item = describe(of, &[parameter("path", &json!({ "type": "string" }))]);
+            let asked = item.get("get").cloned().unwrap_or_default();
+            if let Some(item) = item.as_object_mut() {
+                let others = ["put", "delete", "patch", "options"];
+                item.extend(others.map(|method| (method.to_owned(), asked.clone())));
+            }
+            item
         },
     },
 ];

@@ -319,7 +319,9 @@ fn a_database_is_made_where_there_is_none_and_any_other_is_left_alone() {
     assert!(!made.is_empty());
     assert_eq!(crate::make(&fresh.url).unwrap(), [""; 0]);
     let mut conn = fresh.connect();
-    conn.batch_execute("UPDATE __diesel_schema_migrations SET version = '0000'").unwrap();
+    let newest = "(SELECT max(version) FROM __diesel_schema_migrations)";
+    conn.batch_execute(&format!("DELETE FROM __diesel_schema_migrations WHERE version = {newest}"))
+        .unwrap();
     assert_eq!(crate::make(&fresh.url).unwrap(), [""; 0], "an older one is for `serve` to migrate");
     assert!(matches!(open(&fresh.url, Options::default()), Err(OpenError::Older(_))));
 }
