@@ -26,7 +26,7 @@ use crate::seed::Seed;
 use crate::server::Server;
 
 const HELP: &str = "\
-cargo xtask bench [--quick | --write] [--million]
+cargo xtask bench [--quick] [--million] [--write]
 
   --quick    short rounds
   --write    write the figures into docs/benchmarks/README.md
@@ -55,13 +55,13 @@ const QUICK: Plan = Plan { rounds: 3, warm: 1, checks: 4, logins: 4 };
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let words: Vec<_> = arguments.iter().map(String::as_str).collect();
-    let (million, words): (Vec<&str>, Vec<&str>) =
-        words.into_iter().partition(|word| *word == "--million");
-    let million = !million.is_empty();
+    let said = |flag: &str| words.contains(&flag);
+    let flags = ["--quick", "--million", "--write"];
     let done = match words.as_slice() {
-        [] => bench(FULL, million, false),
-        ["--quick"] => bench(QUICK, million, false),
-        ["--write"] => bench(FULL, million, true),
+        words if words.iter().all(|word| flags.contains(word)) => {
+            let plan = if said("--quick") { QUICK } else { FULL };
+            bench(plan, said("--million"), said("--write"))
+        }
         [server::EMPTY] => server::serve_empty(),
         [server::GUARDED, database] => server::serve_guarded(database),
         ["--help" | "-h"] => {
@@ -156,9 +156,9 @@ fn bench(plan: Plan, million: bool, write: bool) -> Result<()> {
     println!("\n{fractions}\n{absolutes}");
     if write {
         let rounds = plan.rounds;
-        let how = if million { " --million" } else { "" };
+        let how = std::env::args().skip(1).map(|flag| format!(" {flag}")).collect::<String>();
         let text = format!(
-            "`cargo xtask bench --write{how}`, median of {rounds} rounds (least to most), on: {machine}.\n\n{fractions}\n{absolutes}"
+            "`cargo xtask bench{how}`, median of {rounds} rounds (least to most), on: {machine}.\n\n{fractions}\n{absolutes}"
         );
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/benchmarks/README.md");
         std::fs::write(
