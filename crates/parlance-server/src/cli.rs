@@ -71,7 +71,7 @@ pub(crate) struct Listen {
     /// Where the dialects listen; port 0 picks a free port [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<String>,
-    /// Where health, readiness and metrics listen [default: 127.0.0.1:8081]
+    /// Where health, metrics, forward auth and services' questions listen [default: 127.0.0.1:8081]
     #[arg(long, value_name = "ADDR")]
     pub(crate) admin_listen: Option<String>,
     /// Where the gRPC of axxon-jsonrpc listens [default: 127.0.0.1:20109, if that is free; for the demo: nowhere]

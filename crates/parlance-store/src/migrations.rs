@@ -56,6 +56,13 @@ fn run(
     }
     let mut any = connect(target)?;
     settle(&mut any)?;
+    // Before anything is looked at: another process may have run only the first of several migrations.
+    #[cfg(feature = "postgres")]
+    if let AnyConnection::Postgres(conn) = &mut any {
+        let lock = format!("SET lock_timeout = '60s'; SELECT pg_advisory_lock({LOCK})");
+        // Closing the connection gives the lock back.
+        conn.batch_execute(&lock).map_err(|error| OpenError::Migration(error.to_string()))?;
+    }
     if !wanted(&mut any) {
         return Ok(Vec::new());
     }
@@ -67,9 +74,6 @@ fn run(
         }
         #[cfg(feature = "postgres")]
         AnyConnection::Postgres(conn) => {
-            let lock = format!("SET lock_timeout = '60s'; SELECT pg_advisory_lock({LOCK})");
-            conn.batch_execute(&lock).map_err(|error| OpenError::Migration(error.to_string()))?;
-            // Closing the connection gives the lock back.
             pending(conn, POSTGRES).map_err(|error| OpenError::Migration(error.to_string()))?
         }
     };

@@ -4,6 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use parlance_core::Authority;
+#[allow(
+    unused_imports,
+    reason = "`Dialect` is named by dialects alone, and all of them may be left out"
+)]
 use parlance_dialect::{Configure, Desk, Dialect, Service, Setting, Values};
 
 /// A dialect that is compiled in.

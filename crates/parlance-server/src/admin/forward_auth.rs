@@ -269,8 +269,15 @@ fn route<'c>(routes: &'c [Route], original: Original<'_>) -> Result<Option<&'c R
     }
     let raw = original.target.split('?').next().unwrap_or_default();
     let ambiguous = || text(400, "The path may be read in two ways.\n");
+    // An upstream may take `post` for `POST`, and a host that we cannot tell for the one that a route is about.
+    if original.method.bytes().any(|byte| byte.is_ascii_lowercase()) {
+        return Err(text(400, "The method may be read in two ways.\n"));
+    }
     let shown = path::plain(raw).ok_or_else(ambiguous)?;
-    let host = original.host.map(path::host);
+    let host = original.host.and_then(told);
+    if host.is_none() && routes.iter().any(|route| !route.host.is_empty()) {
+        return Err(text(400, "The host that was asked for cannot be told.\n"));
+    }
     let concerns = |route: &Route| {
         (route.host.is_empty() || host.as_ref() == Some(&route.host))
             && (route.methods.is_empty() || route.methods.iter().any(|m| m == original.method))
@@ -289,6 +296,13 @@ fn route<'c>(routes: &'c [Route], original: Original<'_>) -> Result<Option<&'c R
         .and_then(|at| routes.get(at))
         .map(Some)
         .ok_or_else(|| text(403, "No route of the configuration lets this pass.\n"))
+}
+
+/// The host that a header names, if it names one and nothing else.
+fn told(header: &str) -> Option<String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+    let host = Some(path::host(header)).filter(|_| header.bytes().all(plain));
+    host.filter(|host| !host.is_empty() && !host.ends_with('.'))
 }
 
 /// Of these dialects those that a route demands, in the route's order.

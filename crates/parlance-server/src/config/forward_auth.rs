@@ -78,11 +78,21 @@ impl Route {
         let path = |key: &str| format!("forward_auth.routes.{number}.{key}");
         let roles = path("roles");
         let Typed::Ids(roles) = layers.get(&roles)? else { return Err(wrong_kind(&roles)) };
+        let dialects = words(layers, &path("dialects"))?;
+        for name in &dialects {
+            let enabled = format!("dialects.{name}.enabled");
+            if layers.get(&enabled)? != Typed::Switch(true) {
+                let (origin, key) = (layers.origin(&path("dialects")), path("dialects"));
+                return Err(ConfigError(format!(
+                    "{origin}: {key} names {name}, which {enabled} turns off: nobody could pass by it"
+                )));
+            }
+        }
         Ok(Self {
             path: text(layers, &path("path"))?,
             host: text(layers, &path("host"))?,
             methods: words(layers, &path("methods"))?,
-            dialects: words(layers, &path("dialects"))?,
+            dialects,
             roles,
             audience: audience(layers, &path("audience"))?,
         })

@@ -328,9 +328,12 @@ impl Kind {
                 let name = text.to_ascii_lowercase();
                 let token = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
                 // Without a dash or among these it is HTTP's own.
-                let own = ["content-", "transfer-", "proxy-", "keep-", "cache-", "set-", "www-"]
-                    .iter()
-                    .any(|start| name.starts_with(start));
+                let own = ["content-", "transfer-", "proxy-", "keep-", "cache-", "set-", "www-"];
+                // What a proxy says of the request, and what clients show.
+                let taken = ["x-forwarded-", "x-original-", "retry-after"];
+                let shown = ["x-auth-bearer", "x-auth-token", "x-access-token"];
+                let own = [&own[..], &taken, &shown].concat();
+                let own = own.iter().any(|start| name.starts_with(start));
                 if name.contains('-') && name.bytes().all(token) && !own {
                     Ok(Typed::Text(name))
                 } else {

@@ -326,3 +326,56 @@ fn an_audience_without_an_issuer_is_a_mistake() {
     let line = "forward_auth.audience asks for identity assertions: set assertion_issuer";
     assert_eq!((refused.code, refused.stderr.contains(line)), (2, true), "{refused:?}");
 }
+
+#[test]
+fn neither_a_method_nor_a_host_in_disguise_slips_past_a_route() {
+    let configuration = format!(
+        "[[forward_auth.routes]]\npath = \"/p\"\nmethods = [\"POST\"]\nroles = [\"{ROLE}\"]\n\
+         [[forward_auth.routes]]\npath = \"/\"\nhost = \"admin.example\"\nroles = [\"{ROLE}\"]\n\
+         [[forward_auth.routes]]\npath = \"/\"\n"
+    );
+    let site = Site::with(Database::sqlite(), &configuration);
+    let server = site.start_with_user();
+    let held = server.log_in(Wire::Polish);
+    let status = |method: &str, uri: &str, hosts: &[&str]| {
+        let shape = Request::get("/forward-auth")
+            .header("X-Forwarded-Method", method)
+            .header("X-Forwarded-Uri", uri);
+        let named = |shape: Request, host: &&str| shape.header("X-Forwarded-Host", *host);
+        ask(&server, &held.shown(hosts.iter().fold(shape, named))).status
+    };
+    assert_eq!(status("GET", "/p", &["app.example"]), 200);
+    assert_eq!(status("POST", "/p", &["app.example"]), 403);
+    for method in ["post", "Post", "pOST", "get"] {
+        assert_eq!(status(method, "/p", &["app.example"]), 400, "{method}");
+    }
+    for host in ["admin.example", "ADMIN.example:443", "admin.example."] {
+        assert_eq!(status("GET", "/", &[host]), 403, "{host}");
+    }
+    let disguised: [&[&str]; 6] = [
+        &["admin.example", "x"],
+        &["x, admin.example"],
+        &[""],
+        &["u@admin.example"],
+        &["admin.example.."],
+        &["adm%69n.example"],
+    ];
+    for hosts in disguised {
+        assert_eq!(status("GET", "/", hosts), 400, "{hosts:?}");
+    }
+}
+
+#[test]
+fn what_nobody_could_pass_by_is_a_mistake() {
+    for (configuration, says) in [
+        (
+            "[dialects.cluster-api]\nenabled = false\n[[forward_auth.routes]]\npath = \"/\"\ndialects = [\"cluster-api\"]\n",
+            "names cluster-api, which dialects.cluster-api.enabled turns off",
+        ),
+        ("[forward_auth.headers]\nuser = \"X-Auth-Token\"\n", "is not the name of a header"),
+        ("[forward_auth.headers]\nuser = \"X-Forwarded-For\"\n", "is not the name of a header"),
+    ] {
+        let refused = Site::with(Database::sqlite(), configuration).operate(&["config", "check"]);
+        assert_eq!((refused.code, refused.stderr.contains(says)), (2, true), "{refused:?}");
+    }
+}

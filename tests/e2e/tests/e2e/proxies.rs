@@ -263,7 +263,12 @@ fn check_away(proxy: Proxy) {
     let upstream = Upstream::start();
     let front = proxy.start(server.admin, upstream.address);
     let page = server.log_in(Wire::Flask).shown(Request::get("/page"));
-    assert_eq!(http::send(front.address, &page).status, 200);
+    let passed = http::send(front.address, &page);
+    assert_eq!(passed.status, 200);
+    // Where no assertion is configured there is none, nor what a proxy makes of nothing.
+    let asserted =
+        |(name, value): &(String, String)| name == "x-auth-assertion" && !value.is_empty();
+    assert!(!identity(&passed).iter().any(asserted), "{}", passed.text());
     cluster.stop();
     let answer = http::send(front.address, &page);
     assert_eq!(answer.status, 503);
