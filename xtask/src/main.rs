@@ -28,7 +28,7 @@ cargo xtask COMMAND
   coverage            which vector shows which statement of the documents
   features            every dialect alone, none, PostgreSQL alone: each builds
   new-dialect NAME    a sixth dialect: a crate that answers one path, and every line that it needs elsewhere
-  bench [ARGS]        what a check and a login cost, on SQLite and PostgreSQL: --quick, --million, --write into docs/benchmarks";
+  bench [ARGS]        what a check and a login cost, on SQLite and PostgreSQL: --quick, --guards, --write into docs/benchmarks";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);

@@ -26,15 +26,13 @@ use crate::seed::Seed;
 use crate::server::Server;
 
 const HELP: &str = "\
-cargo xtask bench [--quick] [--million] [--write]
+cargo xtask bench [--quick] [--guards] [--write]
 
   --quick    short rounds
   --write    write the figures into docs/benchmarks/README.md
-  --million  a million sessions instead of 100,000, and what guards by them: an app, forward auth, nginx";
+  --guards   what guards by sessions as well: an app, forward auth, nginx";
 /// How many sessions live while checks are measured.
 const SESSIONS: usize = 100_000;
-/// How many of them where guards are measured.
-const MILLION: usize = 1_000_000;
 /// How many connections the checks come over.
 const CONNECTIONS: usize = 128;
 /// Where `cargo xtask bench` has started PostgreSQL.
@@ -56,11 +54,11 @@ fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let words: Vec<_> = arguments.iter().map(String::as_str).collect();
     let said = |flag: &str| words.contains(&flag);
-    let flags = ["--quick", "--million", "--write"];
+    let flags = ["--quick", "--guards", "--write"];
     let done = match words.as_slice() {
         words if words.iter().all(|word| flags.contains(word)) => {
             let plan = if said("--quick") { QUICK } else { FULL };
-            bench(plan, said("--million"), said("--write"))
+            bench(plan, said("--guards"), said("--write"))
         }
         [server::EMPTY] => server::serve_empty(),
         [server::GUARDED, database] => server::serve_guarded(database),
@@ -82,7 +80,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn bench(plan: Plan, million: bool, write: bool) -> Result<()> {
+fn bench(plan: Plan, guarded: bool, write: bool) -> Result<()> {
     let Ok(postgres) = std::env::var(POSTGRES) else {
         bail!(
             "{POSTGRES} names no PostgreSQL to measure on: run `cargo xtask bench`, which starts one"
@@ -94,9 +92,8 @@ fn bench(plan: Plan, million: bool, write: bool) -> Result<()> {
     let home = home.path();
     let sqlite = format!("sqlite:{}", home.join("parlance.db").display());
 
-    let sessions = if million { MILLION } else { SESSIONS };
-    println!("sowing {sessions} sessions into each database");
-    let seed = Seed::new(sessions)?;
+    println!("sowing {SESSIONS} sessions into each database");
+    let seed = Seed::new(SESSIONS)?;
     seed.sow(&sqlite)?;
     seed.sow(&postgres)?;
     settle(&postgres)?;
@@ -119,7 +116,7 @@ fn bench(plan: Plan, million: bool, write: bool) -> Result<()> {
     let mut entries = vec![plain("an empty handler", &empty, None)];
     entries.extend(servers.iter().map(|(name, server)| plain(name, server, Some(*server))));
     let guards =
-        if million { Some(Guards::start(home, &sqlite, &empty, &load, &start)?) } else { None };
+        if guarded { Some(Guards::start(home, &sqlite, &empty, &load, &start)?) } else { None };
     entries.extend(guards.iter().flat_map(Guards::entries));
     let checks = rounds::checks(plan, &entries)?;
 
@@ -135,7 +132,7 @@ fn bench(plan: Plan, million: bool, write: bool) -> Result<()> {
     for (name, aim) in [("parlance on SQLite", 0.45), ("parlance on PostgreSQL", 0.40)] {
         fraction(name, "an empty handler", aim);
     }
-    if million {
+    if guarded {
         for (name, whole, aim) in guards::AIMS {
             fraction(name, whole, *aim);
         }
@@ -163,7 +160,7 @@ fn bench(plan: Plan, million: bool, write: bool) -> Result<()> {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/benchmarks/README.md");
         std::fs::write(
             &file,
-            report::replaced(&std::fs::read_to_string(&file)?, sessions, &text)?,
+            report::replaced(&std::fs::read_to_string(&file)?, SESSIONS, &text)?,
         )?;
     }
     Ok(())

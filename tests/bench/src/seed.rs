@@ -20,8 +20,8 @@ use parlance_polish_longtoken::PolishLongtoken;
 const USERS: usize = 1000;
 /// How many users log in.
 const PEOPLE: usize = 16;
-/// How many changes wait for the store at once.
-const AT_ONCE: usize = 4096;
+/// How many changes wait for the store at once: fewer than its queue holds, in which it puts jobs of its own as well.
+const AT_ONCE: usize = 4000;
 /// Longer than any run.
 const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
