@@ -17,5 +17,8 @@ pub use caller::{Caller, Unguarded};
 pub use guard::{Guard, Guarded};
 pub use mount::{Mount, Served, Site, mount};
 pub use peer::TrustedProxies;
-pub use shell::{ANSWER_PATIENCE, BODY_LIMIT, BODY_PATIENCE, Shell, body, cut_off, respond};
+pub use shell::{
+    ANSWER_PATIENCE, BODY_LIMIT, BODY_PATIENCE, Shell, Silence, answered, body, cut_off, respond,
+    silent,
+};
 pub use turn::soon;

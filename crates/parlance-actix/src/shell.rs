@@ -41,7 +41,7 @@ pub struct Shell {
 
 /// Why nobody answered.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Silence {
+pub enum Silence {
     /// Not within [`ANSWER_PATIENCE`].
     Late,
     /// A defect.
@@ -105,8 +105,11 @@ impl Head<'_> {
     }
 }
 
-/// Waits for a dialect's answer.
-pub(crate) async fn answered<T>(answer: impl Future<Output = T>) -> Result<T, Silence> {
+/// Waits for a dialect's answer, for [`ANSWER_PATIENCE`].
+///
+/// # Errors
+/// There is none: [`silent`] words it.
+pub async fn answered<T>(answer: impl Future<Output = T>) -> Result<T, Silence> {
     // A panic is a defect; it must not take the worker's other connections with it, nor show the client anything.
     match rt::time::timeout(ANSWER_PATIENCE, AssertUnwindSafe(answer).catch_unwind()).await {
         Ok(Ok(answer)) => Ok(answer),
@@ -170,7 +173,7 @@ pub fn cut_off(answer: Response) -> HttpResponse {
 }
 
 /// The answer where nobody answered, with what the dialect says of lateness.
-pub(crate) fn silent(silence: Silence, late: impl FnOnce() -> Response) -> HttpResponse {
+pub fn silent(silence: Silence, late: impl FnOnce() -> Response) -> HttpResponse {
     match silence {
         Silence::Late => respond(late()),
         Silence::Panicked => HttpResponse::InternalServerError()

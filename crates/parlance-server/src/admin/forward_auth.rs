@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use actix_web::http::Method;
 use actix_web::http::header::{HeaderName, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse, Resource, guard, rt, web};
-use parlance::actix::{ANSWER_PATIENCE, Shell, body, cut_off, respond};
+use actix_web::{HttpRequest, HttpResponse, Resource, guard, web};
+use parlance::actix::{Shell, answered, body, cut_off, respond, silent};
 use parlance::assertion::Assertions;
 use parlance::core::{Failure, Timestamp};
 use parlance::dialect::{Caller, Guard, Refusal, Request, Response, Service, Unread};
@@ -200,7 +200,7 @@ impl Gate {
         let Some(first) = services.next() else {
             return plain(403, "No dialect is let pass here.\n");
         };
-        let guard = services.fold(Guard::new(Arc::clone(&first)), Guard::or);
+        let guard = services.fold(Guard::new(first), Guard::or);
         let (peer, secure) = self.shell.peer(request);
         let headers: Vec<_> = request
             .headers()
@@ -231,7 +231,7 @@ impl Gate {
             Err(why) => return cut_off(text(why.status(), &format!("{why}\n"))),
         };
         let shown = Request { body: &body, ..head };
-        match rt::time::timeout(ANSWER_PATIENCE, guard.admit(&shown)).await {
+        match answered(guard.admit(&shown)).await {
             Ok(Ok(caller)) if route.is_none_or(|route| entitled(route, &caller)) => {
                 let mut answer = respond(Response::new(200));
                 let assertion = self.assertion(route, &caller, shown.now);
@@ -242,12 +242,10 @@ impl Gate {
             }
             Ok(Ok(_)) => plain(403, "The user lacks the role that is needed here.\n"),
             Ok(Err(refusal)) => respond(refused(refusal)),
-            Err(_) => respond(first.late()),
+            Err(silence) => silent(silence, || guard.late()),
         }
     }
-}
 
-impl Gate {
     /// The signed word for the upstream that makes this request, where one is wanted.
     fn assertion(
         &self,
