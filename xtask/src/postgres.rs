@@ -167,11 +167,12 @@ pub(crate) fn provide() -> Result<()> {
     install("the tests", &[&database()[..], &[python, curl], &proxies].concat())
 }
 
-/// The same for the load generator.
+/// The same for the benchmark.
 pub(crate) fn provide_for_bench() -> Result<()> {
     let wrk = ("wrk", has("sh", &["-c", "command -v wrk"]));
     let nginx = ("nginx-light", has("nginx", &["-v"]));
-    install("the load generator", &[&database()[..], &[wrk, nginx]].concat())
+    let sqlite = ("sqlite3", has("sqlite3", &["--version"]));
+    install("the benchmark", &[&database()[..], &[wrk, nginx, sqlite]].concat())
 }
 
 /// What is needed to run PostgreSQL and to link against its library, and whether it is there.

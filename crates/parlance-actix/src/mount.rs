@@ -24,13 +24,13 @@ pub struct Served(pub &'static str);
 
 /// Adds the dialects to an app or a scope. Requests to other paths go on to the app's other services.
 pub fn mount(config: &mut web::ServiceConfig, shell: &Shell, mounts: &[Mount]) {
-    let (shell, mounts): (Shell, Rc<[Mount]>) = (shell.clone(), mounts.into());
+    let (shell, mounts): (Rc<Shell>, Rc<[Mount]>) = (Rc::new(shell.clone()), mounts.into());
     let claimed = Rc::clone(&mounts);
     // A scope that claims by its guard: a pattern such as `{path:.*}` would be matched against every request, as a regular expression.
     let scope = web::scope("")
         .guard(guard::fn_guard(move |cx| find(&claimed, cx.head().uri.path()).is_some()))
         .default_service(web::to(move |request: HttpRequest, payload: web::Payload| {
-            let (shell, mounts) = (shell.clone(), Rc::clone(&mounts));
+            let (shell, mounts) = (Rc::clone(&shell), Rc::clone(&mounts));
             async move {
                 match find(&mounts, request.uri().path()) {
                     Some((service, path)) => answer(&shell, service, path, &request, payload).await,

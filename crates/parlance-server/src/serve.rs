@@ -1,6 +1,7 @@
 //! `parlance serve`: its listeners, until a signal says to stop.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,18 +73,18 @@ impl Running {
         let shell =
             Shell { clock: Arc::new(SystemClock), proxies: Arc::new(config.proxies.clone()) };
         let services: Vec<_> = mounts.iter().map(|mount| Arc::clone(&mount.service)).collect();
-        let gate = admin::Gate {
-            shell: shell.clone(),
-            services: services.clone(),
-            config: config.forward_auth.clone(),
+        let gate = admin::Gate::new(
+            shell.clone(),
+            services.clone(),
+            config.forward_auth.clone(),
             assertions,
-        };
+        );
         let desk = admin::Desk {
             store: Arc::clone(authority.store()),
             metrics: metrics.clone(),
             services,
             keychain: Arc::clone(&keychain),
-            gate: Arc::new(gate),
+            gate,
         };
         let (door, dialects) = dialect_server(config.listen, shell, mounts, metrics)?;
         let (back, admin) = admin::server(config.admin_listen, desk)?;
@@ -163,10 +164,10 @@ fn dialect_server(
     metrics: Metrics,
 ) -> Result<(Server, SocketAddr), Failed> {
     let server = HttpServer::new(move || {
-        let (shell, mounts, metrics) = (shell.clone(), mounts.clone(), metrics.clone());
+        let (shell, mounts, metrics) = (shell.clone(), mounts.clone(), Rc::new(metrics.clone()));
         App::new()
             .wrap_fn(move |request, next| {
-                let (metrics, watch) = (metrics.clone(), Stopwatch::start());
+                let (metrics, watch) = (Rc::clone(&metrics), Stopwatch::start());
                 let answer = next.call(request);
                 async move {
                     let answer = answer.await?;

@@ -6,9 +6,9 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -16,8 +16,9 @@ use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use parlance_core::{SessionId, Timestamp};
+use parlance_core::Timestamp;
 use parlance_dialect::Caller;
+use serde::Serialize;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
@@ -27,13 +28,12 @@ pub const LIFETIME: Duration = Duration::from_secs(60);
 /// Says what it is (RFC 8725, 3.11), so that no other JWT is taken for one.
 const TYPE: &str = "assertion+jwt";
 
-/// The most assertions that are kept within one second; one more is signed anew for each request.
-const MOST: usize = 16 * 1024;
-
 /// An Ed25519 key. Its `Debug` shows the `kid` alone.
 pub struct AssertionKey {
     pair: Ed25519KeyPair,
     public: Public,
+    /// What every assertion that it signs begins with: the encoded header, and the dot.
+    head: String,
 }
 
 /// The public half of one.
@@ -61,7 +61,9 @@ impl AssertionKey {
         // RFC 7638, 3 and RFC 8037, 2: the required members in the order of their names, without blanks.
         let members = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
         let kid = URL_SAFE_NO_PAD.encode(digest(&SHA256, members.as_bytes()));
-        Self { pair, public: Public { kid, x } }
+        let header = json!({ "alg": "EdDSA", "kid": kid, "typ": TYPE });
+        let head = URL_SAFE_NO_PAD.encode(header.to_string()) + ".";
+        Self { pair, public: Public { kid, x }, head }
     }
 
     /// The RFC 7638 thumbprint of its public half.
@@ -70,14 +72,13 @@ impl AssertionKey {
     }
 }
 
-/// Signs assertions. Clones share their keys and what they have signed within this second.
+/// Signs assertions. Clones share their keys.
 #[derive(Clone)]
 pub struct Assertions(Arc<Inner>);
 
 struct Inner {
     issuer: String,
     keys: RwLock<Arc<Keys>>,
-    signed: Mutex<Signed>,
 }
 
 struct Keys {
@@ -85,16 +86,19 @@ struct Keys {
     all: BTreeMap<String, Public>,
 }
 
-/// A session's assertions by audience.
-type ByAudience = Vec<(Box<str>, Arc<str>)>;
-
-/// What has been signed within one second with one key.
-#[derive(Default)]
-struct Signed {
-    second: i64,
-    kid: String,
-    by_session: HashMap<SessionId, ByAudience>,
-    count: usize,
+/// What an assertion says.
+#[derive(Serialize)]
+struct Claims<'c> {
+    iss: &'c str,
+    aud: &'c str,
+    sub: String,
+    name: &'c str,
+    roles: Vec<String>,
+    unrestricted: bool,
+    sid: String,
+    dialect: &'c str,
+    iat: i64,
+    exp: i64,
 }
 
 impl Assertions {
@@ -104,7 +108,7 @@ impl Assertions {
         others: impl IntoIterator<Item = AssertionKey>,
     ) -> Self {
         let keys = RwLock::new(Arc::new(Keys::new(active, others)));
-        Self(Arc::new(Inner { issuer: issuer.to_owned(), keys, signed: Mutex::default() }))
+        Self(Arc::new(Inner { issuer: issuer.to_owned(), keys }))
     }
 
     pub(crate) fn replace(
@@ -116,69 +120,44 @@ impl Assertions {
         *self.0.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
     }
 
-    /// The assertion that this caller makes a request of this audience now; `None` if it cannot be signed. One is signed once a second
-    /// for a session and an audience, and given again within that second.
+    fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.0.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The assertion that this caller makes a request of this audience now; `None` if it cannot be signed.
     #[must_use]
-    pub fn for_caller(&self, caller: &Caller, audience: &str, now: Timestamp) -> Option<Arc<str>> {
-        let keys = Arc::clone(&self.0.keys.read().unwrap_or_else(PoisonError::into_inner));
-        let second = now.seconds();
-        let (_past, again) = self.signed(|signed| {
-            (signed.begin(second, keys.active.kid()), signed.find(caller.session, audience))
-        });
-        if again.is_some() {
-            return again;
-        }
-        let fresh: Arc<str> = self.sign(&keys.active, caller, audience, second)?.into();
-        self.signed(|signed| {
-            if signed.second == second && signed.kid == keys.active.kid() && signed.count < MOST {
-                signed.count += 1;
-                let entry = (audience.into(), Arc::clone(&fresh));
-                signed.by_session.entry(caller.session).or_default().push(entry);
-            }
-        });
-        Some(fresh)
-    }
-
-    fn signed<T>(&self, act: impl FnOnce(&mut Signed) -> T) -> T {
-        act(&mut self.0.signed.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn sign(
-        &self,
-        key: &AssertionKey,
-        caller: &Caller,
-        audience: &str,
-        second: i64,
-    ) -> Option<String> {
-        let header = json!({ "alg": "EdDSA", "kid": key.kid(), "typ": TYPE });
+    pub fn for_caller(&self, caller: &Caller, audience: &str, now: Timestamp) -> Option<String> {
+        let iat = now.seconds();
         let life = i64::try_from(LIFETIME.as_secs()).ok()?;
-        // No later than the session itself.
-        let exp = caller.expires.map_or(i64::MAX, Timestamp::seconds).min(second + life);
-        let roles: Vec<String> = caller.roles.iter().map(ToString::to_string).collect();
-        let claims = json!({
-            "iss": self.0.issuer,
-            "aud": audience,
-            "sub": caller.user.to_string(),
-            "name": caller.name,
-            "roles": roles,
-            "unrestricted": caller.unrestricted,
-            "sid": caller.session.to_string(),
-            "dialect": caller.dialect,
-            "iat": second,
-            "exp": exp,
-        });
-        let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let message = format!("{}.{}", part(header), part(claims));
-        let signature = key.pair.try_sign(message.as_bytes()).ok()?;
-        Some(format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature.as_ref())))
+        let claims = Claims {
+            iss: &self.0.issuer,
+            aud: audience,
+            sub: caller.user.to_string(),
+            name: &caller.name,
+            roles: caller.roles.iter().map(ToString::to_string).collect(),
+            unrestricted: caller.unrestricted,
+            sid: caller.session.to_string(),
+            dialect: caller.dialect,
+            iat,
+            // No later than the session itself.
+            exp: caller.expires.map_or(i64::MAX, Timestamp::seconds).min(iat + life),
+        };
+        let claims = serde_json::to_vec(&claims).ok()?;
+        let key = &self.keys().active;
+        let mut assertion = String::with_capacity(key.head.len() + 2 * claims.len() + 128);
+        assertion.push_str(&key.head);
+        URL_SAFE_NO_PAD.encode_string(claims, &mut assertion);
+        let signature = key.pair.try_sign(assertion.as_bytes()).ok()?;
+        assertion.push('.');
+        URL_SAFE_NO_PAD.encode_string(signature, &mut assertion);
+        Some(assertion)
     }
 
     /// The public halves as JWKs (RFC 8037, 2), in the order of their `kid`.
     #[must_use]
     pub fn jwks(&self) -> Vec<Value> {
-        let keys = Arc::clone(&self.0.keys.read().unwrap_or_else(PoisonError::into_inner));
         let jwk = |Public { kid, x }: &Public| json!({ "kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": kid, "x": x });
-        keys.all.values().map(jwk).collect()
+        self.keys().all.values().map(jwk).collect()
     }
 }
 
@@ -187,22 +166,6 @@ impl Keys {
         let publics = others.into_iter().map(|key| key.public).chain([active.public.clone()]);
         let all = publics.map(|public| (public.kid.clone(), public)).collect();
         Self { active, all }
-    }
-}
-
-impl Signed {
-    /// Gives up everything where another second has begun, or another key signs: to be dropped where nobody waits for it. The second
-    /// only goes forward.
-    fn begin(&mut self, second: i64, kid: &str) -> Option<Self> {
-        (second > self.second || kid != self.kid).then(|| {
-            let fresh = Self { second, kid: kid.to_owned(), ..Self::default() };
-            std::mem::replace(self, fresh)
-        })
-    }
-
-    fn find(&self, session: SessionId, audience: &str) -> Option<Arc<str>> {
-        let known = self.by_session.get(&session)?;
-        known.iter().find(|(other, _)| **other == *audience).map(|(_, again)| Arc::clone(again))
     }
 }
 

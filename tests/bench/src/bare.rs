@@ -4,6 +4,14 @@ use anyhow::{Context as _, Result, anyhow};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use parlance::system::Stopwatch;
 
+/// What the process is called by that hashes until it is killed.
+pub(crate) const HASHING: &str = "hash-for-ever";
+
+/// Hashes on every core until it is killed.
+pub(crate) fn hash_for_ever() -> Result<()> {
+    run(crate::machine::cores(), u32::MAX).map(drop)
+}
+
 /// Hashes a second, of all threads.
 pub(crate) fn run(threads: usize, seconds: u32) -> Result<f64> {
     let threads: Vec<_> = (0..threads).map(|_| std::thread::spawn(move || one(seconds))).collect();

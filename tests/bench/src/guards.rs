@@ -1,89 +1,69 @@
 //! What guards by sessions: an integrator's app, forward auth, and nginx before either.
 
 use std::net::SocketAddr;
-use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use crate::load::Load;
-use crate::rounds::Entry;
+use crate::checks::{SQLITE, load};
+use crate::report::{Aimed, Section};
+use crate::rounds::{self, Entry};
 use crate::server::Server;
+use crate::{Bench, CONNECTIONS, counted};
 
 const GUARD: &str = "an app's guard";
 const FORWARD: &str = "forward auth";
 const ASSERTED: &str = "forward auth, asserted";
 const NGINX: &str = "nginx and forward auth";
 const NGINX_EMPTY: &str = "nginx and an empty handler";
-const CHECK: &str = "parlance on SQLite";
 
 /// Who is to reach how much of whom.
-pub(crate) const AIMS: &[(&str, &str, f64)] = &[
-    (GUARD, CHECK, 0.90),
-    (FORWARD, CHECK, 0.90),
-    (ASSERTED, CHECK, 0.60),
+const AIMS: [(&str, &str, f64); 4] = [
+    (GUARD, SQLITE, 0.90),
+    (FORWARD, SQLITE, 0.90),
+    (ASSERTED, SQLITE, 0.60),
     (NGINX, NGINX_EMPTY, 0.80),
 ];
 
-/// All of it at work, on the SQLite database of the plain checks.
-pub(crate) struct Guards {
-    app: Server,
-    plain: Server,
-    asserted: Server,
-    nginx: Server,
-    nginx_empty: Server,
-    at_guard: Load,
-    at_forward: Load,
-}
-
-impl Guards {
-    pub(crate) fn start(
-        home: &Path,
-        database: &str,
-        empty: &Server,
-        load: &Load,
-        start: &impl Fn(&str, &str, &[&str]) -> Result<Server>,
-    ) -> Result<Self> {
-        let file = home.join("asserted.toml");
-        std::fs::write(
-            &file,
-            "assertion_issuer = \"https://login.example\"\n[forward_auth]\naudience = \"app\"\n",
-        )?;
-        // One key file for all that share the database.
-        let key = home.join("sqlite/parlance.key").display().to_string();
-        let with_key = |name: &str, more: &[&str]| {
-            std::fs::create_dir_all(home.join(name))?;
-            std::fs::copy(&key, home.join(name).join("parlance.key"))?;
-            start(name, database, more)
-        };
-        let plain = with_key("forward", &[])?;
-        let asserted = with_key("asserted", &["--config", &file.display().to_string()])?;
-        let ask = |admin: SocketAddr| format!("{admin}/forward-auth");
-        let admin = plain.admin.context("no admin listener")?;
-        Ok(Self {
-            app: Server::guarded(home, database)?,
-            nginx: Server::nginx(&home.join("nginx"), &ask(admin), empty.address)?,
-            nginx_empty: Server::nginx(
-                &home.join("nginx-empty"),
-                &ask(empty.address),
-                empty.address,
-            )?,
-            plain,
-            asserted,
-            at_guard: load.at("/guarded"),
-            at_forward: load.at("/forward-auth"),
-        })
-    }
-
-    pub(crate) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
-        let admin = |server: &Server| server.admin.unwrap_or(server.address);
-        let entry = |name, load, at, counted| Entry { name, load, at, counted };
-        [
-            entry(GUARD, &self.at_guard, self.app.address, None),
-            entry(FORWARD, &self.at_forward, admin(&self.plain), Some(&self.plain)),
-            entry(ASSERTED, &self.at_forward, admin(&self.asserted), Some(&self.asserted)),
-            entry(NGINX, &self.at_guard, self.nginx.address, Some(&self.plain)),
-            entry(NGINX_EMPTY, &self.at_guard, self.nginx_empty.address, None),
-        ]
-        .into_iter()
-    }
+/// All of it at work on SQLite, beside the plain check.
+pub(crate) fn guards(bench: &mut Bench) -> Result<Section> {
+    let world = bench.world(bench.sessions)?.clone();
+    let home = &bench.home;
+    let check = load(home, &world, "/login")?;
+    let at_guard = load(home, &world, "/guarded")?;
+    let at_forward = load(home, &world, "/forward-auth")?;
+    let file = home.join("asserted.toml");
+    std::fs::write(
+        &file,
+        "assertion_issuer = \"https://login.example\"\n[forward_auth]\naudience = \"app\"\n",
+    )?;
+    let on_sqlite = bench.serve("sqlite", &world.sqlite, &[])?;
+    // One key file for all that share the database.
+    let key = home.join("sqlite/parlance.key");
+    let with_key = |name: &str, more: &[&str]| {
+        std::fs::create_dir_all(home.join(name))?;
+        std::fs::copy(&key, home.join(name).join("parlance.key"))?;
+        bench.serve(name, &world.sqlite, more)
+    };
+    let plain = with_key("forward", &[])?;
+    let asserted = with_key("asserted", &["--config", &file.display().to_string()])?;
+    let app = Server::guarded(&home.join("guarded"), &world.sqlite)?;
+    let empty = Server::empty(home)?;
+    let admin = |server: &Server| server.admin.context("no admin listener");
+    let ask = |at: SocketAddr| format!("{at}/forward-auth");
+    let nginx = Server::nginx(&home.join("nginx"), &ask(admin(&plain)?), empty.address)?;
+    let nginx_empty = Server::nginx(&home.join("nginx-empty"), &ask(empty.address), empty.address)?;
+    let entry = |name, load, at, counted: Option<_>| Entry { name, load, at, counted };
+    let count = |server| Some((server, "polish-longtoken"));
+    let entries = [
+        counted(SQLITE, &check, &on_sqlite),
+        entry(GUARD, &at_guard, app.address, None),
+        entry(FORWARD, &at_forward, admin(&plain)?, count(&plain)),
+        entry(ASSERTED, &at_forward, admin(&asserted)?, count(&asserted)),
+        entry(NGINX, &at_guard, nginx.address, count(&plain)),
+        entry(NGINX_EMPTY, &at_guard, nginx_empty.address, None),
+    ];
+    let all = rounds::checks(bench.plan, &entries)?;
+    let aimed = AIMS.map(|(name, whole, aim)| Aimed::fraction(&all, name, whole, aim));
+    let note = format!("{} sessions, {CONNECTIONS} connections.", world.sessions);
+    Ok(Section::new(aimed).note(note).contestants(&all))
 }

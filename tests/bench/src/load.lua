@@ -1,7 +1,10 @@
--- What wrk sends: requests in random order, one for each line of a file. The same seed each time, so that all are sent the same.
+-- What wrk sends: the requests of a file, one a line, in random order or in that of the file. The same seed each time, so that all are sent
+-- the same. Each thread has lines of its own.
 
 local requests = {}
 local threads = 0
+local at = 0
+local pause = 0
 
 function setup(thread)
   threads = threads + 1
@@ -9,24 +12,27 @@ function setup(thread)
 end
 
 function init(arguments)
+  local file, of, order = arguments[1], tonumber(arguments[2]), arguments[3]
+  pause = tonumber(arguments[4])
   math.randomseed(number)
-  for line in io.lines(arguments[2]) do
-    if arguments[1] == "check" then
-      local headers = { ["X-Auth-Bearer"] = line }
-      if arguments[3] == "/forward-auth" then
-        headers["X-Forwarded-Method"] = "GET"
-        headers["X-Forwarded-Uri"] = "/"
-      end
-      requests[#requests + 1] = wrk.format("GET", arguments[3], headers)
-    else
-      local form = { ["Content-Type"] = "application/x-www-form-urlencoded" }
-      requests[#requests + 1] = wrk.format("POST", "/login", form, line)
+  local line_number = 0
+  for line in io.lines(file) do
+    line_number = line_number + 1
+    if line_number % of == number % of then
+      requests[#requests + 1] = (line:gsub("\1", "\r\n"))
     end
   end
-end
-
-function request()
-  return requests[math.random(#requests)]
+  if order == "once" then
+    request = function()
+      at = at % #requests + 1
+      return requests[at]
+    end
+  else
+    request = function() return requests[math.random(#requests)] end
+  end
+  if pause > 0 then
+    delay = function() return math.random(0, 2 * pause) end
+  end
 end
 
 function done(summary, latency)

@@ -1,23 +1,69 @@
 //! Load: wrk, and what it says.
 
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
+use parlance::dialect::Shown;
 
 /// The script, which wrk wants as a file.
 const SCRIPT: &str = include_str!("load.lua");
 
+/// A request as it goes over the wire.
+#[derive(Debug, Clone)]
+pub(crate) struct Request(String);
+
+impl Request {
+    /// One without a body.
+    pub(crate) fn new(method: &str, path: &str, headers: &[(&str, &str)]) -> Self {
+        Self::with_body(method, path, headers, "")
+    }
+
+    /// One with a body of this length.
+    pub(crate) fn with_body(
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Self {
+        let mut text = format!("{method} {path} HTTP/1.1\r\nHost: bench\r\n");
+        for (name, value) in headers {
+            let _written = write!(text, "{name}: {value}\r\n");
+        }
+        if !body.is_empty() {
+            let _written = write!(text, "Content-Length: {}\r\n", body.len());
+        }
+        Self(text + "\r\n" + body)
+    }
+
+    /// An urlencoded form.
+    pub(crate) fn form(path: &str, headers: &[(&str, &str)], body: &str) -> Self {
+        let kind = ("Content-Type", "application/x-www-form-urlencoded");
+        Self::with_body("POST", path, &[&[kind], headers].concat(), body)
+    }
+
+    /// A guarded request that shows this credential.
+    pub(crate) fn showing(path: &str, shown: &Shown) -> Self {
+        let headers: Vec<_> =
+            shown.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let method = if shown.body.is_empty() { "GET" } else { "POST" };
+        Self::with_body(method, path, &headers, &shown.body)
+    }
+}
+
 /// Requests to be sent, over connections that are kept.
 #[derive(Debug, Clone)]
 pub(crate) struct Load {
-    what: &'static str,
-    path: &'static str,
     script: PathBuf,
     lines: PathBuf,
     threads: usize,
     connections: usize,
+    once: bool,
+    pause: u32,
 }
 
 /// What came of it.
@@ -36,45 +82,50 @@ pub(crate) struct Run {
 }
 
 impl Load {
-    /// Checks of these tokens.
-    pub(crate) fn checks(folder: &Path, tokens: &[String], connections: usize) -> Result<Self> {
-        // Two, so that the generator is never the one that everybody waits for.
-        Self::new("check", folder, tokens, 2, connections)
-    }
-
-    /// The same requests, to another path.
-    pub(crate) fn at(&self, path: &'static str) -> Self {
-        Self { path, ..self.clone() }
-    }
-
-    /// Logins with these forms.
-    pub(crate) fn logins(folder: &Path, forms: &[String], connections: usize) -> Result<Self> {
-        Self::new("login", folder, forms, 1, connections)
-    }
-
-    fn new(
-        what: &'static str,
+    /// These requests, in random order, again and again.
+    pub(crate) fn new(
         folder: &Path,
-        lines: &[String],
-        threads: usize,
+        name: &str,
+        requests: impl IntoIterator<Item = Request>,
         connections: usize,
     ) -> Result<Self> {
         let script = folder.join("load.lua");
         std::fs::write(&script, SCRIPT)?;
-        let file = folder.join(format!("{what}s"));
-        std::fs::write(&file, lines.join("\n"))?;
-        Ok(Self { what, path: "/login", script, lines: file, threads, connections })
+        let lines = folder.join(format!("{name}.requests"));
+        let mut file = BufWriter::new(File::create(&lines)?);
+        for Request(text) in requests {
+            writeln!(file, "{}", text.replace("\r\n", "\u{1}"))?;
+        }
+        file.flush()?;
+        // Two, so that the generator is never the one that everybody waits for.
+        Ok(Self { script, lines, threads: 2, connections, once: false, pause: 0 })
+    }
+
+    /// The same over so many connections.
+    pub(crate) fn over(&self, connections: usize) -> Self {
+        Self { connections, threads: connections.min(2), ..self.clone() }
+    }
+
+    /// The same in the order of the file, each once before any comes again.
+    pub(crate) fn once(self) -> Self {
+        Self { once: true, ..self }
+    }
+
+    /// The same with a pause of so many milliseconds on average before each request of a connection.
+    pub(crate) fn pausing(&self, pause: u32) -> Self {
+        Self { pause, ..self.clone() }
     }
 
     /// Sends it for so long.
     pub(crate) fn run(&self, to: SocketAddr, seconds: u32) -> Result<Run> {
+        let order = if self.once { "once" } else { "random" };
         let output = Command::new("wrk")
             .args([format!("-t{}", self.threads), format!("-c{}", self.connections)])
             .args([format!("-d{seconds}s"), "-s".to_owned()])
             .arg(&self.script)
-            .args([&format!("http://{to}"), "--", self.what])
+            .args([&format!("http://{to}"), "--"])
             .arg(&self.lines)
-            .arg(self.path)
+            .args([&self.threads.to_string(), order, &self.pause.to_string()])
             .stdin(Stdio::null())
             .output()
             .context("cannot run wrk")?;
@@ -113,5 +164,15 @@ mod tests {
         assert_eq!(parse(said), Some(run));
         assert_eq!(parse("Running 2s test\n"), None);
         assert_eq!(parse("figures 1 2 3\n"), None);
+    }
+
+    #[test]
+    fn a_request_says_how_long_its_body_is_if_it_has_one() {
+        let Request(form) = Request::form("/login", &[("A", "b")], "c=d");
+        assert_eq!(
+            form,
+            "POST /login HTTP/1.1\r\nHost: bench\r\nContent-Type: application/x-www-form-urlencoded\r\nA: b\r\nContent-Length: 3\r\n\r\nc=d"
+        );
+        assert_eq!(Request::new("GET", "/", &[]).0, "GET / HTTP/1.1\r\nHost: bench\r\n\r\n");
     }
 }

@@ -1,75 +1,151 @@
-//! What a check and a login cost, beside what they cannot be cheaper than: an empty handler, and argon2id alone.
+//! What parlance costs, beside what it cannot be cheaper than: an empty handler, argon2id alone, a transaction a request.
 
 #![expect(clippy::print_stdout, reason = "a command line tool")]
 
 mod bare;
+mod changes;
+mod checks;
 mod figures;
+mod footprint;
 mod guards;
 mod load;
+mod logins;
 mod machine;
+mod naive;
+mod plot;
 mod report;
 mod rounds;
+mod samples;
 mod seed;
 mod server;
+mod sliding;
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
+use parlance::core::Mint;
+use parlance_polish_longtoken::PolishLongtoken;
 
-use crate::guards::Guards;
-use crate::load::Load;
 use crate::machine::Machine;
-use crate::report::Aimed;
-use crate::rounds::{Contestant, Entry};
-use crate::seed::Seed;
+use crate::report::Section;
+use crate::rounds::Entry;
+use crate::seed::World;
 use crate::server::Server;
 
 const HELP: &str = "\
-cargo xtask bench [--quick] [--guards] [--write]
+cargo xtask bench [SUBJECT...] [--quick] [--sessions N] [--write]
 
-  --quick    short rounds
-  --write    write the figures into docs/benchmarks/README.md
-  --guards   what guards by sessions as well: an app, forward auth, nginx";
-/// How many sessions live while checks are measured.
-const SESSIONS: usize = 100_000;
-/// How many connections the checks come over.
-const CONNECTIONS: usize = 128;
+  checks         a check on both databases, beside an empty handler
+  guards         what guards by sessions: an app, forward auth, nginx
+  scale          checks with 10 thousand, a million and ten million sessions
+  connections    checks over 1, 32, 128 and 1000 connections, and at half load
+  dialects       checks of each dialect
+  sliding        a dialect whose sessions slide, beside one whose do not, and the rows that it writes
+  logins         logins beside argon2id alone, and checks while logins use up the machine
+  changes        renewals, logouts and revocations, beside one transaction a request
+  footprint      memory, and the time from start to ready
+
+  Without a subject: checks and logins. `all` is all of them.
+
+  --quick        short rounds, and ten thousand sessions
+  --sessions N   so many sessions live; a million
+  --write        write the figures into docs/benchmarks";
+/// How many connections most loads come over.
+pub(crate) const CONNECTIONS: usize = 128;
 /// Where `cargo xtask bench` has started PostgreSQL.
 const POSTGRES: &str = "PARLANCE_BENCH_POSTGRES";
 
 /// How many rounds, and how many seconds of each.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
-    rounds: u32,
-    warm: u32,
-    checks: u32,
-    logins: u32,
+    pub(crate) rounds: u32,
+    pub(crate) warm: u32,
+    pub(crate) checks: u32,
+    pub(crate) logins: u32,
 }
 
-const FULL: Plan = Plan { rounds: 5, warm: 3, checks: 10, logins: 10 };
-const QUICK: Plan = Plan { rounds: 3, warm: 1, checks: 4, logins: 4 };
+const FULL: Plan = Plan { rounds: 5, warm: 3, checks: 5, logins: 8 };
+const QUICK: Plan = Plan { rounds: 3, warm: 1, checks: 3, logins: 3 };
+
+/// What a subject measures with.
+pub(crate) struct Bench {
+    pub(crate) plan: Plan,
+    /// How many sessions live where the subject does not say.
+    pub(crate) sessions: usize,
+    /// A folder that goes with us: databases, requests, logs.
+    pub(crate) home: PathBuf,
+    /// The PostgreSQL that databases are made in.
+    cluster: String,
+    program: PathBuf,
+    worlds: Vec<World>,
+}
+
+impl Bench {
+    /// The databases with so many sessions of polish-longtoken.
+    pub(crate) fn world(&mut self, sessions: usize) -> Result<&World> {
+        let at = match self.worlds.iter().position(|world| world.sessions == sessions) {
+            Some(at) => at,
+            None => {
+                self.worlds.push(self.fresh(&PolishLongtoken::default(), sessions)?);
+                self.worlds.len() - 1
+            }
+        };
+        self.worlds.get(at).context("no such world")
+    }
+
+    /// Databases of one's own.
+    pub(crate) fn fresh(&self, wire: &dyn Mint, sessions: usize) -> Result<World> {
+        World::make(&self.home, &self.cluster, wire, sessions)
+    }
+
+    /// The released program on this database, as it comes, in a folder of this name.
+    pub(crate) fn serve(&self, name: &str, database: &str, more: &[&str]) -> Result<Server> {
+        Server::parlance(&self.program, &self.home.join(name), database, more)
+    }
+}
+
+type Subject = fn(&mut Bench) -> Result<Section>;
+
+const SUBJECTS: &[(&str, Subject)] = &[
+    ("checks", checks::checks),
+    ("guards", guards::guards),
+    ("scale", checks::scale),
+    ("connections", checks::connections),
+    ("dialects", samples::dialects),
+    ("sliding", sliding::sliding),
+    ("logins", logins::logins),
+    ("changes", changes::changes),
+    ("footprint", footprint::footprint),
+];
+
+/// What is wanted.
+struct Wish {
+    subjects: Vec<(&'static str, Subject)>,
+    quick: bool,
+    sessions: Option<usize>,
+    write: bool,
+}
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let words: Vec<_> = arguments.iter().map(String::as_str).collect();
-    let said = |flag: &str| words.contains(&flag);
-    let flags = ["--quick", "--guards", "--write"];
     let done = match words.as_slice() {
-        words if words.iter().all(|word| flags.contains(word)) => {
-            let plan = if said("--quick") { QUICK } else { FULL };
-            bench(plan, said("--guards"), said("--write"))
-        }
         [server::EMPTY] => server::serve_empty(),
         [server::GUARDED, database] => server::serve_guarded(database),
+        [naive::NAIVE, database] => naive::serve(database),
+        [bare::HASHING] => bare::hash_for_ever(),
         ["--help" | "-h"] => {
             println!("{HELP}");
             Ok(())
         }
-        _ => {
-            eprintln!("{HELP}");
-            return ExitCode::from(2);
-        }
+        words => match wish(words) {
+            Some(wish) => bench(&wish),
+            None => {
+                eprintln!("{HELP}");
+                return ExitCode::from(2);
+            }
+        },
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -80,93 +156,62 @@ fn main() -> ExitCode {
     }
 }
 
-fn bench(plan: Plan, guarded: bool, write: bool) -> Result<()> {
-    let Ok(postgres) = std::env::var(POSTGRES) else {
+fn wish(words: &[&str]) -> Option<Wish> {
+    let mut wish = Wish { subjects: Vec::new(), quick: false, sessions: None, write: false };
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        match *word {
+            "--quick" => wish.quick = true,
+            "--write" => wish.write = true,
+            "--sessions" => wish.sessions = Some(words.next()?.parse().ok().filter(|&n| n > 0)?),
+            "all" => wish.subjects = SUBJECTS.to_vec(),
+            name => wish.subjects.push(*SUBJECTS.iter().find(|(known, _)| *known == name)?),
+        }
+    }
+    if wish.subjects.is_empty() {
+        let usual = |(name, _): &&(&str, Subject)| ["checks", "logins"].contains(name);
+        wish.subjects = SUBJECTS.iter().filter(usual).copied().collect();
+    }
+    Some(wish)
+}
+
+fn bench(wish: &Wish) -> Result<()> {
+    let Ok(cluster) = std::env::var(POSTGRES) else {
         bail!(
             "{POSTGRES} names no PostgreSQL to measure on: run `cargo xtask bench`, which starts one"
         );
     };
-    let machine = Machine::look(&postgres);
+    let machine = Machine::look(&cluster);
     println!("{machine}");
     let home = folder()?;
-    let home = home.path();
-    let sqlite = format!("sqlite:{}", home.join("parlance.db").display());
-
-    println!("sowing {SESSIONS} sessions into each database");
-    let seed = Seed::new(SESSIONS)?;
-    seed.sow(&sqlite)?;
-    seed.sow(&postgres)?;
-    settle(&postgres)?;
-
-    let program = server::program(home)?;
-    let empty = Server::empty(home)?;
-    let start = |name: &str, database: &str, more: &[&str]| {
-        Server::parlance(&program, &home.join(name), database, more)
+    let mut bench = Bench {
+        plan: if wish.quick { QUICK } else { FULL },
+        sessions: wish.sessions.unwrap_or(if wish.quick { 10_000 } else { 1_000_000 }),
+        home: home.path().to_owned(),
+        cluster,
+        program: server::program(home.path())?,
+        worlds: Vec::new(),
     };
-    let on_sqlite = start("sqlite", &sqlite, &[])?;
-    let on_postgres = start("postgres", &postgres, &[])?;
-    let servers = [("parlance on SQLite", &on_sqlite), ("parlance on PostgreSQL", &on_postgres)];
-    let load = Load::checks(home, &seed.tokens, CONNECTIONS)?;
-    let plain = |name, server: &'_ Server, counted| Entry {
-        name,
-        load: &load,
-        at: server.address,
-        counted,
-    };
-    let mut entries = vec![plain("an empty handler", &empty, None)];
-    entries.extend(servers.iter().map(|(name, server)| plain(name, server, Some(*server))));
-    let guards =
-        if guarded { Some(Guards::start(home, &sqlite, &empty, &load, &start)?) } else { None };
-    entries.extend(guards.iter().flat_map(Guards::entries));
-    let checks = rounds::checks(plan, &entries)?;
-
-    let mut aimed = Vec::new();
-    let rates = |name: &str| {
-        let found = checks.iter().find(|contestant| contestant.name == name);
-        found.map(Contestant::rates).unwrap_or_default()
-    };
-    let mut fraction = |name: &'static str, whole: &'static str, aim| {
-        let what = format!("checks: {name}, of {whole}");
-        aimed.push(Aimed { what, aim, figures: rates(name).of(&rates(whole)) });
-    };
-    for (name, aim) in [("parlance on SQLite", 0.45), ("parlance on PostgreSQL", 0.40)] {
-        fraction(name, "an empty handler", aim);
-    }
-    if guarded {
-        for (name, whole, aim) in guards::AIMS {
-            fraction(name, whole, *aim);
+    for (name, subject) in &wish.subjects {
+        let section =
+            subject(&mut bench).with_context(|| format!("{name} could not be measured"))?;
+        let how = std::env::args().skip(1).map(|word| format!(" {word}")).collect::<String>();
+        let text = section.text(&format!(
+            "`cargo xtask bench{how}`, median of {} rounds (least to most), on: {machine}.",
+            bench.plan.rounds
+        ));
+        println!("\n## {name}\n\n{text}");
+        if wish.write {
+            report::write(name, &text)?;
+            if let Some(plot) = &section.plot {
+                std::fs::write(report::folder().join(format!("{name}.svg")), plot)?;
+            }
         }
-    }
-    drop(guards);
-
-    // Enough that no hashing thread ever waits, few enough that none is turned away.
-    let load = Load::logins(home, &Seed::forms(), (4 * machine::cores()).clamp(8, 64))?;
-    let (hashes, logins) = rounds::logins(plan, &load, &servers)?;
-    for contestant in &logins {
-        let what = format!("logins: {}, of argon2id alone", contestant.name);
-        aimed.push(Aimed { what, aim: 0.90, figures: contestant.rates().of(&hashes) });
-    }
-    let named = checks.iter().map(|contestant| ("checks", contestant));
-    let named: Vec<_> = named.chain(logins.iter().map(|login| ("logins", login))).collect();
-    let fractions = report::fractions(&aimed);
-    let absolutes = report::absolutes(&named, &hashes);
-    println!("\n{fractions}\n{absolutes}");
-    if write {
-        let rounds = plan.rounds;
-        let how = std::env::args().skip(1).map(|flag| format!(" {flag}")).collect::<String>();
-        let text = format!(
-            "`cargo xtask bench{how}`, median of {rounds} rounds (least to most), on: {machine}.\n\n{fractions}\n{absolutes}"
-        );
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/benchmarks/README.md");
-        std::fs::write(
-            &file,
-            report::replaced(&std::fs::read_to_string(&file)?, SESSIONS, &text)?,
-        )?;
     }
     Ok(())
 }
 
-/// A folder below `target/bench` that goes with us: databases, tokens, logs.
+/// A folder below `target/bench` that goes with us.
 fn folder() -> Result<tempfile::TempDir> {
     let own = std::env::current_exe()?;
     let target = own.ancestors().nth(2).context("this program lies nowhere")?;
@@ -175,9 +220,11 @@ fn folder() -> Result<tempfile::TempDir> {
     Ok(tempfile::Builder::new().prefix("run-").tempdir_in(bench)?)
 }
 
-/// What autovacuum and a checkpoint would do within minutes, and must not do during a round.
-fn settle(postgres: &str) -> Result<()> {
-    let commands = ["-X", "-q", "-c", "VACUUM ANALYZE", "-c", "CHECKPOINT", postgres];
-    let done = Command::new("psql").args(commands).status().context("cannot run psql")?;
-    if done.success() { Ok(()) } else { bail!("psql failed: {done}") }
+/// An entry of a server whose own count of checks must bear it out.
+pub(crate) fn counted<'e>(
+    name: &'static str,
+    load: &'e load::Load,
+    server: &'e Server,
+) -> Entry<'e> {
+    Entry { name, load, at: server.address, counted: Some((server, "polish-longtoken")) }
 }

@@ -5,11 +5,10 @@ use std::net::SocketAddr;
 
 use anyhow::{Result, bail};
 
+use crate::Plan;
 use crate::figures::Figures;
 use crate::load::{Load, Run};
-use crate::machine::cores;
 use crate::server::Server;
-use crate::{Plan, bare};
 
 /// Somebody who is measured, and what came of it in each round.
 #[derive(Debug)]
@@ -19,7 +18,7 @@ pub(crate) struct Contestant {
 }
 
 impl Contestant {
-    fn new(name: &'static str) -> Self {
+    pub(crate) fn new(name: &'static str) -> Self {
         Self { name, runs: Vec::new() }
     }
 
@@ -28,19 +27,24 @@ impl Contestant {
         self.figures(|run| run.rate)
     }
 
+    /// The rates of the one of this name.
+    pub(crate) fn rates_of(all: &[Self], name: &str) -> Figures {
+        all.iter().find(|one| one.name == name).map(Self::rates).unwrap_or_default()
+    }
+
     /// One figure of each run.
     pub(crate) fn figures(&self, figure: impl Fn(&Run) -> f64) -> Figures {
         self.runs.iter().map(figure).collect()
     }
 
-    fn note(&mut self, round: u32, run: Run) {
+    pub(crate) fn note(&mut self, round: u32, run: Run) {
         let Run { rate, p50, p99, .. } = run;
         say(round, self.name, format_args!("{rate:>9.0}/s  p50 {p50:.1} ms  p99 {p99:.1} ms"));
         self.runs.push(run);
     }
 }
 
-fn say(round: u32, name: &str, what: impl Display) {
+pub(crate) fn say(round: u32, name: &str, what: impl Display) {
     println!("round {round}  {name:<24} {what}");
 }
 
@@ -50,49 +54,37 @@ pub(crate) struct Entry<'e> {
     pub(crate) name: &'static str,
     pub(crate) load: &'e Load,
     pub(crate) at: SocketAddr,
-    /// Whose counter must bear it out; nobody's if the server does not count.
-    pub(crate) counted: Option<&'e Server>,
+    /// Whose counter of which dialect must bear it out; nobody's if the server does not count.
+    pub(crate) counted: Option<(&'e Server, &'static str)>,
 }
 
 /// Checks: all entries in turn.
 pub(crate) fn checks(plan: Plan, entries: &[Entry<'_>]) -> Result<Vec<Contestant>> {
-    for entry in entries {
-        entry.load.run(entry.at, plan.warm)?;
-    }
+    warm(plan, entries)?;
+    in_turn(plan, entries, "checks")
+}
+
+/// Sends for a while what does not count.
+pub(crate) fn warm(plan: Plan, entries: &[Entry<'_>]) -> Result<()> {
+    entries.iter().try_for_each(|entry| entry.load.run(entry.at, plan.warm).map(drop))
+}
+
+/// What a server counts under this name: all entries in turn.
+pub(crate) fn in_turn(plan: Plan, entries: &[Entry<'_>], what: &str) -> Result<Vec<Contestant>> {
     let mut contestants: Vec<_> = entries.iter().map(|entry| Contestant::new(entry.name)).collect();
     for round in 1..=plan.rounds {
         for (contestant, entry) in contestants.iter_mut().zip(entries) {
-            contestant.note(round, measure(*entry, "checks", plan.checks)?);
+            contestant.note(round, measure(*entry, what, plan.checks)?);
         }
     }
     Ok(contestants)
 }
 
-/// Logins: the bare hash first, then the servers.
-pub(crate) fn logins(
-    plan: Plan,
-    load: &Load,
-    servers: &[(&'static str, &Server)],
-) -> Result<(Figures, Vec<Contestant>)> {
-    let mut contestants: Vec<_> = servers.iter().map(|(name, _)| Contestant::new(name)).collect();
-    let mut hashes = Vec::new();
-    for round in 1..=plan.rounds {
-        let rate = bare::run(cores(), plan.logins)?;
-        say(round, "argon2id alone", format_args!("{rate:>9.1}/s"));
-        hashes.push(rate);
-        for (contestant, (name, server)) in contestants.iter_mut().zip(servers) {
-            let entry = Entry { name, load, at: server.address, counted: Some(*server) };
-            contestant.note(round, measure(entry, "logins", plan.logins)?);
-        }
-    }
-    Ok((hashes.into_iter().collect(), contestants))
-}
-
 /// One run. An answer counts only if the server has granted what was asked: its own count must bear out wrk's, which takes every
 /// status below 400 for good.
-fn measure(entry: Entry<'_>, what: &str, seconds: u32) -> Result<Run> {
+pub(crate) fn measure(entry: Entry<'_>, what: &str, seconds: u32) -> Result<Run> {
     let Entry { name, load, at, counted } = entry;
-    let count = || counted.map_or(Ok(None), |server| server.granted(what));
+    let count = || counted.map_or(Ok(None), |(server, dialect)| server.granted(what, dialect));
     let before = count()?;
     let run = load.run(at, seconds)?;
     let granted = count()?.zip(before).map(|(after, before)| after - before);

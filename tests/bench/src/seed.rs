@@ -1,6 +1,9 @@
-//! Users and sessions: made once, put into each database.
+//! Users and sessions: made once, put into both databases.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::fmt;
+use std::io::{self, BufWriter, Write as _};
+use std::path::Path;
+use std::process::{ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,88 +12,120 @@ use futures_executor::block_on;
 use futures_util::future::try_join_all;
 use parlance::core::ports::{Applied, Change, Clock as _, Store, Unobserved};
 use parlance::core::{
-    Authority, Grant, HashThreads, Mint as _, NewUser, PasswordPolicy, Rivals, Secret, Session,
-    SessionId, User, UserId, UserName, uuid_v4,
+    Authority, Digest, Grant, HashThreads, Mint, NewUser, PasswordPolicy, Secret, Timestamp, User,
+    UserId, UserName, uuid_v4,
 };
 use parlance::store::{Options, migrate, open};
 use parlance::system::{SystemClock, SystemEntropy};
-use parlance_polish_longtoken::PolishLongtoken;
+use uuid::Uuid;
 
-/// How many users the sessions are spread over.
-const USERS: usize = 1000;
+/// How many sessions a user has.
+const EACH: usize = 100;
 /// How many users log in.
 const PEOPLE: usize = 16;
 /// How many changes wait for the store at once: fewer than its queue holds, in which it puts jobs of its own as well.
 const AT_ONCE: usize = 4000;
+/// Of how many sessions the secrets are kept at most: what wrk can hold.
+const SAMPLE: usize = 1_000_000;
+/// How many rows go into a statement of SQLite's.
+const ROWS: usize = 500;
 /// Longer than any run.
 const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What every database is given.
-#[derive(Debug)]
-pub(crate) struct Seed {
-    /// The token of each session, all different, minted as the wire mints them.
-    pub(crate) tokens: Vec<String>,
-    users: Vec<User>,
-    sessions: Vec<Session>,
+/// The databases of one size.
+#[derive(Debug, Clone)]
+pub(crate) struct World {
+    /// How many sessions live in each.
+    pub(crate) sessions: usize,
+    pub(crate) sqlite: String,
+    pub(crate) postgres: String,
+    /// The secrets of the sessions, as the wire mints them; of very many, those of every so many.
+    pub(crate) secrets: Vec<String>,
 }
 
-impl Seed {
-    /// Mints so many sessions.
-    pub(crate) fn new(count: usize) -> Result<Self> {
-        let users = (0..USERS).map(user).collect::<Result<Vec<_>>>()?;
-        let (mut tokens, mut sessions) = (Vec::new(), Vec::new());
-        for user in users.iter().cycle().take(count) {
-            let (token, session) = session(user)?;
-            tokens.push(token);
-            sessions.push(session);
+impl World {
+    /// Makes both databases and puts so many sessions of a wire into each. They are put in by the databases' own programs, in one piece
+    /// and in the order of their digests, as an index that has been rebuilt holds them: through the store it would take a quarter of an hour
+    /// for each million.
+    pub(crate) fn make(
+        home: &Path,
+        cluster: &str,
+        wire: &dyn Mint,
+        sessions: usize,
+    ) -> Result<Self> {
+        let name = format!("{}_{sessions}", wire.dialect().replace('-', "_"));
+        println!("sowing {sessions} sessions of {} into each database", wire.dialect());
+        run(Command::new("psql").args([
+            "-X",
+            "-q",
+            "-c",
+            &format!("CREATE DATABASE {name}"),
+            cluster,
+        ]))?;
+        let base = cluster.rsplit_once('/').context("PostgreSQL's URL names no database")?.0;
+        let postgres = format!("{base}/{name}");
+        let file = home.join(format!("{name}.db"));
+        let sqlite = format!("sqlite:{}", file.display());
+        let users = (0..sessions.div_ceil(EACH)).map(user).collect::<Result<Vec<_>>>()?;
+        for url in [&sqlite, &postgres] {
+            people(url, &users)?;
         }
-        Ok(Self { tokens, users, sessions })
-    }
-
-    /// Puts users and sessions into a database that is empty yet.
-    pub(crate) fn sow(&self, url: &str) -> Result<()> {
-        migrate(url)?;
-        let store: Arc<dyn Store> = Arc::new(open(url, Options::default())?);
-        let users = self.users.iter().map(|user| Change::AddUser(Box::new(user.clone())));
-        make(&*store, users)?;
-        let sessions = self.sessions.iter().map(|session| Change::Open {
-            session: Box::new(session.clone()),
-            rivals: Rivals::Allow,
-            rehash: None,
-        });
-        make(&*store, sessions)?;
-        let threads = HashThreads::start(1, Arc::new(SystemClock));
-        let policy = PasswordPolicy::default();
-        let entropy = Arc::new(SystemEntropy);
-        let authority = Authority::new(store, threads, policy, entropy, Arc::new(Unobserved));
-        for number in 0..PEOPLE {
-            let (name, password) = person(number);
-            let password = Secret::new(password);
-            let user = NewUser { name, password, roles: Vec::new(), unrestricted: false };
-            block_on(authority.add_user(user, SystemClock.now()))?;
-        }
-        Ok(())
-    }
-
-    /// The forms with which these users log in.
-    pub(crate) fn forms() -> Vec<String> {
-        let form = |(name, password)| format!("login={name}&pass={password}");
-        (0..PEOPLE).map(person).map(form).collect()
+        let (secrets, rows) = rows(wire, &users, sessions)?;
+        into_sqlite(&file, &rows)?;
+        into_postgres(&postgres, &rows)?;
+        settle(&postgres)?;
+        Ok(Self { sessions, sqlite, postgres, secrets })
     }
 }
 
-/// Makes changes, all of which must be done.
-fn make(store: &dyn Store, changes: impl Iterator<Item = Change>) -> Result<()> {
-    let mut changes = changes.peekable();
-    while changes.peek().is_some() {
-        let batch: Vec<_> =
-            changes.by_ref().take(AT_ONCE).map(|change| store.apply(change)).collect();
+/// The forms with which people log in.
+pub(crate) fn forms() -> impl Iterator<Item = String> {
+    (0..PEOPLE).map(person).map(|(name, password)| format!("login={name}&pass={password}"))
+}
+
+/// What autovacuum and a checkpoint would do within minutes, and must not do during a round.
+fn settle(postgres: &str) -> Result<()> {
+    run(Command::new("psql").args([
+        "-X",
+        "-q",
+        "-c",
+        "VACUUM ANALYZE",
+        "-c",
+        "CHECKPOINT",
+        postgres,
+    ]))
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let done = command.status().with_context(|| format!("cannot run {name}"))?;
+    if done.success() { Ok(()) } else { bail!("{name} failed: {done}") }
+}
+
+/// Makes the schema, the users, and those who log in.
+fn people(url: &str, users: &[User]) -> Result<()> {
+    migrate(url)?;
+    let store: Arc<dyn Store> = Arc::new(open(url, Options::default())?);
+    let changes: Vec<_> =
+        users.iter().map(|user| Change::AddUser(Box::new(user.clone()))).collect();
+    for some in changes.chunks(AT_ONCE) {
+        let batch = some.iter().map(|change| store.apply(change.clone()));
         for applied in block_on(try_join_all(batch))? {
             match applied {
                 Applied::Done | Applied::Rows(_) | Applied::Opened(_) => {}
                 Applied::Refused | Applied::Taken => bail!("the store refused what was to be sown"),
             }
         }
+    }
+    let threads = HashThreads::start(1, Arc::new(SystemClock));
+    let policy = PasswordPolicy::default();
+    let authority =
+        Authority::new(store, threads, policy, Arc::new(SystemEntropy), Arc::new(Unobserved));
+    for number in 0..PEOPLE {
+        let (name, password) = person(number);
+        let password = Secret::new(password);
+        let user = NewUser { name, password, roles: Vec::new(), unrestricted: false };
+        block_on(authority.add_user(user, SystemClock.now()))?;
     }
     Ok(())
 }
@@ -118,28 +153,127 @@ fn person(number: usize) -> (String, String) {
     (format!("person-{number}"), format!("correct-horse-battery-{number}"))
 }
 
-/// A session as a login over the wire opens it, and its token.
-fn session(user: &User) -> Result<(String, Session)> {
-    let wire = PolishLongtoken::default();
+/// A session's row, as far as it is not like any other's.
+struct Row {
+    digest: Digest,
+    id: Uuid,
+    user: UserId,
+    sid: Option<String>,
+    dialect: &'static str,
+    created: Timestamp,
+    expires: Timestamp,
+    hard_end: Option<Timestamp>,
+}
+
+/// Sessions as a login over the wire opens them, in the order of their digests, and their secrets.
+fn rows(wire: &dyn Mint, users: &[User], count: usize) -> Result<(Vec<String>, Vec<Row>)> {
     let now = SystemClock.now();
-    let expires = Some(now.plus(LIFETIME));
-    let minted = wire.mint(&Grant { user, now, expires }, &SystemEntropy).context("no token")?;
-    let session = Session {
-        id: SessionId(uuid_v4(&SystemEntropy)?),
-        dialect: wire.dialect().to_owned(),
-        user: user.id,
-        epoch: user.epoch,
-        digest: minted.digest,
-        sid: minted.sid,
-        created: now,
-        last_used: None,
-        expires,
-        hard_end: None,
-        address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-        note: None,
-        enabled: true,
-        version: 0,
-        revoked: None,
-    };
-    Ok((minted.secret.expose().to_owned(), session))
+    let terms = wire.terms();
+    let hard_end = terms.max_lifetime.map(|max| now.plus(max));
+    let expires = terms.lifetime.expiry(now, hard_end).unwrap_or_else(|| now.plus(LIFETIME));
+    let (mut secrets, mut rows) = (Vec::new(), Vec::with_capacity(count));
+    let every = count.div_ceil(SAMPLE);
+    for (number, user) in users.iter().cycle().take(count).enumerate() {
+        let minted = wire
+            .mint(&Grant { user, now, expires: Some(expires) }, &SystemEntropy)
+            .context("no secret")?;
+        if number % every == 0 {
+            secrets.push(minted.secret.expose().to_owned());
+        }
+        rows.push(Row {
+            digest: minted.digest,
+            id: uuid_v4(&SystemEntropy)?,
+            user: user.id,
+            sid: minted.sid,
+            dialect: wire.dialect(),
+            created: now,
+            expires,
+            hard_end,
+        });
+    }
+    rows.sort_unstable_by(|one, other| one.digest.as_bytes().cmp(other.digest.as_bytes()));
+    Ok((secrets, rows))
+}
+
+const COLUMNS: &str = "digest, id, dialect, user_id, epoch, sid, created_at, expires_at, hard_end_at, address, enabled, version";
+
+/// Puts rows into SQLite, in statements of many.
+fn into_sqlite(file: &Path, rows: &[Row]) -> Result<()> {
+    piped(Command::new("sqlite3").arg("-bail").arg(file), |input| {
+        writeln!(input, "PRAGMA synchronous=OFF; PRAGMA cache_size=-2000000; BEGIN;")?;
+        for some in rows.chunks(ROWS) {
+            write!(input, "INSERT INTO sessions ({COLUMNS}) VALUES ")?;
+            for (number, row) in some.iter().enumerate() {
+                let comma = if number > 0 { "," } else { "" };
+                let sid = row.sid.as_ref().map_or("NULL".to_owned(), |sid| format!("'{sid}'"));
+                let Row { digest, id, user, dialect, created, expires, hard_end, .. } = row;
+                write!(
+                    input,
+                    "{comma}(x'{}',x'{}','{dialect}',x'{}',0,{sid},{},{},{},'127.0.0.1',1,0)",
+                    Hex(digest.as_bytes()),
+                    id.simple(),
+                    user.0.simple(),
+                    created.millis(),
+                    expires.millis(),
+                    optional(*hard_end, "NULL"),
+                )?;
+            }
+            writeln!(input, ";")?;
+        }
+        writeln!(input, "COMMIT; PRAGMA wal_checkpoint(TRUNCATE);")
+    })
+}
+
+/// Puts rows into PostgreSQL.
+fn into_postgres(url: &str, rows: &[Row]) -> Result<()> {
+    let copy = format!("\\copy sessions ({COLUMNS}) FROM STDIN");
+    let arguments = ["-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", &copy, url];
+    piped(Command::new("psql").args(arguments), |input| {
+        for row in rows {
+            let Row { digest, id, user, dialect, created, expires, hard_end, .. } = row;
+            writeln!(
+                input,
+                "\\\\x{}\t\\\\x{}\t{dialect}\t\\\\x{}\t0\t{}\t{}\t{}\t{}\t127.0.0.1\tt\t0",
+                Hex(digest.as_bytes()),
+                id.simple(),
+                user.0.simple(),
+                row.sid.as_deref().unwrap_or("\\N"),
+                created.millis(),
+                expires.millis(),
+                optional(*hard_end, "\\N"),
+            )?;
+        }
+        Ok(())
+    })
+}
+
+/// Runs a program that reads what is written here.
+fn piped(
+    command: &mut Command,
+    write: impl FnOnce(&mut BufWriter<ChildStdin>) -> io::Result<()>,
+) -> Result<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .with_context(|| format!("cannot run {name}"))?;
+    let mut input =
+        BufWriter::with_capacity(1 << 20, child.stdin.take().context("a child without a pipe")?);
+    let written = write(&mut input).and_then(|()| input.flush());
+    drop(input);
+    let done = child.wait()?;
+    if done.success() { Ok(written?) } else { bail!("{name} failed: {done}") }
+}
+
+fn optional(moment: Option<Timestamp>, none: &str) -> String {
+    moment.map_or(none.to_owned(), |moment| moment.millis().to_string())
+}
+
+struct Hex<'b>(&'b [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
 }

@@ -5,11 +5,16 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use actix_web::{App, HttpResponse, HttpServer, rt, web};
 use anyhow::{Context as _, Result, bail};
 use parlance::Setup;
 use parlance::actix::Caller;
+use parlance::system::Stopwatch;
+use parlance::table::TABLE;
+
+use crate::naive::NAIVE;
 
 /// A running server; killed when it is dropped.
 #[derive(Debug)]
@@ -19,16 +24,18 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     /// Where its counters are.
     pub(crate) admin: Option<SocketAddr>,
+    /// How long it took to be ready.
+    pub(crate) ready: Duration,
 }
 
 /// What the guarded process is called by; the database follows.
 pub(crate) const GUARDED: &str = "serve-guarded";
 
-/// An integrator's app: the empty handler behind the guard of one dialect.
+/// An integrator's app: the empty handler behind a guard that takes every dialect.
 pub(crate) fn serve_guarded(database: &str) -> Result<()> {
     rt::System::new().block_on(async {
         let setup = Setup::open(database)?;
-        let site = setup.site([("polish-longtoken", "")]).await?;
+        let site = setup.site(TABLE.iter().map(|entry| (entry.name, ""))).await?;
         let empty = |_: Caller| async { HttpResponse::Ok().finish() };
         let app =
             move || App::new().service(web::resource("/guarded").wrap(site.guard()).to(empty));
@@ -66,7 +73,14 @@ impl Server {
     pub(crate) fn guarded(folder: &Path, database: &str) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args([GUARDED, database]);
-        Self::start(command, &folder.join("guarded"))
+        Self::start(command, folder)
+    }
+
+    /// This program once more, renewing by one transaction a request.
+    pub(crate) fn naive(folder: &Path, database: &str) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args([NAIVE, database]);
+        Self::start(command, folder)
     }
 
     /// nginx, which asks `ask` about every request before it passes it to `upstream`. It listens on the port of neither.
@@ -96,6 +110,7 @@ impl Server {
         let mut command = Command::new("nginx");
         command.arg("-p").arg(folder).arg("-c").arg(&file).args(["-e", "stderr"]);
         command.stdin(Stdio::null()).stdout(Stdio::null());
+        let watch = Stopwatch::start();
         let mut child = command.spawn().context("cannot run nginx")?;
         // It does not say when it listens. What ends a wait in vain is that it ends.
         while TcpStream::connect(address).is_err() {
@@ -104,7 +119,7 @@ impl Server {
             }
             std::thread::yield_now();
         }
-        Ok(Self { child, address, admin: None })
+        Ok(Self { child, address, admin: None, ready: watch.elapsed() })
     }
 
     /// `parlance serve` as it comes, with the defaults of every setting.
@@ -130,11 +145,13 @@ impl Server {
         fs::create_dir_all(folder)?;
         let log = folder.join("log");
         command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped());
+        let watch = Stopwatch::start();
         let mut child = command.stderr(File::create(&log)?).spawn().context("cannot start")?;
         let mut ready = String::new();
         if let Some(stdout) = child.stdout.take() {
             BufReader::new(stdout).read_line(&mut ready)?;
         }
+        let took = watch.elapsed();
         let mut addresses =
             ready.split_whitespace().filter_map(|word| word.strip_prefix("http://")?.parse().ok());
         let (address, admin) = (addresses.next(), addresses.next());
@@ -142,17 +159,27 @@ impl Server {
             let _killed = child.kill().and_then(|()| child.wait());
             bail!("a server did not become ready: {}", fs::read_to_string(log).unwrap_or_default());
         };
-        Ok(Self { child, address, admin })
+        Ok(Self { child, address, admin, ready: took })
+    }
+
+    /// What the kernel says of its memory, in MiB: `VmRSS`, `VmHWM`.
+    pub(crate) fn memory(&self, field: &str) -> Result<f64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        let kib: f64 = value
+            .and_then(|value| value.trim().strip_suffix(" kB")?.parse().ok())
+            .with_context(|| format!("the kernel does not tell {field}"))?;
+        Ok(kib / 1024.0)
     }
 
     /// How often its wire has been asked for this and has granted it, by the server's own count; `None` if it does not count.
-    pub(crate) fn granted(&self, counter: &str) -> Result<Option<u64>> {
+    pub(crate) fn granted(&self, counter: &str, dialect: &str) -> Result<Option<u64>> {
         let Some(admin) = self.admin else { return Ok(None) };
         let mut stream = TcpStream::connect(admin)?;
         stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n")?;
         let mut text = String::new();
         stream.read_to_string(&mut text)?;
-        let name = format!("parlance_{counter}_total{{dialect=\"polish-longtoken\"}} ");
+        let name = format!("parlance_{counter}_total{{dialect=\"{dialect}\"}} ");
         let count = text.lines().find_map(|line| line.strip_prefix(&name)?.trim().parse().ok());
         count.map(Some).with_context(|| format!("the server does not count {counter}"))
     }

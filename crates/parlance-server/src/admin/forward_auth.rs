@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::http::Method;
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, Resource, guard, web};
 use parlance::actix::{Shell, answered, body, cut_off, respond, silent};
 use parlance::assertion::Assertions;
@@ -25,15 +25,17 @@ const ORIGINAL: [(&str, &str); 2] =
 /// What is encoded in a user's name: all that is not visible ASCII (with everything beyond ASCII), and the sign of encoding itself.
 const NAME: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 
-/// Decides for proxies.
-#[derive(Debug)]
+/// Decides for proxies. Each worker has one of its own, so that they do not share what they count references to.
+#[derive(Debug, Clone)]
 pub(crate) struct Gate {
-    pub(crate) shell: Shell,
+    shell: Shell,
     /// The dialects that are enabled.
-    pub(crate) services: Vec<Arc<dyn Service>>,
-    pub(crate) config: ForwardAuth,
+    services: Vec<Arc<dyn Service>>,
+    /// All of them; nothing if there are none.
+    any: Option<Guard>,
+    config: ForwardAuth,
     /// Signs identity assertions, if any are wanted.
-    pub(crate) assertions: Option<Assertions>,
+    assertions: Option<Assertions>,
 }
 
 /// The request that a proxy asks about.
@@ -130,15 +132,15 @@ async fn forward_auth(
     request: HttpRequest,
     payload: web::Payload,
 ) -> HttpResponse {
-    let services = match request.match_info().get("dialects") {
-        None => gate.services.clone(),
+    let named = match request.match_info().get("dialects") {
+        None => None,
         Some(names) => match gate.named(names.split(',')) {
-            Some(services) => services,
+            Some(services) => Some(services),
             None => return plain(404, "No such dialect is enabled.\n"),
         },
     };
     match original(&request) {
-        Some(original) => gate.answer(&request, payload, original, services).await,
+        Some(original) => gate.answer(&request, payload, original, named.as_deref()).await,
         None => plain(400, "The original method and URI cannot be told: see docs/recipes.\n"),
     }
 }
@@ -153,7 +155,7 @@ async fn ext_authz(
     let target = target.strip_prefix(EXT_AUTHZ).unwrap_or_default();
     let original =
         Original { method: request.method().as_str(), target, host: once(&request, "host") };
-    gate.answer(&request, payload, original, gate.services.clone()).await
+    gate.answer(&request, payload, original, None).await
 }
 
 /// What the headers say, where one proxy says it once: with two pairs, one may be the client's own.
@@ -175,6 +177,16 @@ fn once<'r>(request: &'r HttpRequest, name: &str) -> Option<&'r str> {
 }
 
 impl Gate {
+    pub(crate) fn new(
+        shell: Shell,
+        services: Vec<Arc<dyn Service>>,
+        config: ForwardAuth,
+        assertions: Option<Assertions>,
+    ) -> Self {
+        let any = all_of(services.iter().cloned());
+        Self { shell, services, any, config, assertions }
+    }
+
     /// The dialects of these names, in their order; nothing if one of them is not enabled.
     fn named<'n>(&self, names: impl Iterator<Item = &'n str>) -> Option<Vec<Arc<dyn Service>>> {
         let find = |name| self.services.iter().find(|service| service.name() == name).cloned();
@@ -186,21 +198,23 @@ impl Gate {
         request: &HttpRequest,
         payload: web::Payload,
         original: Original<'_>,
-        services: Vec<Arc<dyn Service>>,
+        named: Option<&[Arc<dyn Service>]>,
     ) -> HttpResponse {
         let route = match route(&self.config.routes, original) {
             Ok(route) => route,
             Err(refused) => return respond(refused),
         };
-        let services = match route {
-            Some(route) if !route.dialects.is_empty() => demanded(route, &services),
-            Some(_) | None => services,
-        };
-        let mut services = services.into_iter();
-        let Some(first) = services.next() else {
+        let demands = route.is_some_and(|route| !route.dialects.is_empty());
+        let fewer = (demands || named.is_some()).then(|| {
+            let services = named.unwrap_or(&self.services);
+            match route.filter(|_| demands) {
+                Some(route) => all_of(demanded(route, services)),
+                None => all_of(services.iter().cloned()),
+            }
+        });
+        let Some(guard) = fewer.as_ref().unwrap_or(&self.any) else {
             return plain(403, "No dialect is let pass here.\n");
         };
-        let guard = services.fold(Guard::new(first), Guard::or);
         let (peer, secure) = self.shell.peer(request);
         let headers: Vec<_> = request
             .headers()
@@ -235,9 +249,7 @@ impl Gate {
             Ok(Ok(caller)) if route.is_none_or(|route| entitled(route, &caller)) => {
                 let mut answer = respond(Response::new(200));
                 let assertion = self.assertion(route, &caller, shown.now);
-                for (name, value) in identity(&self.config.headers, &caller, assertion) {
-                    answer.headers_mut().insert(name, value);
-                }
+                identify(answer.headers_mut(), &self.config.headers, &caller, assertion);
                 answer
             }
             Ok(Ok(_)) => plain(403, "The user lacks the role that is needed here.\n"),
@@ -247,12 +259,7 @@ impl Gate {
     }
 
     /// The signed word for the upstream that makes this request, where one is wanted.
-    fn assertion(
-        &self,
-        route: Option<&Route>,
-        caller: &Caller,
-        now: Timestamp,
-    ) -> Option<Arc<str>> {
+    fn assertion(&self, route: Option<&Route>, caller: &Caller, now: Timestamp) -> Option<String> {
         let named = route.map(|route| &route.audience).filter(|audience| !audience.is_empty());
         let audience = named.unwrap_or(&self.config.audience);
         let wanted = self.assertions.as_ref().filter(|_| !audience.is_empty());
@@ -304,9 +311,18 @@ fn told(header: &str) -> Option<String> {
 }
 
 /// Of these dialects those that a route demands, in the route's order.
-fn demanded(route: &Route, services: &[Arc<dyn Service>]) -> Vec<Arc<dyn Service>> {
+fn demanded<'s>(
+    route: &'s Route,
+    services: &'s [Arc<dyn Service>],
+) -> impl Iterator<Item = Arc<dyn Service>> + 's {
     let find = |name: &String| services.iter().find(|service| service.name() == *name).cloned();
-    route.dialects.iter().filter_map(find).collect()
+    route.dialects.iter().filter_map(find)
+}
+
+/// One guard for all of these dialects; nothing for none.
+fn all_of(mut services: impl Iterator<Item = Arc<dyn Service>>) -> Option<Guard> {
+    let first = services.next()?;
+    Some(services.fold(Guard::new(first), Guard::or))
 }
 
 /// Whether the user has a role that the route needs; who is unrestricted has all.
@@ -316,25 +332,28 @@ fn entitled(route: &Route, caller: &Caller) -> bool {
         || caller.roles.iter().any(|role| route.roles.contains(role))
 }
 
-/// What the upstream is told of an admitted caller.
-fn identity(
+/// Tells the upstream of an admitted caller.
+fn identify(
+    headers: &mut HeaderMap,
     names: &HeaderNames,
     caller: &Caller,
-    assertion: Option<Arc<str>>,
-) -> Vec<(HeaderName, HeaderValue)> {
+    assertion: Option<String>,
+) {
+    let mut tell = |name: &str, value: String| {
+        let name = HeaderName::from_bytes(name.as_bytes());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::try_from(value)) {
+            headers.insert(name, value);
+        }
+    };
+    tell(&names.user, utf8_percent_encode(&caller.name, NAME).to_string());
+    tell(&names.user_id, caller.user.to_string());
     let roles: Vec<_> = caller.roles.iter().map(uuid::Uuid::to_string).collect();
-    let lines = [
-        (&names.user, utf8_percent_encode(&caller.name, NAME).to_string()),
-        (&names.user_id, caller.user.to_string()),
-        (&names.roles, roles.join(",")),
-        (&names.dialect, caller.dialect.to_owned()),
-        (&names.session, caller.session.to_string()),
-    ];
-    let assertion = assertion.map(|assertion| (&names.assertion, assertion.to_string()));
-    let lines = lines.into_iter().chain(assertion).filter_map(|(name, value)| {
-        Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::try_from(value).ok()?))
-    });
-    lines.collect()
+    tell(&names.roles, roles.join(","));
+    tell(&names.dialect, caller.dialect.to_owned());
+    tell(&names.session, caller.session.to_string());
+    if let Some(assertion) = assertion {
+        tell(&names.assertion, assertion);
+    }
 }
 
 /// A refusal as proxies understand it: 503 if the store is away, else 403 where the dialect says so, else 401; never a success.

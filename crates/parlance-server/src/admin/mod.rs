@@ -37,7 +37,7 @@ pub(crate) struct Desk {
     /// The dialects that are enabled.
     pub(crate) services: Vec<Arc<dyn Service>>,
     pub(crate) keychain: Arc<Keychain>,
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) gate: Gate,
 }
 
 type Shared = web::Data<Desk>;
@@ -69,7 +69,7 @@ pub(crate) fn server(listen: SocketAddr, desk: Desk) -> Result<(Server, SocketAd
     let server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::new(desk.clone()))
-            .app_data(web::Data::from(Arc::clone(&desk.gate)))
+            .app_data(web::Data::new(desk.gate.clone()))
             .configure(|config| {
                 for page in pages() {
                     config.service((page.serve)(page.path));

@@ -1,7 +1,7 @@
-//! Claims about assertions: what they say, for how long, and how often one is signed.
+//! Claims about assertions: what they say, for how long, and whose keys verify them.
 
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
-use parlance_core::UserId;
+use parlance_core::{SessionId, UserId};
 use uuid::Uuid;
 
 use super::*;
@@ -77,37 +77,6 @@ fn an_assertion_says_who_asks_what_for_a_minute() {
         expected["sid"] = json!(caller.session.to_string());
         check(&assertions, &token, &expected);
     }
-}
-
-#[test]
-fn one_is_signed_a_second_for_a_session_and_an_audience() {
-    let (assertions, one) = (assertions(), caller());
-    let other = Caller { session: SessionId(Uuid::from_u128(9)), ..caller() };
-    let sign =
-        |caller, audience, second| assertions.for_caller(caller, audience, at(second)).unwrap();
-    let first = sign(&one, "a", 0);
-    assert!(Arc::ptr_eq(&first, &sign(&one, "a", 0)), "within the second it is the same");
-    for different in [sign(&one, "b", 0), sign(&other, "a", 0), sign(&one, "a", 1)] {
-        assert_ne!(first, different);
-    }
-    assert_eq!(assertions.signed(|signed| (signed.second, signed.count)), (NOW + 1, 1));
-}
-
-#[test]
-fn what_is_kept_within_a_second_is_bounded() {
-    let assertions = assertions();
-    let caller = |number| Caller { session: SessionId(Uuid::from_u128(number)), ..caller() };
-    for number in 0..=MOST as u128 {
-        assertions.for_caller(&caller(number), "a", at(0)).unwrap();
-    }
-    assert_eq!(assertions.signed(|signed| signed.count), MOST);
-    let last = caller(MOST as u128);
-    let sign = || assertions.for_caller(&last, "a", at(0)).unwrap();
-    let (one, again) = (sign(), sign());
-    assert!(
-        one == again && !Arc::ptr_eq(&one, &again),
-        "signed anew, and alike: Ed25519 draws nothing"
-    );
 }
 
 #[test]

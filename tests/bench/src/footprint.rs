@@ -1,0 +1,36 @@
+//! Memory, and the time from start to ready.
+
+use anyhow::Result;
+
+use crate::checks::{POSTGRES, SQLITE, load};
+use crate::figures::Figures;
+use crate::report::{Aimed, Section};
+use crate::{Bench, CONNECTIONS, counted, rounds};
+
+pub(crate) fn footprint(bench: &mut Bench) -> Result<Section> {
+    let world = bench.world(bench.sessions)?.clone();
+    let load = load(&bench.home, &world, "/login")?;
+    let mut aimed = Vec::new();
+    for (name, url) in [(SQLITE, &world.sqlite), (POSTGRES, &world.postgres)] {
+        let folder = format!("footprint-{}", url.split(':').next().unwrap_or_default());
+        // The first start makes the signing keys.
+        drop(bench.serve(&folder, url, &[])?);
+        let (mut ready, mut start, mut under_load) = (Vec::new(), Vec::new(), Vec::new());
+        for round in 1..=bench.plan.rounds {
+            let server = bench.serve(&folder, url, &[])?;
+            ready.push(server.ready.as_secs_f64() * 1000.0);
+            start.push(server.memory("VmRSS")?);
+            let run = rounds::measure(counted(name, &load, &server), "checks", bench.plan.checks)?;
+            under_load.push(server.memory("VmHWM")?);
+            rounds::say(round, name, format_args!("{:>9.0}/s", run.rate));
+        }
+        let figures = Figures::from_iter;
+        let what = |what: &str| format!("{name}: {what}");
+        aimed.push(Aimed::at_most(what("from start to ready, ms"), 150.0, figures(ready)));
+        aimed.push(Aimed::at_most(what("memory at start, MiB"), 40.0, figures(start)));
+        let most = what("most memory under load, MiB");
+        aimed.push(Aimed::at_most(most, 100.0, figures(under_load)));
+    }
+    let note = format!("{} sessions, {CONNECTIONS} connections.", world.sessions);
+    Ok(Section::new(aimed).note(note))
+}
