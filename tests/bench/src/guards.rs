@@ -37,16 +37,10 @@ pub(crate) fn guards(bench: &mut Bench) -> Result<Section> {
         "assertion_issuer = \"https://login.example\"\n[forward_auth]\naudience = \"app\"\n",
     )?;
     let on_sqlite = bench.serve("sqlite", &world.sqlite, &[])?;
-    // One key file for all that share the database.
-    let key = home.join("sqlite/parlance.key");
-    let with_key = |name: &str, more: &[&str]| {
-        std::fs::create_dir_all(home.join(name))?;
-        std::fs::copy(&key, home.join(name).join("parlance.key"))?;
-        bench.serve(name, &world.sqlite, more)
-    };
-    let plain = with_key("forward", &[])?;
-    let asserted = with_key("asserted", &["--config", &file.display().to_string()])?;
-    let app = Server::guarded(&home.join("guarded"), &world.sqlite)?;
+    let plain = bench.serve("forward", &world.sqlite, &[])?;
+    let with = ["--config", &file.display().to_string()];
+    let asserted = bench.serve("asserted", &world.sqlite, &with)?;
+    let app = Server::guarded(&home.join("guarded"), &world.sqlite, &bench.key_file())?;
     let empty = Server::empty(home)?;
     let admin = |server: &Server| server.admin.context("no admin listener");
     let ask = |at: SocketAddr| format!("{at}/forward-auth");

@@ -99,9 +99,14 @@ impl Bench {
         World::make(&self.home, &self.cluster, wire, sessions)
     }
 
+    /// What opens the signing keys of every database.
+    pub(crate) fn key_file(&self) -> PathBuf {
+        self.home.join("parlance.key")
+    }
+
     /// The released program on this database, as it comes, in a folder of this name.
     pub(crate) fn serve(&self, name: &str, database: &str, more: &[&str]) -> Result<Server> {
-        Server::parlance(&self.program, &self.home.join(name), database, more)
+        Server::parlance(&self.program, &self.home.join(name), database, &self.key_file(), more)
     }
 }
 
@@ -132,7 +137,7 @@ fn main() -> ExitCode {
     let words: Vec<_> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         [server::EMPTY] => server::serve_empty(),
-        [server::GUARDED, database] => server::serve_guarded(database),
+        [server::GUARDED, database, key_file] => server::serve_guarded(database, key_file),
         [naive::NAIVE, database] => naive::serve(database),
         [bare::HASHING] => bare::hash_for_ever(),
         ["--help" | "-h"] => {

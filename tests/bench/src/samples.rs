@@ -44,9 +44,8 @@ pub(crate) fn dialects(bench: &mut Bench) -> Result<Section> {
     let mut servers = Vec::new();
     for (database, url) in [("sqlite", &world.sqlite), ("postgres", &world.postgres)] {
         let folder = home.join(format!("dialects-{database}"));
-        std::fs::create_dir_all(&folder)?;
-        let mut shown = logged_in(url, &folder.join("parlance.key"))?;
-        servers.push(Server::guarded(&folder, url)?);
+        let mut shown = logged_in(url, &bench.key_file())?;
+        servers.push(Server::guarded(&folder, url, &bench.key_file())?);
         for (dialect, on_sqlite, on_postgres) in NAMES {
             let name = if database == "sqlite" { on_sqlite } else { on_postgres };
             let at = shown.iter().position(|(other, _)| *other == dialect);

@@ -32,9 +32,9 @@ pub(crate) struct Server {
 pub(crate) const GUARDED: &str = "serve-guarded";
 
 /// An integrator's app: the empty handler behind a guard that takes every dialect.
-pub(crate) fn serve_guarded(database: &str) -> Result<()> {
+pub(crate) fn serve_guarded(database: &str, key_file: &str) -> Result<()> {
     rt::System::new().block_on(async {
-        let setup = Setup::open(database)?;
+        let setup = Setup { key_file: key_file.into(), ..Setup::open(database)? };
         let site = setup.site(TABLE.iter().map(|entry| (entry.name, ""))).await?;
         let empty = |_: Caller| async { HttpResponse::Ok().finish() };
         let app =
@@ -70,9 +70,9 @@ impl Server {
     }
 
     /// This program once more, as an integrator's app on this database.
-    pub(crate) fn guarded(folder: &Path, database: &str) -> Result<Self> {
+    pub(crate) fn guarded(folder: &Path, database: &str, key_file: &Path) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.args([GUARDED, database]);
+        command.args([GUARDED, database]).arg(key_file);
         Self::start(command, folder)
     }
 
@@ -127,6 +127,7 @@ impl Server {
         program: &Path,
         folder: &Path,
         database: &str,
+        key_file: &Path,
         more: &[&str],
     ) -> Result<Self> {
         let mut command = Command::new(program);
@@ -137,6 +138,8 @@ impl Server {
                 command.env_remove(name);
             }
         }
+        // One key file for all, since several may share a database.
+        command.env("PARLANCE_KEY_FILE", key_file);
         Self::start(command, folder)
     }
 
