@@ -30,7 +30,15 @@ pub(crate) fn open(config: &Config, parts: &Parts) -> Result<Option<Door>, Faile
     use tracing::warn;
 
     let dialect = config.enabled().find(|dialect| dialect.entry.name == "axxon-jsonrpc");
-    let (Some(grpc), Some(dialect)) = (&config.axxon_grpc, dialect) else { return Ok(None) };
+    let Some(grpc) = &config.axxon_grpc else { return Ok(None) };
+    let Some(dialect) = dialect else {
+        if grpc.asked {
+            warn!(
+                "axxon-grpc.listen is set, but its dialect is not enabled: nothing is served by gRPC"
+            );
+        }
+        return Ok(None);
+    };
     let tls = grpc.tls.as_ref().map(|(certificate, key)| tls(certificate, key)).transpose()?;
     let (secure, asked) = (tls.is_some(), grpc.asked);
     let listener = match TcpListener::bind(grpc.listen) {

@@ -1,5 +1,7 @@
 //! Whether a reverse proxy may let a request pass, and who makes it.
 
+mod description;
+
 use std::sync::Arc;
 
 use actix_web::http::Method;
@@ -10,9 +12,10 @@ use parlance::assertion::Assertions;
 use parlance::core::{Failure, Timestamp};
 use parlance::dialect::{Caller, Guard, Refusal, Request, Response, Service, Unread};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{Page, TEXT, not_allowed, openapi, path};
+use self::description::{describe, original_headers, parameter};
+use super::{Page, TEXT, not_allowed, path};
 use crate::config::{ForwardAuth, HeaderNames, Route};
 
 /// What Envoy puts before the original path.
@@ -91,39 +94,6 @@ fn asked(path: &'static str) -> Resource {
     let wrong = web::to(|| async { not_allowed("GET, HEAD, POST") });
     let resource = web::resource(path).route(web::route().guard(methods).to(forward_auth));
     resource.default_service(wrong)
-}
-
-/// The pair that says most; nginx's, which may stand in its place, is another that no description can put beside it.
-fn original_headers() -> [Value; 2] {
-    let header = |name: &str, pattern: &str, description: &str| {
-        let schema = json!({ "type": "string", "pattern": pattern });
-        json!({ "name": name, "in": "header", "required": true, "schema": schema, "description": description })
-    };
-    let of = "of the request that it is about, or `X-Original-";
-    [
-        header("X-Forwarded-Method", "^[A-Z]{1,16}$", &format!("The method {of}Method`.")),
-        header("X-Forwarded-Uri", "^/[!-~]{0,64}$", &format!("The path and query {of}URI`.")),
-    ]
-}
-
-fn parameter(name: &str, schema: &Value) -> Value {
-    json!({ "name": name, "in": "path", "required": true, "schema": schema })
-}
-
-fn describe(summary: &str, parameters: &[Value]) -> Value {
-    let answer = |sentence: &str| json!({ "description": sentence });
-    let answers = openapi::responses(&[
-        ("200", answer("It may; the headers say who makes it.")),
-        ("400", answer("The request that it is about cannot be told.")),
-        ("401", answer("It shows no living session. The body is in the dialect's words.")),
-        ("403", answer("Nobody, or not this user, may pass here.")),
-        ("404", answer("No such dialect is enabled.")),
-        ("408", answer("The body took too long.")),
-        ("413", answer("The body is too long.")),
-        ("503", openapi::away(answer("The database does not answer."))),
-    ]);
-    let item = json!({ "summary": summary, "responses": answers });
-    json!({ "parameters": parameters, "get": item, "head": item, "post": item })
 }
 
 /// nginx, Caddy, Traefik, `HAProxy`: the original method and URI are in headers.

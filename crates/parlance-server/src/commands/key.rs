@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use parlance::core::Timestamp;
 use parlance::core::ports::{Clock as _, SealedKey};
@@ -29,16 +30,17 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct Rotate {
     /// Only the keys of this purpose
-    #[arg(long, value_name = "PURPOSE", value_parser = purpose)]
+    #[arg(long, value_name = "PURPOSE", value_parser = purposes())]
     purpose: Option<Purpose>,
     /// Sign with the new keys at once, although nodes that do not know them yet refuse what they sign
     #[arg(long)]
     now: bool,
 }
 
-fn purpose(name: &str) -> Result<Purpose, String> {
-    let names = || Purpose::ALL.iter().map(|purpose| purpose.name()).collect::<Vec<_>>().join(", ");
-    Purpose::named(name).ok_or_else(|| format!("there are: {}", names()))
+/// Reads a purpose; the help names all of them.
+fn purposes() -> impl TypedValueParser<Value = Purpose> {
+    PossibleValuesParser::new(Purpose::ALL.iter().map(|purpose| purpose.name()))
+        .try_map(|name| Purpose::named(&name).ok_or("there is no such purpose"))
 }
 
 impl Command {

@@ -226,9 +226,16 @@ fn where_nobody_chose_a_port_two_servers_get_along_and_a_chosen_one_that_is_take
 
 #[test]
 fn it_goes_with_its_dialect_and_can_be_disabled_alone() {
-    for off in ["[axxon-grpc]\nenabled = false\n", "[dialects.axxon-jsonrpc]\nenabled = false\n"] {
+    // An address that was asked for in vain is worth a word.
+    for (off, warned) in [
+        ("[axxon-grpc]\nenabled = false\n", false),
+        ("[dialects.axxon-jsonrpc]\nenabled = false\n", true),
+    ] {
         let site = Site::with(Database::sqlite(), off);
         let (server, _) = Server::spawn(site.command(&ANYWHERE));
         assert!(server.grpc.is_none(), "{off}");
+        server.log.line_with("serving").unwrap();
+        let said = server.log.text().contains("WARN axxon-grpc.listen is set, but its dialect");
+        assert_eq!(said, warned, "{off}");
     }
 }
