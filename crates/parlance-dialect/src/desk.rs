@@ -56,8 +56,26 @@ pub trait Service: std::fmt::Debug + Send + Sync {
     fn claims(&self, path: &str) -> bool;
     /// Answers a request to a claimed path.
     fn serve<'a>(&'a self, request: &'a Request<'a>) -> Answer<'a, Response>;
+    /// The credential that a guarded request shows: see [`Dialect::present`].
+    fn present(&self, request: &Request<'_>) -> Option<Credential>;
+    /// Finds out who makes a guarded request that shows this credential.
+    fn check<'a>(
+        &'a self,
+        shown: Credential,
+        request: &'a Request<'a>,
+    ) -> Answer<'a, Result<Caller, Failure>>;
+    /// How a guarded request is refused.
+    fn deny(&self, why: Failure) -> Response;
     /// Lets a guarded request pass, or refuses it in the dialect's words.
-    fn admit<'a>(&'a self, request: &'a Request<'a>) -> Answer<'a, Result<Caller, Refusal>>;
+    fn admit<'a>(&'a self, request: &'a Request<'a>) -> Answer<'a, Result<Caller, Refusal>> {
+        Box::pin(async move {
+            let checked = match self.present(request) {
+                Some(shown) => self.check(shown, request).await,
+                None => Err(Failure::NoCredential),
+            };
+            checked.map_err(|why| Refusal { why, answer: self.deny(why) })
+        })
+    }
     /// The session behind what a client showed to a service: see [`Authority::inspect`].
     fn inspect<'a>(
         &'a self,
@@ -117,10 +135,6 @@ impl<D: Dialect> Desk<D> {
         self.authority.execute(self.dialect.command(call), context).await
     }
 
-    fn refuse(&self, why: Failure) -> Refusal {
-        Refusal { why, answer: self.dialect.deny(&why) }
-    }
-
     fn shown(&self, shown: &str) -> Result<Credential, Failure> {
         self.dialect.credential(shown).ok_or(Failure::NoCredential)
     }
@@ -128,10 +142,6 @@ impl<D: Dialect> Desk<D> {
     /// The world as a service sees it: it asks for a client who is elsewhere.
     fn behind(&self, now: Timestamp) -> Context<'_> {
         Context { now, peer: None, mint: &self.mint }
-    }
-
-    fn context(&self, request: &Request<'_>) -> Context<'_> {
-        Context { now: request.now, peer: request.peer, mint: &self.mint }
     }
 }
 
@@ -168,16 +178,19 @@ impl<D: Dialect> Service for Desk<D> {
         })
     }
 
-    fn admit<'a>(&'a self, request: &'a Request<'a>) -> Answer<'a, Result<Caller, Refusal>> {
+    fn present(&self, request: &Request<'_>) -> Option<Credential> {
+        self.dialect.present(request)
+    }
+
+    fn check<'a>(
+        &'a self,
+        shown: Credential,
+        request: &'a Request<'a>,
+    ) -> Answer<'a, Result<Caller, Failure>> {
         Box::pin(async move {
-            let result = match self.dialect.present(request) {
-                Some(shown) => {
-                    self.authority.execute(Command::Check(shown), self.context(request)).await
-                }
-                None => Err(Failure::NoCredential),
-            };
-            match result {
-                Ok(Outcome::Standing(session, user)) => Ok(Caller {
+            let context = Context { now: request.now, peer: request.peer, mint: &self.mint };
+            match self.authority.execute(Command::Check(shown), context).await? {
+                Outcome::Standing(session, user) => Ok(Caller {
                     user: user.id,
                     name: user.name,
                     roles: user.roles,
@@ -186,17 +199,18 @@ impl<D: Dialect> Service for Desk<D> {
                     dialect: D::NAME,
                     expires: session.expires,
                 }),
-                Ok(
-                    Outcome::Opened(..)
-                    | Outcome::Renewed(..)
-                    | Outcome::Closed
-                    | Outcome::Bumped(_)
-                    | Outcome::Users(_)
-                    | Outcome::Named(_),
-                ) => Err(self.refuse(Failure::Unavailable)),
-                Err(why) => Err(self.refuse(why)),
+                Outcome::Opened(..)
+                | Outcome::Renewed(..)
+                | Outcome::Closed
+                | Outcome::Bumped(_)
+                | Outcome::Users(_)
+                | Outcome::Named(_) => Err(Failure::Unavailable),
             }
         })
+    }
+
+    fn deny(&self, why: Failure) -> Response {
+        self.dialect.deny(&why)
     }
 
     fn inspect<'a>(

@@ -52,31 +52,26 @@ impl Guard {
     /// # Errors
     /// The refusal.
     pub async fn admit(&self, request: &Request<'_>) -> Result<Caller, Refusal> {
-        let mut refused = match self.first.admit(request).await {
-            Ok(caller) => return Ok(caller),
-            Err(refusal) => refusal,
-        };
-        for dialect in &self.others {
+        let mut refused: Option<(&Arc<dyn Service>, Failure)> = None;
+        for dialect in self.dialects() {
+            let Some(shown) = dialect.present(request) else { continue };
+            let why = match dialect.check(shown, request).await {
+                Ok(caller) => return Ok(caller),
+                Err(why) => why,
+            };
             // Whether the credential is good is not known, so nothing more is to be found out now.
-            if matches!(refused.why, Failure::Busy | Failure::Unavailable) {
+            let unknown = matches!(why, Failure::Busy | Failure::Unavailable);
+            if unknown || refused.is_none() {
+                refused = Some((dialect, why));
+            }
+            if unknown {
                 break;
             }
-            match dialect.admit(request).await {
-                Ok(caller) => return Ok(caller),
-                Err(refusal) if refused.why == Failure::NoCredential => {
-                    if refusal.why != Failure::NoCredential {
-                        refused = refusal;
-                    }
-                }
-                Err(refusal) if matches!(refusal.why, Failure::Busy | Failure::Unavailable) => {
-                    refused = refusal;
-                }
-                Err(_) => {}
-            }
         }
-        if refused.why == Failure::NoCredential {
+        let (dialect, why) = refused.unwrap_or_else(|| {
             self.first.turned_away(TurnedAway::NoCredential, request.peer);
-        }
-        Err(refused)
+            (&self.first, Failure::NoCredential)
+        });
+        Err(Refusal { why, answer: dialect.deny(why) })
     }
 }

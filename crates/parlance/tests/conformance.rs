@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use expect_test::expect_file;
 use parlance::core::ports::Clock as _;
-use parlance::core::{Failure, Login, Secret, Session, Timestamp, User};
+use parlance::core::{Credential, Failure, Login, Secret, Session, Timestamp, User};
 use parlance::dialect::testing::{TestClock, World};
-use parlance::dialect::{Answer, Caller, Refusal, Request, Response, Service, Shown, Unread};
+use parlance::dialect::{Answer, Caller, Request, Response, Service, Shown, Unread};
 use parlance::table::{Parts, TABLE};
 use parlance_conformance::process::{Hands, InProcess, Mounted};
 use parlance_conformance::{
@@ -159,8 +159,20 @@ impl Service for Broken {
         })
     }
 
-    fn admit<'a>(&'a self, request: &'a Request<'a>) -> Answer<'a, Result<Caller, Refusal>> {
-        self.0.admit(request)
+    fn present(&self, request: &Request<'_>) -> Option<Credential> {
+        self.0.present(request)
+    }
+
+    fn check<'a>(
+        &'a self,
+        shown: Credential,
+        request: &'a Request<'a>,
+    ) -> Answer<'a, Result<Caller, Failure>> {
+        self.0.check(shown, request)
+    }
+
+    fn deny(&self, why: Failure) -> Response {
+        self.0.deny(why)
     }
 
     fn inspect<'a>(

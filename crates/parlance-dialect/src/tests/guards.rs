@@ -4,10 +4,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use parlance_core::{Failure, Login, Session, SessionId, Timestamp, User, UserId};
+use parlance_core::{
+    Credential, Failure, Login, Secret, Session, SessionId, Timestamp, User, UserId,
+};
 use uuid::Uuid;
 
-use crate::{Answer, Caller, Guard, Refusal, Request, Response, Service, Shown, Unread};
+use crate::{Answer, Caller, Guard, Request, Response, Service, Shown, Unread};
 
 /// A dialect that answers every request alike, and counts how often it is asked.
 #[derive(Debug)]
@@ -34,11 +36,16 @@ impl Service for Says {
         Box::pin(async { Response::new(404) })
     }
 
-    fn admit<'a>(&'a self, _: &'a Request<'a>) -> Answer<'a, Result<Caller, Refusal>> {
+    fn present(&self, _: &Request<'_>) -> Option<Credential> {
+        (self.1 != NONE).then(|| Credential::new(self.0, Secret::new("shown".to_owned())))
+    }
+
+    fn check<'a>(
+        &'a self,
+        _: Credential,
+        _: &'a Request<'a>,
+    ) -> Answer<'a, Result<Caller, Failure>> {
         self.3.fetch_add(1, Ordering::SeqCst);
-        let answer = self
-            .1
-            .map_err(|why| Refusal { why, answer: Response::with_body(401, "text/plain", self.0) });
         let caller = Caller {
             user: UserId(Uuid::nil()),
             name: "csmith".to_owned(),
@@ -48,7 +55,11 @@ impl Service for Says {
             dialect: self.0,
             expires: None,
         };
-        Box::pin(async { answer.map(|()| caller) })
+        Box::pin(async { self.1.map(|()| caller) })
+    }
+
+    fn deny(&self, _: Failure) -> Response {
+        Response::with_body(401, "text/plain", self.0)
     }
 
     fn needs_body(&self, head: &Request<'_>) -> bool {
