@@ -7,7 +7,7 @@ use std::thread;
 
 use super::history::{Act, History, Line, valid};
 use super::http::Connection;
-use super::{Dice, Held, PASSWORD, Verdict, Wire};
+use super::{Dice, Held, PASSWORD, Site, Verdict, Wire, clock};
 
 /// One that works with sessions of a user of its own.
 pub(crate) struct Client {
@@ -104,20 +104,20 @@ impl Client {
         answer.map(|_| verdict.unwrap_or(Verdict::Away))
     }
 
-    /// Logs in, uses, renews and logs out, 4:4:1:1, as long as there are answers and `goes_on` says so.
+    /// Logs in, uses, renews and logs out, 4:4:1:1, as long as there is a server and `goes_on` says so.
     pub(crate) fn work(&mut self, address: SocketAddr, goes_on: impl Fn() -> bool) {
-        let Ok(mut connection) = Connection::open(address) else { return };
-        while goes_on() {
+        let mut open = Connection::open(address).ok();
+        while let Some(connection) = open.as_mut().filter(|_| goes_on()) {
             let recent = self.recent();
             let done = match (self.dice.below(40), recent) {
-                (0, Some(at)) => self.forge(&mut connection, at),
-                (0..16, Some(at)) => self.ask(&mut connection, Act::Use, Some(at), None),
-                (16..20, Some(at)) => self.ask(&mut connection, Act::Renewal, Some(at), None),
-                (20..24, Some(at)) => self.leave(&mut connection, at),
-                _ => self.enter(&mut connection),
+                (0, Some(at)) => self.forge(connection, at),
+                (0..16, Some(at)) => self.ask(connection, Act::Use, Some(at), None),
+                (16..20, Some(at)) => self.ask(connection, Act::Renewal, Some(at), None),
+                (20..24, Some(at)) => self.leave(connection, at),
+                _ => self.enter(connection),
             };
             if done.is_err() {
-                return;
+                open = Connection::open(address).ok();
             }
         }
     }
@@ -165,11 +165,17 @@ impl Client {
         self.ask(connection, Act::Forgery, None, Some(&made_up))
     }
 
-    /// Uses each of these sessions.
+    /// Uses each of these sessions. A connection that was silent for long, on a machine with other things to do, is opened again.
     fn look(&mut self, address: SocketAddr, at: &[usize]) {
         let mut connection = Connection::open(address).unwrap();
         for &at in at {
-            self.ask(&mut connection, Act::Use, Some(at), None).unwrap();
+            clock::until("an answer to a use", || {
+                let used = self.ask(&mut connection, Act::Use, Some(at), None);
+                if used.is_err() {
+                    connection = Connection::open(address).unwrap();
+                }
+                used.ok()
+            });
         }
     }
 
@@ -198,4 +204,12 @@ pub(crate) fn together(clients: &mut [Client], work: impl Fn(&mut Client) + Sync
             scope.spawn(move || work(client));
         }
     });
+}
+
+/// Lets the program itself list the sessions that it has, and writes that down.
+pub(crate) fn list(site: &Site, history: &History) {
+    for listed in site.sessions() {
+        let of = |key: &str| listed[key].as_str().unwrap().to_owned();
+        history.note(&Line::Listed { user: of("user"), dialect: of("dialect") });
+    }
 }

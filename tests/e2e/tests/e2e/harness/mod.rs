@@ -9,8 +9,10 @@ pub(crate) mod database;
 pub(crate) mod history;
 pub(crate) mod http;
 pub(crate) mod log;
+pub(crate) mod mount;
 pub(crate) mod python;
 pub(crate) mod server;
+pub(crate) mod trace;
 pub(crate) mod wires;
 
 pub(crate) use clock::{Dice, Watch, pace};

@@ -6,9 +6,9 @@ use std::thread;
 use std::time::Duration;
 
 use super::{is_long, times};
-use crate::harness::client::{Client, together};
+use crate::harness::client::{Client, list, together};
 use crate::harness::database::copy_files;
-use crate::harness::history::{History, Judgement, Line};
+use crate::harness::history::{History, Judgement};
 use crate::harness::{Database, Dice, PASSWORD, Server, Site, Watch, on_both_databases, pace};
 
 on_both_databases!(no_acknowledged_change_is_undone_by_a_kill);
@@ -76,10 +76,7 @@ impl Scene {
     /// Looks at every session there ever was, and lets the server list what it has.
     fn judge(&mut self, server: &Server) -> Judgement {
         together(&mut self.clients, |client| client.settle_all(server.dialects));
-        for listed in self.site.sessions() {
-            let of = |key: &str| listed[key].as_str().unwrap().to_owned();
-            self.history.note(&Line::Listed { user: of("user"), dialect: of("dialect") });
-        }
+        list(&self.site, &self.history);
         self.history.judge()
     }
 }
@@ -89,7 +86,7 @@ fn no_acknowledged_change_is_undone_by_a_kill(database: Database) {
     let sqlite = matches!(database, Database::Sqlite(_));
     let name = if sqlite { "SQLite" } else { "PostgreSQL" };
     let again = || if sqlite { Database::sqlite() } else { Database::postgres() };
-    let kills = times(12, 500);
+    let kills = times(12, if sqlite { 500 } else { 100 });
     let most = if is_long() { 1500 } else { 500 };
     let (mut left, mut database) = (kills, Some(database));
     let (mut sum, mut starts) = (Judgement::default(), Vec::new());
