@@ -36,11 +36,11 @@ impl Scene {
         Self { site, server, history, clients }
     }
 
-    /// How often a login of each wire was refused with 503 while all clients worked, until each has been.
-    fn work_until_logins_are_refused(&mut self) {
+    /// Lets all clients send so many requests, again and again, until a login hears 503 on every wire.
+    fn work_until_logins_are_refused(&mut self, requests: usize) {
         let address = self.server.dialects;
         clock::until("logins to hear 503", || {
-            together(&mut self.clients, |client| some(client, address, 20));
+            together(&mut self.clients, |client| some(client, address, requests));
             let server = &self.server;
             let refused = |wire: Wire| {
                 let answer = server.send(&wire.login(PROBER, PASSWORD));
@@ -106,7 +106,7 @@ fn sqlite_refuses_to_promise_goes_on_reading_and_recovers() {
             .map(|wire| scene.server.log_in(wire))
             .to_vec();
         disk.fill();
-        scene.work_until_logins_are_refused();
+        scene.work_until_logins_are_refused(20);
         for _ in 0..20 {
             scene.server.expect(&reading, &Verdict::Yes, "on a full disk");
         }
@@ -141,7 +141,7 @@ fn postgresql_without_room_for_its_log_is_survived() {
             psql.args(["-X", "-q", "-At", "-v", "ON_ERROR_STOP=1", "-c", emit, &cluster.url()]);
             (!psql.output().unwrap().status.success()).then_some(())
         });
-        scene.work_until_logins_are_refused();
+        scene.work_until_logins_are_refused(2);
         // PostgreSQL stops then, so reads cannot go on; what they hear is 503 and never that the session is gone.
         for held in &held {
             let used = scene.server.check(held);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
@@ -32,7 +32,7 @@ fn no_answer_leaves_before_what_it_promises_is_on_the_disk() {
     server.signal("TERM");
     drop(server);
     let files = site.database.folder();
-    let mut disk = Disk::of(files);
+    let (disk, lying) = (Disk::of(files), Disk::of(files));
 
     let file = site.folder().join("trace");
     let mut server = trace::start(&site.serve(), &file);
@@ -61,7 +61,13 @@ fn no_answer_leaves_before_what_it_promises_is_on_the_disk() {
     let without = acknowledged(&blind, &held, &sessions);
     assert_eq!(uncovered(&blind, &without), without.len(), "without syncs nothing is covered");
 
-    let cuts = disk.cuts(&calls, &changes, site.folder());
+    let (cuts, wrong) = disk.cuts(&calls, &changes, site.folder());
+    assert_eq!(wrong, Vec::<String>::new());
+    let (_, wrong) = lying.cuts(&blind, &without, site.folder());
+    assert!(
+        wrong.iter().any(|what| what.ends_with("is lost")),
+        "a disk that never syncs loses: {wrong:?}"
+    );
     let syncs = calls.iter().filter(|call| call.is_sync() && call.file.ends_with("-wal")).count();
     eprintln!(
         "sync: {} acknowledged changes, {syncs} syncs of the log, 0 answers before their sync; {cuts} power cuts, 0 lost, 0 resurrected, integrity ok; {:?} in all",
@@ -135,45 +141,54 @@ impl Disk {
         Self { durable: durable.collect(), pending: Vec::new(), dice: Dice::new(1) }
     }
 
-    /// Cuts the power at each answer: once all that is not synced is gone, once some of it. Whatever was acknowledged must be there.
-    fn cuts(&mut self, calls: &[Call], changes: &[Acknowledged], folder: &Path) -> usize {
-        let mut cuts = 0;
-        let mut next = calls.iter().enumerate().peekable();
-        let mut order: Vec<_> = changes.iter().enumerate().collect();
-        order.sort_by_key(|(_, change)| calls[change.answered].began);
-        let mut expected: BTreeMap<&[u8], bool> = BTreeMap::new();
-        for (_, change) in order {
-            let moment = calls[change.answered].began;
-            while let Some((_, call)) = next.next_if(|(_, call)| call.ended < moment) {
-                self.take(call);
-            }
-            expected.insert(&change.id, change.is_login);
-            for some in [false, true] {
-                let aside = folder.join(format!("cut{cuts}"));
-                self.leave(&aside, some);
-                cuts += 1;
-            }
-            let found = look(folder, cuts - 2..cuts);
-            for (cut, (integrity, alive)) in found.iter().enumerate() {
-                assert_eq!(integrity, "ok", "cut {cut} before an answer");
-                for (id, is_alive) in &expected {
-                    // A logout that was under way may be done already.
-                    let later = changes.iter().any(|other| {
-                        !other.is_login && other.id == **id && calls[other.received].began < moment
-                    });
-                    let id: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
-                    let there = alive.contains(&id);
-                    assert!(
-                        there == *is_alive || (*is_alive && later),
-                        "session {id} is {there} after a cut, not {is_alive}"
-                    );
+    /// Cuts the power at each answer: once all that is not synced is gone, once some of it. How often, and what is wrong then.
+    fn cuts(
+        mut self,
+        calls: &[Call],
+        changes: &[Acknowledged],
+        folder: &Path,
+    ) -> (usize, Vec<String>) {
+        let (mut cuts, mut wrong) = (0, Vec::new());
+        let mut next = calls.iter().peekable();
+        let mut order: Vec<_> = changes.iter().collect();
+        order.sort_by_key(|change| calls[change.answered].began);
+        let mut acknowledged: BTreeMap<String, bool> = BTreeMap::new();
+        for batch in order.chunks(16) {
+            let mut expected = Vec::new();
+            for change in batch {
+                let moment = calls[change.answered].began;
+                while let Some(call) = next.next_if(|call| call.ended < moment) {
+                    self.take(call);
+                }
+                acknowledged.insert(hex(&change.id), change.is_login);
+                // A logout that was under way may be done already.
+                let is_open =
+                    |other: &&Acknowledged| !other.is_login && calls[other.received].began < moment;
+                let open: Vec<_> =
+                    changes.iter().filter(is_open).map(|other| hex(&other.id)).collect();
+                for some in [false, true] {
+                    self.leave(&folder.join(format!("cut{cuts}")), some);
+                    expected.push((cuts, acknowledged.clone(), open.clone()));
+                    cuts += 1;
                 }
             }
-            for cut in cuts - 2..cuts {
-                fs::remove_dir_all(folder.join(format!("cut{cut}"))).unwrap();
+            let paths: Vec<_> =
+                expected.iter().map(|(cut, ..)| folder.join(format!("cut{cut}"))).collect();
+            for ((cut, expected, open), (integrity, alive)) in expected.iter().zip(look(&paths)) {
+                if integrity != "ok" {
+                    wrong.push(format!("cut {cut}: {integrity}"));
+                }
+                for (id, is_alive) in expected {
+                    let there = alive.contains(id);
+                    if there != *is_alive && !(*is_alive && open.contains(id)) {
+                        let what = if there { "resurrected" } else { "lost" };
+                        wrong.push(format!("cut {cut}: session {id} is {what}"));
+                    }
+                }
             }
+            paths.iter().for_each(|path| fs::remove_dir_all(path).unwrap());
         }
-        cuts
+        (cuts, wrong)
     }
 
     fn take(&mut self, call: &Call) {
@@ -225,16 +240,22 @@ fn apply(files: &mut BTreeMap<String, Vec<u8>>, write: &Call) {
     file[at..at + write.data.len()].copy_from_slice(&write.data);
 }
 
-/// What SQLite says of each cut: its integrity, and the sessions that live, in hexadecimal digits.
-fn look(folder: &Path, cuts: std::ops::Range<usize>) -> Vec<(String, Vec<String>)> {
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What SQLite says of the database in each folder: its integrity, and the sessions that live, in hexadecimal digits.
+fn look(folders: &[PathBuf]) -> Vec<(String, Vec<String>)> {
     const SCRIPT: &str = "import sqlite3, sys, json
 for cut in sys.argv[1:]:
     db = sqlite3.connect(cut + '/parlance.db')
-    whole = db.execute('PRAGMA integrity_check').fetchone()[0]
-    alive = [row[0].hex() for row in db.execute('SELECT id FROM sessions WHERE revoked_at IS NULL')]
+    try:
+        whole = db.execute('PRAGMA integrity_check').fetchone()[0]
+        alive = [row[0].hex() for row in db.execute('SELECT id FROM sessions WHERE revoked_at IS NULL')]
+    except sqlite3.Error as error:
+        whole, alive = str(error), []
     print(json.dumps([whole, alive]))";
-    let paths = cuts.map(|cut| folder.join(format!("cut{cut}")));
-    let said = Command::new("python3").args(["-c", SCRIPT]).args(paths).output().unwrap();
+    let said = Command::new("python3").args(["-c", SCRIPT]).args(folders).output().unwrap();
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
     let lines = String::from_utf8(said.stdout).unwrap();
     lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
