@@ -38,12 +38,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
     if nextest {
         // Without a limit of time, one after the other, and what they print is not kept back.
         words.extend(["--profile", "torture", "--no-capture", "--final-status-level", "none"]);
+    } else {
+        words.extend(["--", "--nocapture", "--test-threads=1"]);
     }
     let filters = wanted.names.iter().map(|name| format!("torture::{name}::"));
-    let mut words: Vec<_> = words.into_iter().map(str::to_owned).chain(filters).collect();
-    if !nextest {
-        words.extend(["--", "--nocapture", "--test-threads=1"].map(str::to_owned));
-    }
+    let words: Vec<_> = words.into_iter().map(str::to_owned).chain(filters).collect();
     test::run_with(&words, &wanted.variables)
 }
 

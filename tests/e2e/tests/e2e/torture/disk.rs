@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::kill::LONG_LIVES;
 use super::times;
@@ -38,8 +39,9 @@ impl Scene {
 
     /// Lets all clients send so many requests, again and again, until a login hears 503 on every wire.
     fn work_until_logins_are_refused(&mut self, requests: usize) {
-        let address = self.server.dialects;
+        let (address, watch) = (self.server.dialects, Watch::start());
         clock::until("logins to hear 503", || {
+            assert!(watch.elapsed() < Duration::from_secs(120), "logins go on without room");
             together(&mut self.clients, |client| some(client, address, requests));
             let server = &self.server;
             let refused = |wire: Wire| {

@@ -119,7 +119,8 @@ fn no_acknowledged_change_is_undone_by_a_kill(database: Database) {
         starts[starts.len() - 1],
         watch.elapsed(),
     );
-    assert!(!is_long() || p99 <= Duration::from_secs(1), "the first good answer took {p99:?}");
+    let bounded = sqlite && is_long();
+    assert!(!bounded || p99 <= Duration::from_secs(1), "the first good answer took {p99:?}");
 }
 
 /// An older state of the files is put back between kill and restart, as a disk does that lies about its syncs: the checker must say so.

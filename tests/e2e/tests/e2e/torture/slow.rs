@@ -11,7 +11,7 @@ use crate::harness::http::Connection;
 use crate::harness::{Database, Held, PASSWORD, Server, Site, USER, Watch, Wire, pace};
 
 /// Kibibytes that a slow connection may cost: its head and body at their largest, several times over.
-const EACH: u64 = 64;
+const EACH: u64 = 32;
 /// Kibibytes that the allocator may keep besides.
 const ROOM: u64 = 32 * 1024;
 
