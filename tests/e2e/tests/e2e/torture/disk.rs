@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use super::kill::LONG_LIVES;
@@ -44,11 +45,16 @@ impl Scene {
             assert!(watch.elapsed() < Duration::from_secs(120), "logins go on without room");
             together(&mut self.clients, |client| some(client, address, requests));
             let server = &self.server;
-            let refused = |wire: Wire| {
+            let refused = &|wire: Wire| {
                 let answer = server.send(&wire.login(PROBER, PASSWORD));
                 wire.opened(PROBER, &answer).err() == Some(Verdict::Away)
             };
-            Wire::ALL.into_iter().all(refused).then_some(())
+            // Each may wait for a connection.
+            let all = thread::scope(|scope| {
+                let tries = Wire::ALL.map(|wire| scope.spawn(move || refused(wire)));
+                tries.into_iter().all(|tried| tried.join().unwrap())
+            });
+            all.then_some(())
         });
     }
 

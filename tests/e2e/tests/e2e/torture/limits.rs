@@ -99,7 +99,7 @@ fn a_small_memory_is_enough_under_load() {
         let wire = Wire::ALL[number % Wire::ALL.len()];
         while watch.elapsed() < load {
             // Long passwords, so that what waits is as large as it gets.
-            let password = if number % 2 == 0 { PASSWORD } else { &long };
+            let password = if number.is_multiple_of(2) { PASSWORD } else { &long };
             let answer = exchange(server.dialects, &wire.login(USER, password));
             let odd = answer.is_ok_and(|answer| {
                 matches!(wire.opened(USER, &answer), Err(Verdict::Odd(_))) && answer.status >= 500
