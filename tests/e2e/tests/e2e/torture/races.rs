@@ -6,7 +6,7 @@ use std::thread;
 
 use super::times;
 use crate::harness::{
-    Database, Held, PASSWORD, Request, Response, Server, Site, Verdict, Watch, Wire,
+    Database, Held, PASSWORD, Request, Response, Server, Site, Verdict, Watch, Wire, clock,
     on_both_databases,
 };
 
@@ -81,14 +81,35 @@ fn wire(round: usize) -> Wire {
     Wire::ALL[round % Wire::ALL.len()]
 }
 
+/// Logs in; a machine that has stalled for seconds says 503 meanwhile.
+fn log_in(server: &Server, wire: Wire, user: &str) -> Held {
+    clock::until("a login", || wire.opened(user, &server.send(&wire.login(user, PASSWORD))).ok())
+}
+
+/// What a use hears, 503 apart.
+fn check(server: &Server, held: &Held) -> Verdict {
+    clock::until("an answer to a use", || {
+        Some(server.check(held)).filter(|told| *told != Verdict::Away)
+    })
+}
+
+/// Whether either heard 503: then nothing is known.
+fn is_void(answers: &[Response; 2]) -> bool {
+    answers.iter().any(|answer| answer.status == 503)
+}
+
 #[track_caller]
 fn is_dead(server: &Server, held: &Held, why: &str) {
-    assert_eq!(server.check(held), Verdict::No, "{} {why}", held.wire.name());
+    assert_eq!(check(server, held), Verdict::No, "{} {why}", held.wire.name());
 }
 
 fn renewal_and_logout(server: &Server, _: &Site, user: &str, round: usize) -> bool {
-    let held = server.login(wire(round), user, PASSWORD);
-    let ([renewal, logout], met) = at_once(server, [&held.renewal(), &held.logout()]);
+    let held = log_in(server, wire(round), user);
+    let (answers, met) = at_once(server, [&held.renewal(), &held.logout()]);
+    if is_void(&answers) {
+        return false;
+    }
+    let [renewal, logout] = answers;
     assert_eq!(held.left(&logout), Verdict::Yes, "{}: the session was alive", held.wire.name());
     match held.renewed(&renewal) {
         Ok(newer) => is_dead(server, &newer, "renewed while it was ended"),
@@ -99,8 +120,11 @@ fn renewal_and_logout(server: &Server, _: &Site, user: &str, round: usize) -> bo
 }
 
 fn two_logouts(server: &Server, _: &Site, user: &str, round: usize) -> bool {
-    let held = server.login(wire(round), user, PASSWORD);
+    let held = log_in(server, wire(round), user);
     let (answers, met) = at_once(server, [&held.logout(), &held.logout()]);
+    if is_void(&answers) {
+        return false;
+    }
     let mut left = answers.each_ref().map(|answer| held.left(answer));
     left.sort_by_key(|verdict| *verdict != Verdict::Yes);
     assert_eq!(left, [Verdict::Yes, Verdict::No], "{}: one of two ends it", held.wire.name());
@@ -123,7 +147,8 @@ fn login_and_disable(server: &Server, site: &Site, user: &str, round: usize) -> 
                     }
                     Ok(held) => opened.push(held),
                     Err(Verdict::No) => refused += 1,
-                    Err(other @ (Verdict::Yes | Verdict::Away | Verdict::Odd(_))) => {
+                    Err(Verdict::Away) => continue,
+                    Err(other @ (Verdict::Yes | Verdict::Odd(_))) => {
                         panic!("{}: {other:?}", wire.name())
                     }
                 }
@@ -162,20 +187,27 @@ fn opened(user: &str, answer: &Response) -> Held {
 }
 
 fn kill_and_kill(server: &Server, _: &Site, user: &str, _: usize) -> bool {
-    let before = server.login(Wire::Cookie, user, PASSWORD);
+    let before = log_in(server, Wire::Cookie, user);
     let (answers, met) = at_once(server, [&enter(user, "yes"), &enter(user, "yes")]);
-    let alive =
-        answers.iter().filter(|answer| server.check(&opened(user, answer)) == Verdict::Yes).count();
+    if is_void(&answers) {
+        return false;
+    }
+    let lives = |answer: &&Response| check(server, &opened(user, answer)) == Verdict::Yes;
+    let alive = answers.iter().filter(lives).count();
     assert_eq!(alive, 1, "of two that kill each other");
     is_dead(server, &before, "killed twice");
     met
 }
 
 fn possess_and_use(server: &Server, _: &Site, user: &str, _: usize) -> bool {
-    let before = server.login(Wire::Cookie, user, PASSWORD);
-    let ([login, used], met) = at_once(server, [&enter(user, "possess"), &before.using()]);
+    let before = log_in(server, Wire::Cookie, user);
+    let (answers, met) = at_once(server, [&enter(user, "possess"), &before.using()]);
+    if is_void(&answers) {
+        return false;
+    }
+    let [login, used] = answers;
     assert!(matches!(before.used(&used), Verdict::Yes | Verdict::No), "{used:?}");
     is_dead(server, &before, "possessed while it was used");
-    assert_eq!(server.check(&opened(user, &login)), Verdict::Yes, "who possesses, uses");
+    assert_eq!(check(server, &opened(user, &login)), Verdict::Yes, "who possesses, uses");
     met
 }
