@@ -10,7 +10,7 @@ use actix_web::{App, HttpMessage as _, HttpResponse, HttpServer, rt, web};
 use futures_util::future::{Either, join, join_all, select};
 use parlance::actix::{Mount, Served, Shell, mount};
 use parlance::core::Authority;
-use parlance::core::ports::{Applied, Change, Clock as _, Store};
+use parlance::core::ports::{Applied, Change, Clock, Store};
 use parlance::keys::Keychain;
 use parlance::system::{Stopwatch, SystemClock};
 use tracing::{info, warn};
@@ -24,6 +24,8 @@ use crate::{admin, app, grpc};
 
 /// How long requests under way may take after a signal.
 const DRAIN_SECONDS: u64 = 20;
+/// How many seconds this machine's clock may differ from the database's without a word.
+const SKEW_SECONDS: u64 = 5;
 /// How often rows of dead sessions are dropped.
 const PURGE_EVERY: Duration = Duration::from_secs(60);
 /// How long a dead session's row stays: cluster-api tells a client once that its token has expired.
@@ -46,6 +48,7 @@ pub(crate) struct Running {
     pub(crate) dialects: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) authority: Arc<Authority>,
+    pub(crate) clock: Arc<dyn Clock>,
     grpc: Option<grpc::Door>,
     keychain: Arc<Keychain>,
     servers: Vec<Server>,
@@ -63,14 +66,15 @@ impl Running {
         parlance::store::migrate(&config.database).map_err(Failed::refused)?;
         let metrics = Metrics::new();
         let authority = app::authority(config, Arc::new(Recorder::new(metrics.clone())))?;
+        let clock = app::clock(&authority)?;
+        warn_of_skew(&*clock);
         let AtWork { mounts, keychain, parts, assertions } =
-            app::at_work(config, &authority).await?;
+            app::at_work(config, &authority, &clock).await?;
         let keychain = Arc::new(keychain);
         if mounts.is_empty() {
             warn!("no dialect is enabled: there is nobody to log in");
         }
-        let shell =
-            Shell { clock: Arc::new(SystemClock), proxies: Arc::new(config.proxies.clone()) };
+        let shell = Shell { clock: Arc::clone(&clock), proxies: Arc::new(config.proxies.clone()) };
         let services: Vec<_> = mounts.iter().map(|mount| Arc::clone(&mount.service)).collect();
         let gate = admin::Gate {
             shell: shell.clone(),
@@ -80,6 +84,7 @@ impl Running {
         };
         let desk = admin::Desk {
             store: Arc::clone(authority.store()),
+            clock: Arc::clone(&clock),
             metrics: metrics.clone(),
             services,
             keychain: Arc::clone(&keychain),
@@ -92,8 +97,8 @@ impl Running {
                 warn!(%address, what, "listens beyond this machine without TLS: put a proxy that speaks TLS before it");
             }
         }
-        let grpc = grpc::open(config, &parts)?;
-        Ok(Self { dialects, admin, authority, grpc, keychain, servers: vec![door, back] })
+        let grpc = grpc::open(config, &parts, &clock)?;
+        Ok(Self { dialects, admin, authority, clock, grpc, keychain, servers: vec![door, back] })
     }
 
     /// Says on standard output where it listens. Where the gRPC listens is news to those alone who chose it.
@@ -115,7 +120,7 @@ impl Running {
         let store = Arc::clone(self.authority.store());
         let handles: Vec<ServerHandle> = self.servers.iter().map(Server::handle).collect();
         let running: Vec<_> = self.servers.into_iter().map(rt::spawn).collect();
-        let housekeeper = rt::spawn(keep_house(Arc::clone(&store)));
+        let housekeeper = rt::spawn(keep_house(Arc::clone(&store), self.clock));
         let poll = config.key_schedule.poll;
         let key_keeper = rt::spawn(keep_keys(self.keychain, poll));
         let mut signals = Signals::new()
@@ -189,6 +194,19 @@ fn dialect_server(
     Ok((server.run(), address))
 }
 
+/// Says so where this machine's clock is not the one that counts: the log's times are its own.
+fn warn_of_skew(clock: &dyn Clock) {
+    let (own, shared) = (SystemClock.now(), clock.now());
+    let (ahead, behind) = (own.since(shared).as_secs(), shared.since(own).as_secs());
+    if ahead.max(behind) >= SKEW_SECONDS {
+        warn!(
+            ahead,
+            behind,
+            "this machine's clock is not the database's, by which sessions are judged: set it, or the times in this log mislead"
+        );
+    }
+}
+
 /// Why a listener could not be had.
 pub(crate) fn cannot_listen(address: SocketAddr, key: &str, error: &std::io::Error) -> Failed {
     Failed::refused(format!(
@@ -215,11 +233,11 @@ async fn keep_keys(keychain: Arc<Keychain>, poll: Duration) {
 }
 
 /// Drops the rows of sessions that died long ago, a few at a time.
-async fn keep_house(store: Arc<dyn Store>) {
+async fn keep_house(store: Arc<dyn Store>, clock: Arc<dyn Clock>) {
     let mut tick = rt::time::interval(PURGE_EVERY);
     loop {
         tick.tick().await;
-        let before = SystemClock.now().minus(TOMBSTONE);
+        let before = clock.now().minus(TOMBSTONE);
         loop {
             match store.apply(Change::Purge { before, limit: PURGE_ROWS }).await {
                 Ok(Applied::Rows(rows)) if rows >= u64::from(PURGE_ROWS) => {}
