@@ -55,3 +55,5 @@ mod services;
 mod start;
 #[cfg(test)]
 mod stop;
+#[cfg(test)]
+mod torture;

@@ -1,12 +1,14 @@
 //! A PostgreSQL of a test's own, which it may stop.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 
 use tempfile::TempDir;
+
+use super::database::psql;
 
 /// A small cluster in a temporary folder, stopped when it is dropped.
 pub(crate) struct Cluster {
@@ -33,7 +35,22 @@ impl Cluster {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+        Self::url_at(self.address())
+    }
+
+    /// The URL of one that is reached there.
+    pub(crate) fn url_at(address: SocketAddr) -> String {
+        format!("postgres://postgres@{address}/postgres")
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    /// How many connections others have.
+    pub(crate) fn connections(&self) -> usize {
+        let count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        psql(&self.url(), count).trim().parse().unwrap()
     }
 
     /// Stops it as a crash does: connections are cut.

@@ -5,10 +5,13 @@ pub(crate) mod binary;
 pub(crate) mod clock;
 pub(crate) mod cluster;
 pub(crate) mod database;
+pub(crate) mod faketime;
+pub(crate) mod holder;
 pub(crate) mod http;
 pub(crate) mod log;
 pub(crate) mod python;
 pub(crate) mod server;
+pub(crate) mod tap;
 pub(crate) mod wires;
 
 pub(crate) use clock::{Dice, Watch, pace};

@@ -1,0 +1,20 @@
+//! Faults, each in a short form that runs with all other tests, and in a long one by `cargo xtask torture NAME`.
+//!
+//! A scenario is a file here and a line below; its name is the file's, and its first line says what it does.
+
+mod clocks;
+mod nodes;
+mod slow;
+
+/// Whether this is the long form.
+fn is_long() -> bool {
+    std::env::var("PARLANCE_TORTURE").is_ok_and(|form| form == "long")
+}
+
+/// How often: in the long form as often as `--times` says, if it says so.
+fn times(short: usize, long: usize) -> usize {
+    if !is_long() {
+        return short;
+    }
+    std::env::var("PARLANCE_TORTURE_TIMES").map_or(long, |times| times.parse().unwrap())
+}
