@@ -20,8 +20,6 @@ mod configuration;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
-mod crash;
-#[cfg(test)]
 mod demo;
 #[cfg(test)]
 mod examples;

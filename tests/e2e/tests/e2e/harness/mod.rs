@@ -2,10 +2,12 @@
 
 pub(crate) mod app;
 pub(crate) mod binary;
+pub(crate) mod client;
 pub(crate) mod clock;
 pub(crate) mod cluster;
 pub(crate) mod database;
 pub(crate) mod faketime;
+pub(crate) mod history;
 pub(crate) mod holder;
 pub(crate) mod http;
 pub(crate) mod log;

@@ -2,9 +2,13 @@
 //!
 //! A scenario is a file here and a line below; its name is the file's, and its first line says what it does.
 
+mod checker;
 mod clocks;
+mod kill;
 mod nodes;
 mod slow;
+
+use std::time::Duration;
 
 /// Whether this is the long form.
 fn is_long() -> bool {
@@ -17,4 +21,14 @@ fn times(short: usize, long: usize) -> usize {
         return short;
     }
     std::env::var("PARLANCE_TORTURE_TIMES").map_or(long, |times| times.parse().unwrap())
+}
+
+/// How long: in the long form as long as `--for` says, if it says so.
+#[expect(dead_code, reason = "for scenarios that last")]
+fn span(short: Duration, long: Duration) -> Duration {
+    if !is_long() {
+        return short;
+    }
+    let told = std::env::var("PARLANCE_TORTURE_SECONDS");
+    told.map_or(long, |seconds| Duration::from_secs(seconds.parse().unwrap()))
 }
