@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle, Service as _};
@@ -51,6 +52,7 @@ pub(crate) struct Running {
     pub(crate) clock: Arc<dyn Clock>,
     grpc: Option<grpc::Door>,
     keychain: Arc<Keychain>,
+    stopping: Arc<AtomicBool>,
     servers: Vec<Server>,
 }
 
@@ -82,9 +84,11 @@ impl Running {
             config: config.forward_auth.clone(),
             assertions,
         };
+        let stopping = Arc::<AtomicBool>::default();
         let desk = admin::Desk {
             store: Arc::clone(authority.store()),
             clock: Arc::clone(&clock),
+            stopping: Arc::clone(&stopping),
             metrics: metrics.clone(),
             services,
             keychain: Arc::clone(&keychain),
@@ -98,7 +102,16 @@ impl Running {
             }
         }
         let grpc = grpc::open(config, &parts, &clock)?;
-        Ok(Self { dialects, admin, authority, clock, grpc, keychain, servers: vec![door, back] })
+        Ok(Self {
+            dialects,
+            admin,
+            authority,
+            clock,
+            grpc,
+            keychain,
+            stopping,
+            servers: vec![door, back],
+        })
     }
 
     /// Says on standard output where it listens. Where the gRPC listens is news to those alone who chose it.
@@ -127,12 +140,16 @@ impl Running {
             .map_err(|error| Failed::refused(format!("cannot wait for signals: {error}")))?;
         signals.next().await;
         info!("stopping");
-        // All drain at once.
-        let drained = join(
-            join_all(handles.iter().map(|handle| handle.stop(true))),
-            grpc::close(self.grpc, Duration::from_secs(DRAIN_SECONDS)),
-        );
-        let drained = Box::pin(drained);
+        self.stopping.store(true, Ordering::Relaxed);
+        let drained = Box::pin(async {
+            rt::time::sleep(config.stop_delay).await;
+            // All drain at once.
+            join(
+                join_all(handles.iter().map(|handle| handle.stop(true))),
+                grpc::close(self.grpc, Duration::from_secs(DRAIN_SECONDS)),
+            )
+            .await
+        });
         if let Either::Right(_) = select(drained, Box::pin(signals.next())).await {
             info!("stopping at once");
         }

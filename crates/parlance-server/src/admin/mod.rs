@@ -13,6 +13,7 @@ mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use actix_web::dev::Server;
 use actix_web::{App, FromRequest, Handler, HttpResponse, HttpServer, Resource, Responder, web};
@@ -34,6 +35,8 @@ const JSON: &str = "application/json";
 pub(crate) struct Desk {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Whether a signal has said to stop.
+    pub(crate) stopping: Arc<AtomicBool>,
     pub(crate) metrics: Metrics,
     /// The dialects that are enabled.
     pub(crate) services: Vec<Arc<dyn Service>>,

@@ -4,8 +4,11 @@
 
 mod checker;
 mod clocks;
+mod failover;
 mod kill;
 mod nodes;
+mod postgres;
+mod rolling;
 mod slow;
 
 use std::time::Duration;
