@@ -10,6 +10,7 @@ mod nodes;
 mod postgres;
 mod rolling;
 mod slow;
+mod upgrade;
 
 use std::time::Duration;
 
