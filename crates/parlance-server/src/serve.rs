@@ -139,8 +139,8 @@ impl Running {
         let mut signals = Signals::new()
             .map_err(|error| Failed::refused(format!("cannot wait for signals: {error}")))?;
         signals.next().await;
-        info!("stopping");
         self.stopping.store(true, Ordering::Relaxed);
+        info!("stopping");
         let drained = Box::pin(async {
             rt::time::sleep(config.stop_delay).await;
             // All drain at once.
