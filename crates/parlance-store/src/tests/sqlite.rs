@@ -113,12 +113,6 @@ fn the_library_built_in_loses_no_commits() {
 }
 
 #[test]
-fn it_has_no_clock_but_the_machines() {
-    let fresh = fresh();
-    assert_eq!(block_on(open(&fresh.url, Options::default()).unwrap().time()), Ok(None));
-}
-
-#[test]
 fn opening_makes_no_file() {
     let bare = bare();
     assert!(matches!(open(&bare.url, Options::default()), Err(OpenError::NoFile(_))));
