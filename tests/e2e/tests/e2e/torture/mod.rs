@@ -6,10 +6,10 @@ mod checker;
 mod clocks;
 mod failover;
 mod kill;
+mod line;
 mod nodes;
 mod postgres;
 mod rolling;
-mod slow;
 mod upgrade;
 
 use std::time::Duration;

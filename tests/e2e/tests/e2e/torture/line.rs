@@ -1,4 +1,5 @@
-//! A database that is slow, stalled, cut off in mid-answer or locked by others: answers stay within their bound and never come from
+//! A line to the database that is slow, stalled or cut in mid-answer, and rows and files that others lock: answers stay within
+//! their bound and never come from
 //! memory.
 
 use std::thread;
@@ -106,7 +107,7 @@ fn a_slow_line_is_waited_for_within_the_bound() {
         scene.tap.flow();
         back(&scene, &held);
         eprintln!(
-            "slow: {millis} ms a question: uses within {longest_use:?}, logins within {longest_login:?}, /readyz {ready}"
+            "line: {millis} ms a question: uses within {longest_use:?}, logins within {longest_login:?}, /readyz {ready}"
         );
     }
 }
@@ -156,7 +157,7 @@ fn a_line_that_stalls_is_503_within_the_bound_and_told_by_readyz() {
     scene.tap.flow();
     let mended = back(&scene, &held);
     scene.slow.expect(&[gone], &Verdict::No, "ended while the line was dead");
-    eprintln!("slow: a stalled line: 503 within {longest:?}, all well {mended:?} after it");
+    eprintln!("line: a stalled line: 503 within {longest:?}, all well {mended:?} after it");
 }
 
 #[test]
@@ -188,7 +189,7 @@ fn an_answer_that_is_cut_in_its_middle_is_503_or_asked_for_again() {
     let connections = scene.cluster.connections();
     assert!(connections <= 2 * 8, "{connections} connections: some leaked");
     eprintln!(
-        "slow: {cuts} answers cut in their middle: {away} uses and {open} logouts heard 503, none a lie; {connections} connections afterwards"
+        "line: {cuts} answers cut in their middle: {away} uses and {open} logouts heard 503, none a lie; {connections} connections afterwards"
     );
 }
 
@@ -212,7 +213,7 @@ fn a_row_that_somebody_holds_is_503_for_its_owner_and_nothing_to_a_use() {
     back(&scene, &held);
     scene.slow.log_in_everywhere();
     assert!(scene.slow_site.operate(&["session", "list"]).code == 0);
-    eprintln!("slow: a row held by another: 503 within {longest:?}");
+    eprintln!("line: a row held by another: 503 within {longest:?}");
 }
 
 #[test]
@@ -242,7 +243,7 @@ fn a_file_that_is_locked_exclusively_is_503_to_logins_and_nothing_to_a_use() {
     server.log_in_everywhere();
     site.database.check_integrity();
     eprintln!(
-        "slow: a file locked for {:?}: {refused} logins heard 503 within {longest:?}",
+        "line: a file locked for {:?}: {refused} logins heard 503 within {longest:?}",
         watch.elapsed()
     );
 }
