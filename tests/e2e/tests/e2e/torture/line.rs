@@ -1,6 +1,4 @@
-//! A line to the database that is slow, stalled or cut in mid-answer, and rows and files that others lock: answers stay within
-//! their bound and never come from
-//! memory.
+//! A line to the database that is slow, stalled or cut in mid-answer, and rows and files that others lock.
 
 use std::thread;
 use std::time::Duration;
