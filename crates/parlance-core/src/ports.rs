@@ -244,6 +244,11 @@ pub trait Store: Send + Sync + 'static {
     }
     /// Answers when the store does.
     fn ping(&self) -> Pending<()>;
+    /// The time by the store's own clock, which every node that works on it can ask; `None` if it has none: then the machine's counts. A
+    /// store that has none need not say so.
+    fn time(&self) -> Pending<Option<Timestamp>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
     /// Makes a change.
     fn apply(&self, change: Change) -> Pending<Applied>;
     /// Notes a use. Written behind: at most once a second for a session.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use parlance::actix::{Mount, soon};
 use parlance::assertion::Assertions;
-use parlance::core::ports::{Observer, Store, Unobserved};
+use parlance::clock::SharedClock;
+use parlance::core::ports::{Clock, Observer, Store, Unobserved};
 use parlance::core::{Authority, HashThreads};
 use parlance::keys::Keychain;
 use parlance::store;
@@ -51,6 +52,11 @@ pub(crate) fn operator(config: &Config) -> Result<Arc<Authority>, Failed> {
     authority(config, Arc::new(Unobserved))
 }
 
+/// The clock that counts: the database's, where it has one.
+pub(crate) fn clock(authority: &Authority) -> Result<Arc<dyn Clock>, Failed> {
+    Ok(Arc::new(SharedClock::start(authority.store()).map_err(Failed::refused)?))
+}
+
 /// The dialects that the configuration enables, and what signs, at work.
 pub(crate) struct AtWork {
     pub(crate) mounts: Vec<Mount>,
@@ -60,11 +66,15 @@ pub(crate) struct AtWork {
 }
 
 /// Puts them to work.
-pub(crate) async fn at_work(config: &Config, authority: &Arc<Authority>) -> Result<AtWork, Failed> {
+pub(crate) async fn at_work(
+    config: &Config,
+    authority: &Arc<Authority>,
+    clock: &Arc<dyn Clock>,
+) -> Result<AtWork, Failed> {
     let mut keychain = Keychain::new(
         Arc::clone(authority.store()),
         config.key_file.clone(),
-        Arc::new(SystemClock),
+        Arc::clone(clock),
         Arc::new(SystemEntropy),
         config.key_schedule,
     );

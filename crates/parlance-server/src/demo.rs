@@ -3,9 +3,8 @@
 use std::net::{SocketAddr, TcpListener};
 
 use actix_web::rt;
-use parlance::core::ports::Clock as _;
 use parlance::core::{LOWER_AND_DIGITS, NewUser, Secret, draw};
-use parlance::system::{SystemClock, SystemEntropy};
+use parlance::system::SystemEntropy;
 
 use crate::cli::{Common, Failed, Listen};
 use crate::commands::print;
@@ -45,7 +44,7 @@ pub(crate) fn run(common: &Common, listen: &Listen) -> Result<(), Failed> {
             roles: Vec::new(),
             unrestricted: false,
         };
-        server.authority.add_user(user, SystemClock.now()).await?;
+        server.authority.add_user(user, server.clock.now()).await?;
         print(&tours(&config, server.dialects, &password));
         server.announce();
         server.wait(&config).await

@@ -1,7 +1,9 @@
 //! The gRPC of axxon-jsonrpc, on a listener of its own.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use parlance::core::ports::Clock;
 use parlance::table::Parts;
 
 use crate::cli::Failed;
@@ -20,13 +22,15 @@ pub(crate) struct Door {
 /// Listens, if it is enabled and its dialect is. Where nobody chose the port and it is taken, by another server most likely, there is
 /// none.
 #[cfg(feature = "axxon-grpc")]
-pub(crate) fn open(config: &Config, parts: &Parts) -> Result<Option<Door>, Failed> {
+pub(crate) fn open(
+    config: &Config,
+    parts: &Parts,
+    clock: &Arc<dyn Clock>,
+) -> Result<Option<Door>, Failed> {
     use std::net::TcpListener;
-    use std::sync::Arc;
 
     use parlance::actix::{ANSWER_PATIENCE, BODY_LIMIT, BODY_PATIENCE};
     use parlance::axxon_grpc::{Limits, Listening};
-    use parlance::system::SystemClock;
     use tracing::warn;
 
     let dialect = config.enabled().find(|dialect| dialect.entry.name == "axxon-jsonrpc");
@@ -61,7 +65,7 @@ pub(crate) fn open(config: &Config, parts: &Parts) -> Result<Option<Door>, Faile
         message_patience: BODY_PATIENCE,
         answer_patience: ANSWER_PATIENCE,
     };
-    let listening = Listening::start(listener, desk, Arc::new(SystemClock), limits, tls);
+    let listening = Listening::start(listener, desk, Arc::clone(clock), limits, tls);
     let listening = listening.map_err(|error| {
         let files = grpc.tls.as_ref().map(|(certificate, key)| {
             format!(" with {} and {}", certificate.display(), key.display())
@@ -104,6 +108,6 @@ pub(crate) async fn close(door: Option<Door>, patience: Duration) {
 
 #[cfg(not(feature = "axxon-grpc"))]
 #[expect(clippy::unnecessary_wraps, reason = "its twin may fail")]
-pub(crate) fn open(_: &Config, _: &Parts) -> Result<Option<Door>, Failed> {
+pub(crate) fn open(_: &Config, _: &Parts, _: &Arc<dyn Clock>) -> Result<Option<Door>, Failed> {
     Ok(None)
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle, Service as _};
@@ -11,7 +12,7 @@ use actix_web::{App, HttpMessage as _, HttpResponse, HttpServer, rt, web};
 use futures_util::future::{Either, join, join_all, select};
 use parlance::actix::{Mount, Served, Shell, mount};
 use parlance::core::Authority;
-use parlance::core::ports::{Applied, Change, Clock as _, Store};
+use parlance::core::ports::{Applied, Change, Clock, Store};
 use parlance::keys::Keychain;
 use parlance::system::{Stopwatch, SystemClock};
 use tracing::{info, warn};
@@ -25,6 +26,8 @@ use crate::{admin, app, grpc};
 
 /// How long requests under way may take after a signal.
 const DRAIN_SECONDS: u64 = 20;
+/// How many seconds this machine's clock may differ from the database's without a word.
+const SKEW_SECONDS: u64 = 5;
 /// How often rows of dead sessions are dropped.
 const PURGE_EVERY: Duration = Duration::from_secs(60);
 /// How long a dead session's row stays: cluster-api tells a client once that its token has expired.
@@ -47,8 +50,10 @@ pub(crate) struct Running {
     pub(crate) dialects: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) authority: Arc<Authority>,
+    pub(crate) clock: Arc<dyn Clock>,
     grpc: Option<grpc::Door>,
     keychain: Arc<Keychain>,
+    stopping: Arc<AtomicBool>,
     servers: Vec<Server>,
 }
 
@@ -64,14 +69,15 @@ impl Running {
         parlance::store::migrate(&config.database).map_err(Failed::refused)?;
         let metrics = Metrics::new();
         let authority = app::authority(config, Arc::new(Recorder::new(metrics.clone())))?;
+        let clock = app::clock(&authority)?;
+        warn_of_skew(&*clock);
         let AtWork { mounts, keychain, parts, assertions } =
-            app::at_work(config, &authority).await?;
+            app::at_work(config, &authority, &clock).await?;
         let keychain = Arc::new(keychain);
         if mounts.is_empty() {
             warn!("no dialect is enabled: there is nobody to log in");
         }
-        let shell =
-            Shell { clock: Arc::new(SystemClock), proxies: Arc::new(config.proxies.clone()) };
+        let shell = Shell { clock: Arc::clone(&clock), proxies: Arc::new(config.proxies.clone()) };
         let services: Vec<_> = mounts.iter().map(|mount| Arc::clone(&mount.service)).collect();
         let gate = admin::Gate::new(
             shell.clone(),
@@ -79,8 +85,11 @@ impl Running {
             config.forward_auth.clone(),
             assertions,
         );
+        let stopping = Arc::<AtomicBool>::default();
         let desk = admin::Desk {
             store: Arc::clone(authority.store()),
+            clock: Arc::clone(&clock),
+            stopping: Arc::clone(&stopping),
             metrics: metrics.clone(),
             services,
             keychain: Arc::clone(&keychain),
@@ -93,8 +102,17 @@ impl Running {
                 warn!(%address, what, "listens beyond this machine without TLS: put a proxy that speaks TLS before it");
             }
         }
-        let grpc = grpc::open(config, &parts)?;
-        Ok(Self { dialects, admin, authority, grpc, keychain, servers: vec![door, back] })
+        let grpc = grpc::open(config, &parts, &clock)?;
+        Ok(Self {
+            dialects,
+            admin,
+            authority,
+            clock,
+            grpc,
+            keychain,
+            stopping,
+            servers: vec![door, back],
+        })
     }
 
     /// Says on standard output where it listens. Where the gRPC listens is news to those alone who chose it.
@@ -116,19 +134,23 @@ impl Running {
         let store = Arc::clone(self.authority.store());
         let handles: Vec<ServerHandle> = self.servers.iter().map(Server::handle).collect();
         let running: Vec<_> = self.servers.into_iter().map(rt::spawn).collect();
-        let housekeeper = rt::spawn(keep_house(Arc::clone(&store)));
+        let housekeeper = rt::spawn(keep_house(Arc::clone(&store), self.clock));
         let poll = config.key_schedule.poll;
         let key_keeper = rt::spawn(keep_keys(self.keychain, poll));
         let mut signals = Signals::new()
             .map_err(|error| Failed::refused(format!("cannot wait for signals: {error}")))?;
         signals.next().await;
+        self.stopping.store(true, Ordering::Relaxed);
         info!("stopping");
-        // All drain at once.
-        let drained = join(
-            join_all(handles.iter().map(|handle| handle.stop(true))),
-            grpc::close(self.grpc, Duration::from_secs(DRAIN_SECONDS)),
-        );
-        let drained = Box::pin(drained);
+        let drained = Box::pin(async {
+            rt::time::sleep(config.stop_delay).await;
+            // All drain at once.
+            join(
+                join_all(handles.iter().map(|handle| handle.stop(true))),
+                grpc::close(self.grpc, Duration::from_secs(DRAIN_SECONDS)),
+            )
+            .await
+        });
         if let Either::Right(_) = select(drained, Box::pin(signals.next())).await {
             info!("stopping at once");
         }
@@ -190,6 +212,19 @@ fn dialect_server(
     Ok((server.run(), address))
 }
 
+/// Says so where this machine's clock is not the one that counts: the log's times are its own.
+fn warn_of_skew(clock: &dyn Clock) {
+    let (own, shared) = (SystemClock.now(), clock.now());
+    let (ahead, behind) = (own.since(shared).as_secs(), shared.since(own).as_secs());
+    if ahead.max(behind) >= SKEW_SECONDS {
+        warn!(
+            ahead,
+            behind,
+            "this machine's clock is not the database's, by which sessions are judged: set it, or the times in this log mislead"
+        );
+    }
+}
+
 /// Why a listener could not be had.
 pub(crate) fn cannot_listen(address: SocketAddr, key: &str, error: &std::io::Error) -> Failed {
     Failed::refused(format!(
@@ -216,11 +251,11 @@ async fn keep_keys(keychain: Arc<Keychain>, poll: Duration) {
 }
 
 /// Drops the rows of sessions that died long ago, a few at a time.
-async fn keep_house(store: Arc<dyn Store>) {
+async fn keep_house(store: Arc<dyn Store>, clock: Arc<dyn Clock>) {
     let mut tick = rt::time::interval(PURGE_EVERY);
     loop {
         tick.tick().await;
-        let before = SystemClock.now().minus(TOMBSTONE);
+        let before = clock.now().minus(TOMBSTONE);
         loop {
             match store.apply(Change::Purge { before, limit: PURGE_ROWS }).await {
                 Ok(Applied::Rows(rows)) if rows >= u64::from(PURGE_ROWS) => {}

@@ -15,6 +15,9 @@
 
 use diesel::QueryResult;
 use diesel::connection::{AnsiTransactionManager, TransactionManager};
+#[cfg(feature = "postgres")]
+use diesel::{RunQueryDsl as _, dsl::sql, sql_types::BigInt};
+use parlance_core::Timestamp;
 
 /// A connection to one of them. The order matters to nobody: [`crate::connection::Manager`] knows which one it wants.
 #[derive(diesel::MultiConnection)]
@@ -42,6 +45,21 @@ impl AnyConnection {
             Self::Sqlite(conn) => {
                 AnsiTransactionManager::begin_transaction_sql(conn, "BEGIN IMMEDIATE")
             }
+        }
+    }
+
+    /// The time by the server's clock; SQLite has no other than the machine's.
+    pub fn time(&mut self) -> QueryResult<Option<Timestamp>> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(conn) => {
+                let millis =
+                    sql::<BigInt>("(EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::BIGINT");
+                let millis = diesel::select(millis).get_result(conn)?;
+                Ok(Some(Timestamp::from_millis(millis)))
+            }
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => Ok(None),
         }
     }
 

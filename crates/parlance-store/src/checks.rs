@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use diesel::prelude::*;
 use parlance_core::ports::StoreError;
-use parlance_core::{CanonicalName, Digest, Session, User};
+use parlance_core::{CanonicalName, Digest, Session, Timestamp, User};
 
 use crate::any::AnyConnection;
 use crate::connection::Held;
@@ -24,6 +24,7 @@ pub(crate) enum Check {
     Session(Digest, Reply<Option<(Session, User)>>),
     User(CanonicalName, Reply<Option<User>>),
     Ping(Reply<()>),
+    Time(Reply<Option<Timestamp>>),
 }
 
 /// Answers look-ups.
@@ -39,6 +40,7 @@ pub(crate) struct Asked {
     sessions: HashMap<Digest, Askers<(Session, User)>>,
     users: HashMap<CanonicalName, Askers<User>>,
     pings: Vec<Reply<()>>,
+    times: Vec<Reply<Option<Timestamp>>>,
 }
 
 /// What there is of it.
@@ -46,6 +48,7 @@ pub(crate) struct Asked {
 pub(crate) struct Found {
     sessions: HashMap<Digest, (Session, User)>,
     users: HashMap<CanonicalName, User>,
+    time: Option<Timestamp>,
 }
 
 /// Why nothing can be said.
@@ -77,6 +80,9 @@ impl Checks {
         }
         if asked.sessions.is_empty() && asked.users.is_empty() && !asked.pings.is_empty() {
             diesel::r2d2::R2D2Connection::ping(any)?;
+        }
+        if !asked.times.is_empty() {
+            found.time = any.time()?;
         }
         Ok(found)
     }
@@ -153,6 +159,7 @@ impl Asked {
                 }
                 Check::User(name, reply) => asked.users.entry(name).or_default().push(reply),
                 Check::Ping(reply) => asked.pings.push(reply),
+                Check::Time(reply) => asked.times.push(reply),
             }
         }
         asked
@@ -167,6 +174,7 @@ impl Asked {
             deal(replies, found.users.remove(&name));
         }
         self.pings.into_iter().for_each(|reply| answer(reply, Ok(())));
+        deal(self.times, found.time);
     }
 
     /// The look-ups again, for somebody else to answer.
@@ -177,7 +185,9 @@ impl Asked {
         let users = self.users.into_iter().flat_map(|(name, replies)| {
             replies.into_iter().map(move |reply| Check::User(name.clone(), reply))
         });
-        sessions.chain(users).chain(self.pings.into_iter().map(Check::Ping)).collect()
+        let pings = self.pings.into_iter().map(Check::Ping);
+        let times = self.times.into_iter().map(Check::Time);
+        sessions.chain(users).chain(pings).chain(times).collect()
     }
 }
 
@@ -188,6 +198,7 @@ impl Check {
             Self::Session(_, reply) => answer(reply, Err(error)),
             Self::User(_, reply) => answer(reply, Err(error)),
             Self::Ping(reply) => answer(reply, Err(error)),
+            Self::Time(reply) => answer(reply, Err(error)),
         }
     }
 }

@@ -197,6 +197,10 @@ impl Store for Database {
         ask(&self.checks, Check::Ping)
     }
 
+    fn time(&self) -> Pending<Option<Timestamp>> {
+        ask(&self.checks, Check::Time)
+    }
+
     fn apply(&self, change: Change) -> Pending<Applied> {
         ask(&self.writes, |reply| Write::Change(change, reply))
     }

@@ -8,6 +8,7 @@ mod lanes;
 mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod time;
 mod touches;
 mod urls;
 

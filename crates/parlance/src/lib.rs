@@ -2,6 +2,7 @@
 
 #[cfg(any(feature = "axxon-jsonrpc", feature = "assertions"))]
 pub mod assertion;
+pub mod clock;
 #[cfg(any(feature = "axxon-jsonrpc", feature = "assertions"))]
 pub mod keys;
 pub mod setup;

@@ -8,17 +8,19 @@ use parlance_actix::{Mount, Shell, Site, TrustedProxies};
 use parlance_core::ports::{Clock, Store, Unobserved};
 use parlance_core::{Authority, HashThreads, NewUser, OperatorError, PasswordPolicy, Secret};
 
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+use crate::clock::SharedClock;
 use crate::system::{SystemClock, SystemEntropy};
 use crate::table::{InstallError, Parts, find};
 
-/// An authority over a store, and what dialects are mounted with: the system's clock and entropy, passwords hashed on as many threads as
+/// An authority over a store, and what dialects are mounted with: a clock and the system's entropy, passwords hashed on as many threads as
 /// there are cores, nobody who counts, no trusted proxy, dialects at their default settings. Whoever wants one of these otherwise puts the
 /// parts together himself: this file shows how.
 #[derive(Clone)]
 pub struct Setup {
     /// Who decides: its methods make users, disable them and end sessions.
     pub authority: Arc<Authority>,
-    /// Read once a request.
+    /// Read once a request. The system's, unless [`Self::open`] has made it the database's: see [`crate::clock::SharedClock`].
     pub clock: Arc<dyn Clock>,
     /// Whose word counts for the client's address: `parlance::actix::TrustedProxies`. Nobody's.
     pub proxies: TrustedProxies,
@@ -72,7 +74,10 @@ impl Setup {
     /// The database does not open.
     #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub fn open(database: &str) -> Result<Self, parlance_store::OpenError> {
-        Ok(Self::over(authority(Arc::new(store(database)?))))
+        let store: Arc<dyn Store> = Arc::new(store(database)?);
+        let clock = SharedClock::start(&store)
+            .map_err(|error| parlance_store::OpenError::Unreachable(error.to_string()))?;
+        Ok(Self { clock: Arc::new(clock), ..Self::over(authority(store)) })
     }
 
     /// With an authority of your own.

@@ -1,5 +1,6 @@
-//! Whether the process lives, and whether its database answers.
+//! Whether the process lives, and whether it should be sent anybody: its database answers, and it has not been told to stop.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix_web::{HttpResponse, rt};
@@ -24,9 +25,11 @@ pub(super) const PAGES: &[Page] = &[
         path: "/readyz",
         serve: |path| read(path, ready),
         describe: || {
-            let away = openapi::away(text("The database does not answer."));
+            let away = openapi::away(text(
+                "The database does not answer, or the program has been told to stop.",
+            ));
             openapi::read(
-                "Whether the database answers",
+                "Whether a proxy should send anybody here",
                 &[("200", text("It does.")), ("503", away)],
             )
         },
@@ -38,6 +41,9 @@ async fn ready(desk: Shared) -> HttpResponse {
     // Drops nothing, in a transaction that may write: a database that only reads lets nobody in.
     let nothing = Change::Purge { before: Timestamp::MIN, limit: 0 };
     let answers = async {
+        if desk.stopping.load(Ordering::Relaxed) {
+            return Err("stopping\n");
+        }
         store.ping().await.map_err(|_| "the database does not answer\n")?;
         store.apply(nothing).await.map_err(|_| "the database cannot be written\n")
     };

@@ -6,10 +6,8 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, Resource, rt, web};
 use futures_util::future::join_all;
 use parlance::actix::{ANSWER_PATIENCE, BODY_LIMIT, BODY_PATIENCE};
-use parlance::core::ports::Clock as _;
 use parlance::core::{Failure, Session, User};
 use parlance::dialect::{Fields, Service};
-use parlance::system::SystemClock;
 use serde_json::{Map, Value, json};
 
 use super::authentication::{Refused, authenticate};
@@ -152,7 +150,7 @@ async fn in_time<T>(answer: impl Future<Output = Result<T, Refusal>>) -> Result<
 
 /// The session behind a credential: of the dialect that the hint names, or else of any. No credential counts in two dialects.
 async fn inspect(desk: &Desk, form: &Form) -> Result<Option<(Session, User)>, Refusal> {
-    let now = SystemClock.now();
+    let now = desk.clock.now();
     let hinted = |service: &&Arc<dyn Service>| form.hint.as_deref() == Some(service.name());
     let (first, rest): (Vec<_>, Vec<_>) = desk.services.iter().partition(hinted);
     let mut unknown = false;
@@ -169,7 +167,7 @@ async fn inspect(desk: &Desk, form: &Form) -> Result<Option<(Session, User)>, Re
 }
 
 async fn end(desk: &Desk, form: &Form) -> Result<(), Refusal> {
-    let now = SystemClock.now();
+    let now = desk.clock.now();
     let asked = desk.services.iter().map(|service| service.revoke(&form.token, now));
     let ended = join_all(asked).await;
     let unknown = ended.iter().any(|ended| ended.err().is_some_and(is_unknown));

@@ -1,8 +1,6 @@
 //! What is counted.
 
 use actix_web::{HttpResponse, rt};
-use parlance::core::ports::Clock as _;
-use parlance::system::SystemClock;
 
 use super::health::PATIENCE;
 use super::openapi::{self, answer};
@@ -21,7 +19,7 @@ pub(super) const PAGES: &[Page] = &[Page {
 
 async fn scrape(desk: Shared) -> HttpResponse {
     // The counters are worth having while the database is away.
-    let live = match rt::time::timeout(PATIENCE, desk.store.live(SystemClock.now())).await {
+    let live = match rt::time::timeout(PATIENCE, desk.store.live(desk.clock.now())).await {
         Ok(Ok(live)) => Some(live),
         Ok(Err(_)) | Err(_) => None,
     };

@@ -13,11 +13,12 @@ mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use actix_web::dev::Server;
 use actix_web::{App, FromRequest, Handler, HttpResponse, HttpServer, Resource, Responder, web};
 pub(crate) use forward_auth::Gate;
-use parlance::core::ports::Store;
+use parlance::core::ports::{Clock, Store};
 use parlance::dialect::Service;
 use parlance::keys::Keychain;
 use serde_json::Value;
@@ -33,6 +34,9 @@ const JSON: &str = "application/json";
 #[derive(Clone)]
 pub(crate) struct Desk {
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Whether a signal has said to stop.
+    pub(crate) stopping: Arc<AtomicBool>,
     pub(crate) metrics: Metrics,
     /// The dialects that are enabled.
     pub(crate) services: Vec<Arc<dyn Service>>,

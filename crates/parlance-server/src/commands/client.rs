@@ -2,8 +2,8 @@
 
 use clap::Subcommand;
 use parlance::core::Client;
-use parlance::core::ports::{Applied, Change, Clock as _};
-use parlance::system::{SystemClock, SystemEntropy};
+use parlance::core::ports::{Applied, Change};
+use parlance::system::SystemEntropy;
 use serde_json::json;
 
 use super::{date, print, print_json, print_table, wait};
@@ -29,6 +29,7 @@ pub(crate) enum Command {
 impl Command {
     pub(crate) fn run(self, common: &Common) -> Result<(), Failed> {
         let authority = app::operator(&common.load(None)?)?;
+        let clock = app::clock(&authority)?;
         let store = authority.store();
         match self {
             Self::Add { name } => {
@@ -37,7 +38,7 @@ impl Command {
                         "client {name:?}: a name has 1 to 128 characters, none of them a control character, and no blank at either end"
                     )));
                 }
-                let made = Client::new(name.clone(), SystemClock.now(), &SystemEntropy);
+                let made = Client::new(name.clone(), clock.now(), &SystemEntropy);
                 let (client, secret) = made.map_err(Failed::refused)?;
                 let id = client.id.to_string();
                 match wait(store.apply(Change::AddClient(Box::new(client)))) {

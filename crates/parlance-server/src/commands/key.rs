@@ -5,9 +5,9 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use parlance::core::Timestamp;
-use parlance::core::ports::{Clock as _, SealedKey};
+use parlance::core::ports::SealedKey;
 use parlance::keys::{self, Purpose, Turn};
-use parlance::system::{SystemClock, SystemEntropy};
+use parlance::system::SystemEntropy;
 use serde_json::{Value, json};
 
 use super::{date, print, print_json, print_table, wait};
@@ -47,7 +47,8 @@ impl Command {
     pub(crate) fn run(self, common: &Common) -> Result<(), Failed> {
         let config = common.load(None)?;
         let authority = app::operator(&config)?;
-        let (store, file, now) = (&**authority.store(), &config.key_file, SystemClock.now());
+        let clock = app::clock(&authority)?;
+        let (store, file, now) = (&**authority.store(), &config.key_file, clock.now());
         match self {
             Self::List => {
                 list(common, &wait(store.keys()).map_err(Failed::refused)?, now);
@@ -58,14 +59,8 @@ impl Command {
                 let purposes = purpose.as_ref().map_or(Purpose::ALL, std::slice::from_ref);
                 let mut made = Vec::new();
                 for purpose in purposes {
-                    let rotated = wait(keys::rotate(
-                        store,
-                        file,
-                        *purpose,
-                        notice,
-                        &SystemClock,
-                        &SystemEntropy,
-                    ));
+                    let rotated =
+                        wait(keys::rotate(store, file, *purpose, notice, &*clock, &SystemEntropy));
                     made.extend(rotated.map_err(Failed::refused)?);
                 }
                 if made.is_empty() {
@@ -77,7 +72,7 @@ impl Command {
                 Ok(())
             }
             Self::Revoke { kid } => {
-                if !wait(keys::revoke(store, file, &kid, &SystemClock, &SystemEntropy))
+                if !wait(keys::revoke(store, file, &kid, &*clock, &SystemEntropy))
                     .map_err(Failed::refused)?
                 {
                     return Err(Failed::refused(format!(

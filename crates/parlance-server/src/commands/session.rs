@@ -1,9 +1,7 @@
 //! `parlance session ...`.
 
 use clap::{Args, Subcommand};
-use parlance::core::ports::Clock as _;
 use parlance::core::{Session, SessionId, canonical_name};
-use parlance::system::SystemClock;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -42,7 +40,8 @@ pub(crate) struct Revoke {
 impl Command {
     pub(crate) fn run(self, common: &Common) -> Result<(), Failed> {
         let authority = app::operator(&common.load(None)?)?;
-        let now = SystemClock.now();
+        let clock = app::clock(&authority)?;
+        let now = clock.now();
         match self {
             Self::List(List { user }) => {
                 let of = match &user {

@@ -1,9 +1,7 @@
 //! `parlance user ...`.
 
 use clap::{Args, Subcommand};
-use parlance::core::ports::Clock as _;
 use parlance::core::{Authority, NewUser, OperatorError, Secret, User, canonical_name};
-use parlance::system::SystemClock;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -75,6 +73,7 @@ impl Command {
                 parlance::core::UserName::new(&add.name.name).map_err(Failed::refused)?;
                 app::make_database(&config)?;
                 let authority = app::operator(&config)?;
+                let clock = app::clock(&authority)?;
                 let password = password(add.password_stdin, true)?;
                 warn_about(&password);
                 let name = add.name.name;
@@ -89,7 +88,7 @@ impl Command {
                     roles: add.role,
                     unrestricted: add.unrestricted,
                 };
-                let user = wait(authority.add_user(new, SystemClock.now()))
+                let user = wait(authority.add_user(new, clock.now()))
                     .map_err(|error| named(&name, &error))?;
                 say(common, &user, "added");
             }

@@ -148,6 +148,12 @@ pub(crate) fn keys() -> Vec<Key> {
             "How often every node reads the signing keys. A new one has been out for twice as long before it signs.",
         ),
         top(
+            "stop_delay",
+            Kind::Dialect(DialectKind::DurationOrNever),
+            "never",
+            "How long after a signal /readyz says 503 while all is still served, so that a proxy takes this node out; never: not at all.",
+        ),
+        top(
             "assertion_issuer",
             Kind::Dialect(DialectKind::Text),
             "",

@@ -10,6 +10,7 @@ mod tests;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub(crate) use forward_auth::{ForwardAuth, HeaderNames, Route};
 use keys::{Typed, keys};
@@ -33,6 +34,7 @@ pub(crate) struct Config {
     /// `None` where it is not compiled in or not enabled.
     pub(crate) axxon_grpc: Option<GrpcConfig>,
     pub(crate) key_schedule: Schedule,
+    pub(crate) stop_delay: Duration,
     pub(crate) assertion_issuer: Option<String>,
     pub(crate) log_json: bool,
     pub(crate) log_level: String,
@@ -170,6 +172,7 @@ impl Config {
             key_file,
             axxon_grpc: if cfg!(feature = "axxon-grpc") { GrpcConfig::read(layers)? } else { None },
             key_schedule,
+            stop_delay: span("stop_delay")?.unwrap_or_default(),
             assertion_issuer: Some(issuer).filter(|issuer| !issuer.is_empty()),
             log_json: text("log_format")? == "json",
             log_level: text("log_level")?,

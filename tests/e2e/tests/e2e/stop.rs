@@ -14,6 +14,7 @@ on_both_databases!(
     a_use_just_before_the_end_is_remembered,
     an_idle_connection_does_not_hold_it_up,
     a_second_signal_waits_for_nobody,
+    a_node_that_may_take_its_time_says_so_and_serves_on,
 );
 
 fn requests_under_way_are_finished_and_the_program_ends_well(database: Database) {
@@ -117,4 +118,22 @@ fn a_second_signal_waits_for_nobody(database: Database) {
     assert!(took < Duration::from_secs(5), "it waited {took:?} for a request that never ends");
     assert!(unfinished.read(false).is_err());
     site.start().expect(&[held], &Verdict::Yes, "what was acknowledged is kept");
+}
+
+fn a_node_that_may_take_its_time_says_so_and_serves_on(database: Database) {
+    let site = Site::with(database, "stop_delay = \"60s\"\n");
+    let mut server = site.start_with_user();
+    let held = server.log_in_everywhere();
+    assert_eq!(server.admin("/readyz").status, 200);
+    server.signal("TERM");
+    server.log.line_with("stopping").expect("it says that it stops");
+    let ready = server.admin("/readyz");
+    assert_eq!((ready.status, ready.text()), (503, "stopping\n".to_owned()));
+    assert_eq!(server.admin("/healthz").status, 200);
+    server.expect(&held, &Verdict::Yes, "while it waits for the proxy to notice");
+    server.log_in_everywhere();
+    let watch = Watch::start();
+    server.signal("TERM");
+    assert_eq!(server.ended().code(), Some(0), "{}", server.log.text());
+    assert!(watch.elapsed() < Duration::from_secs(30), "it waited for its delay");
 }

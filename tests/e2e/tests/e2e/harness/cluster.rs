@@ -1,12 +1,15 @@
 //! A PostgreSQL of a test's own, which it may stop.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
+
+use super::clock::until;
+use super::database::psql;
 
 /// A small cluster in a temporary folder, stopped when it is dropped.
 pub(crate) struct Cluster {
@@ -24,6 +27,32 @@ impl Cluster {
 
     /// As [`Self::start`], made with these arguments and started with these options.
     pub(crate) fn start_with(make: &[&str], options: &str) -> Self {
+        let cluster = Self::empty(options);
+        let data = cluster.data();
+        let usual = ["-D", &data, "-U", "postgres", "-A", "trust", "--no-sync"];
+        cluster.run("initdb", &[&usual[..], make].concat());
+        cluster.resume();
+        cluster
+    }
+
+    /// Makes a standby that follows the one at this address, and starts it.
+    pub(crate) fn follow(primary: SocketAddr) -> Self {
+        let cluster = Self::empty("");
+        let (data, port) = (cluster.data(), primary.port().to_string());
+        let from = ["-h", "127.0.0.1", "-p", &port, "-U", "postgres"];
+        let copy = ["-D", &data, "-R", "-X", "stream", "-c", "fast", "--no-sync"];
+        cluster.run("pg_basebackup", &[&from[..], &copy[..]].concat());
+        cluster.resume();
+        cluster
+    }
+
+    /// Makes a primary of a standby.
+    pub(crate) fn promote(&self) {
+        self.run("pg_ctl", &["-D", &self.data(), "-w", "promote"]);
+    }
+
+    /// A folder and a port.
+    fn empty(options: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let cluster = Self { folder, programs: programs(), port, options: options.to_owned() };
@@ -32,15 +61,26 @@ impl Cluster {
                 Command::new("chown").arg("postgres").arg(cluster.folder.path()).status().unwrap();
             assert!(owned.success(), "there is no system user postgres");
         }
-        let data = cluster.data();
-        let usual = ["-D", &data, "-U", "postgres", "-A", "trust", "--no-sync"];
-        cluster.run("initdb", &[&usual[..], make].concat());
-        cluster.resume();
         cluster
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+        Self::url_at(self.address())
+    }
+
+    /// The URL of one that is reached there.
+    pub(crate) fn url_at(address: SocketAddr) -> String {
+        format!("postgres://postgres@{address}/postgres")
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    /// How many connections others have.
+    pub(crate) fn connections(&self) -> usize {
+        let count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        psql(&self.url(), count).trim().parse().unwrap()
     }
 
     /// Whether its parent process runs.
@@ -51,6 +91,19 @@ impl Cluster {
     /// Stops it as a crash does: connections are cut.
     pub(crate) fn stop(&self) {
         self.run("pg_ctl", &["-D", &self.data(), "-m", "immediate", "-w", "stop"]);
+    }
+
+    /// SIGKILL for the process that all others are children of; they notice, and it can be started again.
+    pub(crate) fn kill(&self) {
+        let parent = self.parent().expect("it runs");
+        let listed = Command::new("pgrep").args(["-P", &parent]).output().unwrap();
+        let sent = Command::new("kill").args(["-KILL", &parent]).status().unwrap();
+        assert!(sent.success(), "kill -KILL {parent}");
+        let children = String::from_utf8(listed.stdout).unwrap();
+        for pid in children.lines().chain([parent.as_str()]) {
+            let gone = || (!is_alive(pid)).then_some(());
+            until("the end of its processes", gone);
+        }
     }
 
     /// Starts it again, on the same port.
@@ -119,16 +172,21 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            // It may be down already, and a second panic would hide the first.
+            // A second panic would hide the first.
             if let Some(pid) = self.parent() {
                 let _gone = Command::new("kill").args(["-QUIT", &pid]).status();
                 let _thawed = Command::new("pkill").args(["-CONT", "-P", &pid]).status();
                 let _thawed = Command::new("kill").args(["-CONT", &pid]).status();
             }
-        } else {
+        } else if self.parent().is_some_and(|pid| is_alive(&pid)) {
             self.stop();
         }
     }
+}
+
+/// Whether there is such a process, and it has not ended without being asked how.
+fn is_alive(pid: &str) -> bool {
+    Path::new("/proc").join(pid).join("fd/0").exists()
 }
 
 fn is_root() -> bool {

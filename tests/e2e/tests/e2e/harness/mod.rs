@@ -6,13 +6,16 @@ pub(crate) mod client;
 pub(crate) mod clock;
 pub(crate) mod cluster;
 pub(crate) mod database;
+pub(crate) mod faketime;
 pub(crate) mod history;
+pub(crate) mod holder;
 pub(crate) mod http;
 pub(crate) mod log;
 pub(crate) mod mount;
 pub(crate) mod python;
 pub(crate) mod server;
 pub(crate) mod trace;
+pub(crate) mod tap;
 pub(crate) mod wires;
 
 pub(crate) use clock::{Dice, Watch, pace};

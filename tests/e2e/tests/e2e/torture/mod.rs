@@ -4,13 +4,20 @@
 
 mod checker;
 mod checkpoint;
+mod clocks;
 mod disk;
+mod failover;
 mod flood;
 mod kill;
 mod limits;
+mod line;
+mod nodes;
+mod postgres;
 mod races;
+mod rolling;
 mod slow;
 mod sync;
+mod upgrade;
 
 use std::fmt;
 use std::time::Duration;

@@ -1,0 +1,104 @@
+//! The primary dies and its standby takes over.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use super::kill::LONG_LIVES;
+use super::times;
+use crate::harness::client::{Client, together};
+use crate::harness::cluster::Cluster;
+use crate::harness::database::psql;
+use crate::harness::history::{History, Judgement};
+use crate::harness::tap::Tap;
+use crate::harness::{Database, Dice, PASSWORD, Site, Watch, clock, pace};
+
+const CLIENTS: usize = 8;
+
+/// What becomes of the line between the two.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standby {
+    /// A commit is acknowledged when the standby has it.
+    Synchronous,
+    /// A commit does not wait for the standby, whose line stalls before the primary dies.
+    LeftBehind,
+}
+
+/// One failover under load: what the log says, and how long it took from the promotion to a ready server.
+fn fail_over(standby: Standby, seed: u64) -> (Judgement, Duration) {
+    let primary = Cluster::start();
+    let tap = Tap::before(primary.address());
+    let second = Cluster::follow(tap.address);
+    if standby == Standby::Synchronous {
+        // Not before: the copy must not wait for a standby of its own.
+        psql(&primary.url(), "ALTER SYSTEM SET synchronous_standby_names = '*'");
+        psql(&primary.url(), "SELECT pg_reload_conf()");
+        let state = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
+        clock::until("the standby", || (psql(&primary.url(), state).trim() == "1").then_some(()));
+    }
+    let url = format!(
+        "postgres://postgres@{},{}/postgres?target_session_attrs=read-write",
+        primary.address(),
+        second.address()
+    );
+    let site = Site::with(Database::Foreign(url), LONG_LIVES);
+    let server = site.start();
+    let history = Arc::new(History::begin(site.folder()));
+    let client = |number| Client::new(&history, format!("load{number}"), seed + number as u64);
+    let mut clients: Vec<_> = (0..CLIENTS).map(client).collect();
+    clients.iter().for_each(|client| site.add_user(&client.user, PASSWORD));
+    history.started();
+    let over = AtomicBool::new(false);
+    let moment = Duration::from_millis(300 + Dice::new(seed).roll() % 1000);
+    let took = thread::scope(|scope| {
+        let working = scope.spawn(|| {
+            together(&mut clients, |client| {
+                client.work(server.dialects, || !over.load(Ordering::SeqCst));
+            });
+        });
+        pace(moment);
+        if standby == Standby::LeftBehind {
+            tap.stall();
+            pace(moment);
+        }
+        primary.kill();
+        second.promote();
+        let watch = Watch::start();
+        clock::until("readiness", || (server.admin("/readyz").status == 200).then_some(()));
+        let took = watch.elapsed();
+        pace(Duration::from_millis(300));
+        over.store(true, Ordering::SeqCst);
+        working.join().unwrap();
+        took
+    });
+    history.started();
+    together(&mut clients, |client| client.settle_all(server.dialects));
+    (history.judge(), took)
+}
+
+#[test]
+fn a_synchronous_standby_that_takes_over_has_everything_that_was_acknowledged() {
+    let rounds = times(1, 20);
+    let mut sum = Judgement::default();
+    let mut worst = Duration::ZERO;
+    for round in 0..rounds {
+        let (judgement, took) = fail_over(Standby::Synchronous, 100 * round as u64);
+        judgement.assert_clean(&format!("failover {round}"));
+        worst = worst.max(took);
+        sum.operations += judgement.operations;
+        sum.acknowledged += judgement.acknowledged;
+        sum.shed += judgement.shed;
+        sum.unknown += judgement.unknown;
+    }
+    eprintln!("failover: {rounds} times, {sum}; ready at most {worst:?} after the promotion");
+}
+
+/// The planted fault, and what an operator is warned of: a standby that is behind has lost what it never had.
+#[test]
+fn a_standby_that_was_left_behind_is_seen_to_have_lost_something() {
+    let (judgement, _) = fail_over(Standby::LeftBehind, 7);
+    assert!(!judgement.lost.is_empty(), "logins are gone: {judgement}");
+    assert_eq!(judgement.odd, Vec::<String>::new());
+    eprintln!("failover to a standby that was left behind: {judgement}");
+}
