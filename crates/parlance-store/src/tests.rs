@@ -67,7 +67,12 @@ fn touch(number: u128, moment: i64) -> Touch {
 }
 
 fn opening(number: u128) -> Change {
-    Change::Open { session: Box::new(session(number)), rivals: Rivals::Allow, rehash: None }
+    Change::Open {
+        session: Box::new(session(number)),
+        rivals: Rivals::Allow,
+        rehash: None,
+        slot: None,
+    }
 }
 
 fn bump(number: u128, moment: i64) -> Change {

@@ -57,6 +57,7 @@ impl Seed {
             session: Box::new(session.clone()),
             rivals: Rivals::Allow,
             rehash: None,
+            slot: None,
         });
         make(&*store, sessions)?;
         let threads = HashThreads::start(1, Arc::new(SystemClock));
@@ -87,7 +88,7 @@ fn make(store: &dyn Store, changes: impl Iterator<Item = Change>) -> Result<()> 
             changes.by_ref().take(AT_ONCE).map(|change| store.apply(change)).collect();
         for applied in block_on(try_join_all(batch))? {
             match applied {
-                Applied::Done | Applied::Rows(_) | Applied::Opened(_) => {}
+                Applied::Done | Applied::Rows(_) | Applied::Opened(_) | Applied::Admitted(_) => {}
                 Applied::Refused | Applied::Taken => bail!("the store refused what was to be sown"),
             }
         }
