@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::authority::{Noted, judge};
-use crate::hashing::Bench;
+use crate::hashing::{Bench, Seat};
 use crate::lockout::{Attempt, Slot, account, account_of_nobody, home};
 use crate::ports::{Applied, Change};
 use crate::session::{Grant, Minted, Terms};
@@ -58,6 +58,7 @@ impl Authority {
         if self.throttle.as_ref().is_some_and(|throttle| throttle.refuses(cx.peer, now)) {
             return Err(Failure::Throttled);
         }
+        let seat = self.threads.seat()?;
         let found = self.shown(&subject.user).await?;
         noted.user = found.as_ref().map(|user| user.id);
         let slot = match self.admit(&subject.user, found.as_ref(), cx).await? {
@@ -70,7 +71,7 @@ impl Authority {
             }
         };
         noted.failures = slot.as_ref().map_or(0, |slot| slot.admission.failures);
-        let verified = self.verify_and_open(open, found, slot.as_ref(), cx, noted).await;
+        let verified = self.verify_and_open(open, found, slot.as_deref(), seat, cx, noted).await;
         self.settle(slot, &verified, cx);
         verified?
     }
@@ -132,7 +133,8 @@ impl Authority {
         &self,
         open: Open,
         found: Option<User>,
-        slot: Option<&Box<Slot>>,
+        slot: Option<&Slot>,
+        seat: Seat<'_>,
         cx: Context<'_>,
         noted: &mut Noted,
     ) -> Result<Result<Outcome, Failure>, Failure> {
@@ -179,6 +181,7 @@ impl Authority {
             Ok(verified) => verified,
             Err(wrong) => return Ok(Err(refusal(wrong))),
         };
+        drop(seat);
         let mut user = self.keep(found.ok_or(Failure::UnknownUser)?).await?;
         if let Err(wrong) = may_open(&user) {
             return Ok(Err(refusal(wrong)));
@@ -187,7 +190,7 @@ impl Authority {
         for _ in 0..DRAWS {
             let session = Box::new(self.session(&verified, &user, open.lifetime, terms, cx));
             let rehash = verified.rehash.clone();
-            let slot = slot.cloned();
+            let slot = slot.cloned().map(Box::new);
             let change = Change::Open { session, rivals: open.rivals, rehash, slot };
             match self.told(self.store.apply(change).await)? {
                 Applied::Opened(session) => {

@@ -8,6 +8,8 @@ mod lanes;
 mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(feature = "sqlite")]
+mod torture;
 mod touches;
 mod urls;
 

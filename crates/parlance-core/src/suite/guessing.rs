@@ -212,7 +212,7 @@ pub(super) fn an_unlocked_account_starts_anew(store: &Arc<dyn Store>) {
     let all = || (0..20).filter(|_| world.fails(&login)).count();
     let (first, again) = (all(), all());
     assert_eq!((i64::try_from(first), again), (Ok(2 + RESERVE), 0));
-    assert_eq!(world.apply(Change::Unlock(ann.canonical.clone())), Applied::Done);
+    assert_eq!(world.apply(Change::Unlock(ann.canonical)), Applied::Done);
     assert_eq!(world.rung(login.account), None);
     assert_eq!(all(), first);
     assert_eq!(world.apply(Change::Unlock(named("nobody"))), Applied::Done);

@@ -76,7 +76,7 @@ fn the_days_budget_is_spent_once_and_midnight_brings_another() {
     }
     assert_eq!(verified, 80);
     check(&world, 3500, "csmith", "XXX", LOCKED);
-    check(&world, 100, "csmith", "XXX", Ok(()));
+    check(&world, 110, "csmith", "XXX", Ok(()));
 }
 
 #[test]
@@ -160,6 +160,22 @@ fn a_double_login_takes_one_place_and_gives_it_back_unless_it_fails() {
 }
 
 #[test]
+fn a_right_double_login_starts_anew() {
+    let world = World::new(PLAIN);
+    let both = |inner: Option<&str>| {
+        let login = inner.map(|password| login("csmith", password));
+        let outer = Some(super::world::login("csmith", "XXX"));
+        world.execute(Command::Open(Open { outer, login, ..world.open("", "") })).map(drop)
+    };
+    for _ in 0..3 {
+        assert_eq!(both(Some("no")), WRONG);
+        assert_eq!(both(Some("no")), WRONG);
+        assert_eq!(both(Some("XXX")), Ok(()));
+        assert_eq!(both(None), UNKNOWN);
+    }
+}
+
+#[test]
 fn what_was_not_verified_is_given_back() {
     let world = World::new(PLAIN);
     let broken = |is_broken| {
@@ -218,6 +234,12 @@ fn right_logins_at_the_same_moment_all_succeed() {
     assert_eq!(answers, vec![Ok(()); 50]);
     let rung = run(world.authority.rung("csmith", world.now())).unwrap();
     assert_eq!(rung.map(|(rung, _)| rung.taken), Some(0));
+}
+
+#[test]
+fn more_logins_than_there_are_places_are_busy_and_never_wrong() {
+    let world = World::new(PLAIN);
+    assert_eq!(at_once(&world, 200, "XXX"), vec![Ok(()); 200]);
 }
 
 #[test]

@@ -18,13 +18,13 @@ pub(crate) struct Guesses {
 
 impl Guesses {
     pub(super) fn read(layers: &Layers) -> Result<Self, ConfigError> {
-        let switch = |path: &str| match layers.get(path)? {
-            Typed::Switch(switch) => Ok(switch),
-            _other => Err(wrong_kind(path)),
+        let switch = |path: &str| {
+            let Typed::Switch(switch) = layers.get(path)? else { return Err(wrong_kind(path)) };
+            Ok(switch)
         };
-        let number = |path: &str| match layers.get(path)? {
-            Typed::Number(number) => Ok(number),
-            _other => Err(wrong_kind(path)),
+        let number = |path: &str| {
+            let Typed::Number(number) = layers.get(path)? else { return Err(wrong_kind(path)) };
+            Ok(number)
         };
         let at_least_one = |path: &str| match number(path)? {
             0 => Err(layers.wrong(path, "a whole number from 1 on")),

@@ -30,6 +30,8 @@ mod forward_auth;
 #[cfg(test)]
 mod grpc;
 #[cfg(test)]
+mod guesses;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod malformed;
