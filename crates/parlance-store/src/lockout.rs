@@ -14,13 +14,14 @@ use crate::ladder::{Climb, Take};
 use crate::rows::{Hash, Moment};
 use crate::schema::{known_addresses, login_attempts, users};
 
-/// Whose ladder a change is about. Changes of one transaction are made in this order, so that two nodes lock ladders in the same one.
-pub(crate) fn of(change: &Change) -> Option<Digest> {
+/// Where a change stands in its transaction, so that two nodes lock rows in the same order: by the ladder it is about, and those first
+/// that lock its user's row before it.
+pub(crate) fn turn(change: &Change) -> Option<(Digest, bool)> {
     match change {
-        Change::Open { slot, .. } => slot.as_ref().map(|slot| slot.attempt.account),
-        Change::Attempt(attempt) => Some(attempt.account),
-        Change::Failed(slot) | Change::GiveBack(slot) => Some(slot.attempt.account),
-        Change::Unlock(name) => Some(account(name)),
+        Change::Open { slot, .. } => slot.as_ref().map(|slot| (slot.attempt.account, false)),
+        Change::Attempt(attempt) => Some((attempt.account, true)),
+        Change::Failed(slot) | Change::GiveBack(slot) => Some((slot.attempt.account, true)),
+        Change::Unlock(name) => Some((account(name), true)),
         Change::Renew { .. }
         | Change::Close { .. }
         | Change::Forget { .. }

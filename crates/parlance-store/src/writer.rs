@@ -213,8 +213,8 @@ impl Work for Writer {
                 Write::Tick(done) => self.waiting.push(Waiter::Tick(done)),
             }
         }
-        // Stable: what one ladder was asked first it does first.
-        asked.sort_by_cached_key(|(change, _)| lockout::of(change));
+        // Stable: a failure is counted before the next try asks for a place.
+        asked.sort_by_cached_key(|(change, _)| lockout::turn(change));
         let (changes, replies) = asked.into_iter().unzip();
         let touches = self.next_touches();
         if let Err(failed) = self.write(held, &touches, changes, replies) {
