@@ -3,7 +3,7 @@
 use std::io;
 
 use parlance_core::{Failure, Outcome};
-use parlance_dialect::{RETRY_AFTER, Response};
+use parlance_dialect::{RETRY_AFTER, RETRY_AFTER_THROTTLED, Response};
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 
@@ -61,9 +61,12 @@ pub(crate) fn refused(why: Failure) -> Response {
         Failure::UnknownUser
         | Failure::WrongPassword
         | Failure::UserDisabled
-        | Failure::OuterCredential => {
+        | Failure::OuterCredential
+        | Failure::Locked { .. } => {
             error(401, "Access denied. The user id and/or password are incorrect.")
         }
+        Failure::Throttled => error(429, "Too many failed logins. Please try again later.")
+            .header("retry-after", RETRY_AFTER_THROTTLED),
         Failure::PasswordExpired => error(
             403,
             "Forbidden. The user id and password combination has expired. Please try logging in again.",

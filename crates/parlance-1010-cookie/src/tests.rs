@@ -207,6 +207,9 @@ fn each_failure_has_its_status_and_sentence() {
         UserDisabled: 401 {"error": "Access denied. The user id and/or password are incorrect."}
         PasswordExpired: 403 {"error": "Forbidden. The user id and password combination has expired. Please try logging in again."}
         OuterCredential: 401 {"error": "Access denied. The user id and/or password are incorrect."}
+        Locked { known: true }: 401 {"error": "Access denied. The user id and/or password are incorrect."}
+        Locked { known: false }: 401 {"error": "Access denied. The user id and/or password are incorrect."}
+        Throttled: 429 {"error": "Too many failed logins. Please try again later."}
         NoCredential: 401 {"error": "Access denied. There is no such session. Please log in."}
         UnknownCredential: 401 {"error": "Access denied. There is no such session. Please log in."}
         EndedSession: 401 {"error": "Access denied. There is no such session. Please log in."}
@@ -221,7 +224,7 @@ fn each_failure_has_its_status_and_sentence() {
 
 fn line(why: &dyn std::fmt::Debug, answer: &Response) -> String {
     let retry = answer.headers.iter().filter(|(name, _)| *name == "retry-after").count();
-    assert_eq!(retry == 1, answer.status == 503);
+    assert_eq!(retry == 1, matches!(answer.status, 429 | 503));
     assert!(
         answer.headers.iter().all(|(name, _)| *name != "set-cookie" && *name != "www-authenticate")
     );

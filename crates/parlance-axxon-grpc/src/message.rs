@@ -56,6 +56,8 @@ pub(crate) enum AuthenticateCode {
     Ok = 0,
     GeneralError = 1,
     WrongCredentials = 2,
+    UserLocked = 4,
+    IpBlocked = 5,
 }
 
 impl AuthenticateCode {
@@ -65,6 +67,8 @@ impl AuthenticateCode {
             Self::Ok => "AUTHENTICATE_CODE_OK",
             Self::GeneralError => "AUTHENTICATE_CODE_GENERAL_ERROR",
             Self::WrongCredentials => "AUTHENTICATE_CODE_WRONG_CREDENTIALS",
+            Self::UserLocked => "AUTHENTICATE_CODE_USER_LOCKED",
+            Self::IpBlocked => "AUTHENTICATE_CODE_IP_BLOCKED",
         }
     }
 }

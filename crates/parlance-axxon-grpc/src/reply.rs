@@ -55,6 +55,9 @@ fn login_refused(ex: bool, why: Failure) -> Reply {
         | Failure::UserDisabled
         | Failure::PasswordExpired
         | Failure::OuterCredential => AuthenticateCode::WrongCredentials,
+        // Names that nobody has hear it alike.
+        Failure::Locked { .. } => AuthenticateCode::UserLocked,
+        Failure::Throttled => AuthenticateCode::IpBlocked,
         // A login shows no token.
         Failure::NoCredential
         | Failure::UnknownCredential
@@ -95,7 +98,9 @@ fn token_refused(why: Failure, wrong: &str) -> Status {
         | Failure::WrongPassword
         | Failure::UserDisabled
         | Failure::PasswordExpired
-        | Failure::OuterCredential => Status::unauthenticated(wrong),
+        | Failure::OuterCredential
+        | Failure::Locked { .. }
+        | Failure::Throttled => Status::unauthenticated(wrong),
         Failure::Busy | Failure::Unavailable => away(),
     }
 }

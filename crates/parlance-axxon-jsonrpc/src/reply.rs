@@ -3,7 +3,7 @@
 use std::fmt;
 
 use parlance_core::{Failure, Outcome, Secret, Session, Timestamp, User};
-use parlance_dialect::{RETRY_AFTER, Response, moment};
+use parlance_dialect::{RETRY_AFTER, RETRY_AFTER_THROTTLED, Response, moment};
 use serde::Serialize;
 use serde_json::ser::{PrettyFormatter, Serializer};
 use uuid::Uuid;
@@ -20,6 +20,8 @@ const JWKS_CACHE: &str = "public, max-age=300";
 const OK: &str = "AUTHENTICATE_CODE_OK";
 const GENERAL_ERROR: &str = "AUTHENTICATE_CODE_GENERAL_ERROR";
 const WRONG_CREDENTIALS: &str = "AUTHENTICATE_CODE_WRONG_CREDENTIALS";
+const USER_LOCKED: &str = "AUTHENTICATE_CODE_USER_LOCKED";
+const IP_BLOCKED: &str = "AUTHENTICATE_CODE_IP_BLOCKED";
 const CLOSE_OK: &str = "OK";
 const CLOSE_GENERAL_ERROR: &str = "GENERAL_ERROR";
 
@@ -87,6 +89,8 @@ pub(crate) fn refused(call: &Call, why: Failure) -> Response {
         Call::Login { asked, .. } => login_refused(asked.by_basic, why),
         Call::Refused { answer, .. } => match why {
             Failure::OuterCredential => basic_wanted(),
+            Failure::Locked { .. } => locked(true),
+            Failure::Throttled => throttled(true),
             Failure::Busy | Failure::Unavailable => away(GENERAL_ERROR),
             // Basic was right.
             Failure::UnknownUser
@@ -118,6 +122,8 @@ fn login_refused(by_basic: bool, why: Failure) -> Response {
             }
         }
         Failure::OuterCredential => basic_wanted(),
+        Failure::Locked { .. } => locked(by_basic),
+        Failure::Throttled => throttled(by_basic),
         // A login shows no token.
         Failure::NoCredential
         | Failure::UnknownCredential
@@ -151,10 +157,30 @@ fn bearer_refused(why: Failure, wrong: &'static str, unable: &'static str) -> Re
         | Failure::WrongPassword
         | Failure::UserDisabled
         | Failure::PasswordExpired
-        | Failure::OuterCredential => {
+        | Failure::OuterCredential
+        | Failure::Locked { .. }
+        | Failure::Throttled => {
             code(401, wrong).header("www-authenticate", BEARER_INVALID)
         }
         Failure::Busy | Failure::Unavailable => away(unable),
+    }
+}
+
+/// The account must wait. Names that nobody has hear it alike.
+fn locked(by_basic: bool) -> Response {
+    if by_basic {
+        code(401, USER_LOCKED).header("www-authenticate", BASIC)
+    } else {
+        code(200, USER_LOCKED)
+    }
+}
+
+/// Too many logins failed from the address.
+fn throttled(by_basic: bool) -> Response {
+    if by_basic {
+        code(429, IP_BLOCKED).header("retry-after", RETRY_AFTER_THROTTLED)
+    } else {
+        code(200, IP_BLOCKED)
     }
 }
 

@@ -59,11 +59,14 @@ pub(crate) fn done(call: &Call, outcome: &Outcome) -> Response {
 /// Words a refusal.
 pub(crate) fn refused(why: Failure) -> Response {
     match why {
-        Failure::UnknownUser => error(UNKNOWN_USER),
+        // Neither a wait nor a throttle has a word of its own: every answer is 200, and a locked name hears what it heard before.
+        Failure::UnknownUser | Failure::Locked { known: false } => error(UNKNOWN_USER),
         Failure::WrongPassword
         | Failure::UserDisabled
         | Failure::PasswordExpired
-        | Failure::OuterCredential => error(WRONG_PASSWORD),
+        | Failure::OuterCredential
+        | Failure::Locked { known: true }
+        | Failure::Throttled => error(WRONG_PASSWORD),
         Failure::NoCredential | Failure::UnknownCredential | Failure::ForeignUser => {
             error(UNKNOWN_TOKEN)
         }

@@ -10,8 +10,8 @@ use crate::ports::{
 };
 use crate::session::{Grant, Mint, Terms};
 use crate::{
-    Binding, Command, Credential, Failure, HashThreads, Lifetime, Outcome, PasswordPolicy, Session,
-    Timestamp, User, UserId, canonical_name,
+    Binding, Command, Credential, Failure, HashThreads, Lifetime, LockoutPolicy, Outcome,
+    PasswordPolicy, Session, Throttle, ThrottlePolicy, Timestamp, User, UserId, canonical_name,
 };
 
 /// Decides about users, credentials and sessions. Shared by all dialects and all requests.
@@ -23,6 +23,8 @@ pub struct Authority {
     pub(crate) policy: PasswordPolicy,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) lockout: Option<LockoutPolicy>,
+    pub(crate) throttle: Option<Throttle>,
 }
 
 /// What a command is told about the world: nothing is ambient.
@@ -43,10 +45,12 @@ pub(crate) struct Noted {
     pub(crate) user: Option<UserId>,
     /// Whether it was let pass from an address that is foreign to the session.
     pub(crate) foreign: bool,
+    /// How many failures in a row came before.
+    pub(crate) failures: i64,
 }
 
 impl Authority {
-    /// An authority over a store.
+    /// An authority over a store. Guesses are bounded as [`LockoutPolicy`] and [`crate::ThrottlePolicy`] are by default.
     #[must_use]
     pub fn new(
         store: Arc<dyn Store>,
@@ -55,7 +59,21 @@ impl Authority {
         entropy: Arc<dyn Entropy>,
         observer: Arc<dyn Observer>,
     ) -> Self {
-        Self { store, users: None, threads, policy, entropy, observer }
+        let lockout = Some(LockoutPolicy::default());
+        let throttle = Some(Throttle::new(ThrottlePolicy::default()));
+        Self { store, users: None, threads, policy, entropy, observer, lockout, throttle }
+    }
+
+    /// With this bound on wrong passwords for one account, or none.
+    #[must_use]
+    pub fn with_lockout(self, lockout: Option<LockoutPolicy>) -> Self {
+        Self { lockout, ..self }
+    }
+
+    /// With this bound on failed logins from one address, or none.
+    #[must_use]
+    pub fn with_throttle(self, throttle: Option<Throttle>) -> Self {
+        Self { throttle, ..self }
     }
 
     /// With users who live in a directory of their own, and nowhere else.
@@ -123,6 +141,7 @@ impl Authority {
             shown: shown.as_deref(),
             peer: cx.peer,
             foreign: noted.foreign,
+            failures: noted.failures,
         };
         self.observer.observe(&event);
         result
@@ -190,9 +209,11 @@ impl Authority {
                 let forget = Change::Forget { id: session.id, now: cx.now };
                 match self.told(self.store.apply(forget).await)? {
                     Applied::Refused => Err(Failure::UnknownCredential),
-                    Applied::Done | Applied::Rows(_) | Applied::Opened(_) | Applied::Taken => {
-                        Err(Failure::EndedSession)
-                    }
+                    Applied::Done
+                    | Applied::Rows(_)
+                    | Applied::Opened(_)
+                    | Applied::Admitted(_)
+                    | Applied::Taken => Err(Failure::EndedSession),
                 }
             }
             Err(failure) => Err(failure),
@@ -242,7 +263,7 @@ impl Authority {
     /// Makes a change to a session that stood a moment ago; if the change finds it fallen, somebody has ended it in between.
     async fn change(&self, change: Change) -> Result<(), Failure> {
         match self.told(self.store.apply(change).await)? {
-            Applied::Done | Applied::Rows(_) | Applied::Opened(_) => Ok(()),
+            Applied::Done | Applied::Rows(_) | Applied::Opened(_) | Applied::Admitted(_) => Ok(()),
             Applied::Refused | Applied::Taken => Err(Failure::EndedSession),
         }
     }

@@ -21,6 +21,16 @@ pub enum Failure {
     /// The outer of two credentials does not verify, or names another user than the inner (axxon-jsonrpc's Basic before its `data`).
     #[error("outer credential refused")]
     OuterCredential,
+    /// The account must wait after too many failures; no password of it was verified. Names that nobody has wait alike, and hear what they
+    /// hear otherwise.
+    #[error("account locked")]
+    Locked {
+        /// Whether somebody has the name.
+        known: bool,
+    },
+    /// Too many logins failed from the address or its network; nothing was verified or looked up.
+    #[error("too many failed logins from the address")]
+    Throttled,
     /// The request shows no credential that could be looked up.
     #[error("no credential")]
     NoCredential,
@@ -46,12 +56,15 @@ pub enum Failure {
 
 impl Failure {
     /// Every variant, for tables that must cover all of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::UnknownUser,
         Self::WrongPassword,
         Self::UserDisabled,
         Self::PasswordExpired,
         Self::OuterCredential,
+        Self::Locked { known: true },
+        Self::Locked { known: false },
+        Self::Throttled,
         Self::NoCredential,
         Self::UnknownCredential,
         Self::EndedSession,
@@ -70,6 +83,8 @@ impl Failure {
             Self::UserDisabled => "user_disabled",
             Self::PasswordExpired => "password_expired",
             Self::OuterCredential => "outer_credential",
+            Self::Locked { .. } => "locked",
+            Self::Throttled => "throttled",
             Self::NoCredential => "no_credential",
             Self::UnknownCredential => "unknown_credential",
             Self::EndedSession => "ended_session",

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -34,6 +35,16 @@ pub struct HashThreads {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
     clock: Arc<dyn Clock>,
+    seated: AtomicUsize,
+}
+
+/// A seat of somebody who is about to have a password verified; it is free again once this is dropped.
+pub(crate) struct Seat<'t>(&'t AtomicUsize);
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 struct Shared {
@@ -60,7 +71,18 @@ impl HashThreads {
         };
         let threads: Vec<_> = (0..threads.max(1)).filter_map(spawn).collect();
         shared.lock().open = !threads.is_empty();
-        Self { shared, threads, clock }
+        Self { shared, threads, clock, seated: AtomicUsize::new(0) }
+    }
+
+    /// A seat, of which there are as many as pieces of work can be under way or wait. Taken before a login takes a place on
+    /// the ladder of its account, it keeps right logins that come all at once from filling the day of that account.
+    ///
+    /// # Errors
+    /// There is none: [`Failure::Busy`].
+    pub(crate) fn seat(&self) -> Result<Seat<'_>, Failure> {
+        let seat = Seat(&self.seated);
+        let others = self.seated.fetch_add(1, Ordering::Relaxed);
+        if others < WAITING + self.threads.len() { Ok(seat) } else { Err(Failure::Busy) }
     }
 
     /// Queues a piece of work. It is refused as [`Failure::Busy`] if 64 pieces wait already, or if it has waited for three seconds. It is

@@ -35,7 +35,9 @@ impl Authority {
         let closed = self.store.apply(Change::Close { id: session.id, now: cx.now }).await;
         let result = match closed {
             Ok(Applied::Refused | Applied::Taken) => Err(Failure::EndedSession),
-            Ok(Applied::Done | Applied::Rows(_) | Applied::Opened(_)) => Ok(()),
+            Ok(Applied::Done | Applied::Rows(_) | Applied::Opened(_) | Applied::Admitted(_)) => {
+                Ok(())
+            }
             Err(error) => Err(error.into()),
         };
         self.observer.observe(&Event {
@@ -46,6 +48,7 @@ impl Authority {
             shown: None,
             peer: cx.peer,
             foreign: false,
+            failures: 0,
         });
         result
     }

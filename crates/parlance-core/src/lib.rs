@@ -14,6 +14,7 @@ mod directory;
 mod failure;
 mod hashing;
 mod inspection;
+pub mod lockout;
 mod name;
 mod opening;
 mod operator;
@@ -25,6 +26,7 @@ mod secret;
 mod session;
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;
+mod throttle;
 mod time;
 mod user;
 
@@ -36,10 +38,12 @@ pub use client::Client;
 pub use command::{Command, Credential, Login, Open, Outcome};
 pub use failure::Failure;
 pub use hashing::HashThreads;
+pub use lockout::LockoutPolicy;
 pub use name::{CanonicalName, Forbidden, NameError, UserName, canonical_name};
 pub use operator::{NewUser, OperatorError};
 pub use password::{PasswordHash, PasswordPolicy, PolicyError};
 pub use secret::{Digest, LOWER_AND_DIGITS, Secret, UPPER, draw, hex, uuid_v4};
 pub use session::{Binding, Grant, Lifetime, Mint, Minted, Rivals, Session, SessionId, Terms};
+pub use throttle::{Throttle, ThrottlePolicy};
 pub use time::Timestamp;
 pub use user::{User, UserId};

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::authority::{Noted, judge};
-use crate::hashing::Bench;
+use crate::hashing::{Bench, Seat};
+use crate::lockout::{Attempt, Slot, account, account_of_nobody, home};
 use crate::ports::{Applied, Change};
 use crate::session::{Grant, Minted, Terms};
 use crate::{
@@ -16,6 +17,16 @@ const NO_PASSWORD: &str = "-";
 
 /// How often a login draws again when another session already has its `sid`.
 const DRAWS: usize = 4;
+
+/// Whether a login may be verified.
+enum Place {
+    /// Nothing bounds it.
+    Unbounded,
+    /// It may: this is given back, or kept.
+    Taken(Box<Slot>),
+    /// There is none: the account must wait.
+    None,
+}
 
 /// What a hashing thread found out about a login.
 struct Verified {
@@ -41,21 +52,115 @@ impl Authority {
             noted.foreign = terms.bind_address.is_foreign(session.address, cx.peer);
             return Ok(Outcome::Standing(self.slide(session, cx), user));
         }
+        let Some(subject) = open.outer.as_ref().or(open.login.as_ref()) else {
+            return Err(Failure::UnknownUser);
+        };
+        if self.throttle.as_ref().is_some_and(|throttle| throttle.refuses(cx.peer, now)) {
+            return Err(Failure::Throttled);
+        }
+        let seat = self.threads.seat()?;
+        let found = self.shown(&subject.user).await?;
+        noted.user = found.as_ref().map(|user| user.id);
+        let slot = match self.admit(&subject.user, found.as_ref(), cx).await? {
+            Place::Unbounded => None,
+            Place::Taken(slot) => Some(slot),
+            // As much work as a wrong password, and none of it on the real one.
+            Place::None => {
+                let _nobody = self.verify(None, subject.password.clone(), |_, _, _| Ok(())).await?;
+                return Err(Failure::Locked { known: found.is_some() });
+            }
+        };
+        noted.failures = slot.as_ref().map_or(0, |slot| slot.admission.failures);
+        let verified = self.verify_and_open(open, found, slot.as_deref(), seat, cx, noted).await;
+        self.settle(slot, &verified, cx);
+        verified?
+    }
+
+    /// Takes a place for a login on the ladder of the name it shows.
+    async fn admit(
+        &self,
+        shown: &str,
+        found: Option<&User>,
+        cx: Context<'_>,
+    ) -> Result<Place, Failure> {
+        let Some(policy) = self.lockout else { return Ok(Place::Unbounded) };
+        let name = canonical_name(shown);
+        let attempt = Attempt {
+            account: name.map_or_else(|| account_of_nobody(shown), |name| account(&name)),
+            user: found.map(|user| user.id),
+            address: cx.peer.map(home),
+            now: cx.now,
+            limit: policy.open_to_all(),
+        };
+        match self.told(self.store.apply(Change::Attempt(Box::new(attempt.clone()))).await)? {
+            Applied::Admitted(admission) => Ok(Place::Taken(Box::new(Slot { attempt, admission }))),
+            Applied::Refused
+            | Applied::Done
+            | Applied::Rows(_)
+            | Applied::Opened(_)
+            | Applied::Taken => Ok(Place::None),
+        }
+    }
+
+    /// Says what became of a login that opened nothing. Nobody waits for it: what the store is told first it does first, so whoever tries
+    /// again finds it done.
+    fn settle(
+        &self,
+        slot: Option<Box<Slot>>,
+        verified: &Result<Result<Outcome, Failure>, Failure>,
+        cx: Context<'_>,
+    ) {
+        let change = match verified {
+            Ok(Ok(_)) => return,
+            Ok(Err(_)) => {
+                if let Some(throttle) = &self.throttle {
+                    throttle.failed(cx.peer, cx.now);
+                }
+                Change::Failed
+            }
+            Err(_) => Change::GiveBack,
+        };
+        if let Some(slot) = slot {
+            drop(self.store.apply(change(slot)));
+        }
+    }
+
+    /// Verifies a login, whose user is found already, and opens its session.
+    ///
+    /// # Errors
+    /// As [`Self::verify`]: after the outer one no password was found to be wrong.
+    async fn verify_and_open(
+        &self,
+        open: Open,
+        found: Option<User>,
+        slot: Option<&Slot>,
+        seat: Seat<'_>,
+        cx: Context<'_>,
+        noted: &mut Noted,
+    ) -> Result<Result<Outcome, Failure>, Failure> {
+        let (terms, now) = (cx.mint.terms(), cx.now);
         let Some(login) = open.login else {
             // Whoever has shown a right outer login hears what is wrong with the inner one, which names nobody.
             if let Some(outer) = open.outer {
                 let own = outer.user.clone();
-                self.outer(outer, &own).await?;
+                if let Err(wrong) = self.outer(outer, found, &own).await? {
+                    return Ok(Err(wrong));
+                }
             }
             return Err(Failure::UnknownUser);
         };
         // The usual case of a double login: the same twice, which is verified once, and whose refusals are the outer's.
         let same = open.outer.as_ref() == Some(&login);
         let refusal = |failure| if same { Failure::OuterCredential } else { failure };
-        if let Some(outer) = open.outer.filter(|_| !same) {
-            self.outer(outer, &login.user).await?;
-        }
-        let found = self.shown(&login.user).await?;
+        let found = match open.outer.filter(|_| !same) {
+            None => found,
+            Some(outer) => {
+                if let Err(wrong) = self.outer(outer, found, &login.user).await? {
+                    return Ok(Err(wrong));
+                }
+                self.shown(&login.user).await?
+            }
+        };
         noted.user = found.as_ref().map(|user| user.id);
         let (policy, entropy, mint) =
             (self.policy.clone(), Arc::clone(&self.entropy), Arc::clone(cx.mint));
@@ -72,23 +177,29 @@ impl Authority {
             let minted = mint.mint(&Grant { user, now, expires }, &*entropy)?;
             Ok(Verified { id, minted, rehash })
         };
-        let mut verified =
-            self.verify(found.clone(), login.password, grant).await?.map_err(refusal)?;
+        let mut verified = match self.verify(found.clone(), login.password, grant).await? {
+            Ok(verified) => verified,
+            Err(wrong) => return Ok(Err(refusal(wrong))),
+        };
+        drop(seat);
         let mut user = self.keep(found.ok_or(Failure::UnknownUser)?).await?;
-        may_open(&user).map_err(refusal)?;
+        if let Err(wrong) = may_open(&user) {
+            return Ok(Err(refusal(wrong)));
+        }
 
         for _ in 0..DRAWS {
             let session = Box::new(self.session(&verified, &user, open.lifetime, terms, cx));
             let rehash = verified.rehash.clone();
-            let change = Change::Open { session, rivals: open.rivals, rehash };
+            let slot = slot.cloned().map(Box::new);
+            let change = Change::Open { session, rivals: open.rivals, rehash, slot };
             match self.told(self.store.apply(change).await)? {
                 Applied::Opened(session) => {
                     user.last_login = Some(now);
-                    return Ok(Outcome::Opened(*session, user, verified.minted.secret));
+                    return Ok(Ok(Outcome::Opened(*session, user, verified.minted.secret)));
                 }
                 // He was disabled, or given another password, while we verified the old one.
-                Applied::Refused | Applied::Done | Applied::Rows(_) => {
-                    return Err(refusal(Failure::WrongPassword));
+                Applied::Refused | Applied::Done | Applied::Rows(_) | Applied::Admitted(_) => {
+                    return Ok(Err(refusal(Failure::WrongPassword)));
                 }
                 Applied::Taken => {
                     let (mint, entropy, user) =
@@ -104,12 +215,19 @@ impl Authority {
     }
 
     /// Verifies the outer of two logins, which must name the user of the inner.
-    async fn outer(&self, outer: Login, inner: &str) -> Result<(), Failure> {
-        let user = self.shown(&outer.user).await?;
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    async fn outer(
+        &self,
+        outer: Login,
+        user: Option<User>,
+        inner: &str,
+    ) -> Result<Result<(), Failure>, Failure> {
         let verified = self.verify(user, outer.password, |_, _, _| Ok(())).await?;
-        verified.map_err(|_| Failure::OuterCredential)?;
         let same = canonical_name(&outer.user) == canonical_name(inner);
-        if same { Ok(()) } else { Err(Failure::OuterCredential) }
+        let right = verified.is_ok() && same;
+        Ok(if right { Ok(()) } else { Err(Failure::OuterCredential) })
     }
 
     /// Looks a user up. A name that nobody can have costs the same statement.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use crate::lockout::{Rung, account, day};
 use crate::ports::{Applied, Change, StoreError};
 use crate::{
     Authority, CanonicalName, Failure, NameError, PasswordHash, Secret, SessionId, Timestamp, User,
@@ -81,7 +82,9 @@ impl Authority {
         };
         match self.store.apply(Change::AddUser(Box::new(user.clone()))).await? {
             Applied::Taken | Applied::Refused => Err(OperatorError::Taken),
-            Applied::Done | Applied::Rows(_) | Applied::Opened(_) => Ok(user),
+            Applied::Done | Applied::Rows(_) | Applied::Opened(_) | Applied::Admitted(_) => {
+                Ok(user)
+            }
         }
     }
 
@@ -119,6 +122,31 @@ impl Authority {
         self.operate(Change::RemoveUser(known(name)?), OperatorError::NoUser).await
     }
 
+    /// Lets a user log in who would have to wait after failed logins.
+    ///
+    /// # Errors
+    /// There is no such user.
+    pub async fn unlock_user(&self, name: &str) -> Result<(), OperatorError> {
+        let name = known(name)?;
+        self.store.user(name.clone()).await?.ok_or(OperatorError::NoUser)?;
+        self.operate(Change::Unlock(name), OperatorError::NoUser).await
+    }
+
+    /// How far up its ladder a user's account stands, if anything was tried on it lately, and until when it is locked.
+    ///
+    /// # Errors
+    /// Nobody can have the name, or the store did not answer.
+    pub async fn rung(
+        &self,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<Option<(Rung, Option<Timestamp>)>, OperatorError> {
+        let rung = self.store.rung(account(&known(name)?)).await?;
+        Ok(rung
+            .filter(|rung| rung.day >= day(now))
+            .map(|rung| (rung, self.lockout.and_then(|policy| rung.locked_until(policy, now)))))
+    }
+
     /// Ends one session.
     ///
     /// # Errors
@@ -145,7 +173,7 @@ impl Authority {
 
     async fn operate(&self, change: Change, refusal: OperatorError) -> Result<(), OperatorError> {
         match self.store.apply(change).await? {
-            Applied::Done | Applied::Rows(_) | Applied::Opened(_) => Ok(()),
+            Applied::Done | Applied::Rows(_) | Applied::Opened(_) | Applied::Admitted(_) => Ok(()),
             Applied::Refused | Applied::Taken => Err(refusal),
         }
     }

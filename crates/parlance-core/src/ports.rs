@@ -7,6 +7,7 @@ use std::pin::Pin;
 
 use uuid::Uuid;
 
+use crate::lockout::{Admission, Attempt, Rung, Slot};
 use crate::{
     CanonicalName, Client, Digest, Failure, PasswordHash, Rivals, Session, SessionId, Timestamp,
     User, UserId,
@@ -109,6 +110,27 @@ pub enum Change {
         rivals: Rivals,
         /// A hash of the same password under newer parameters.
         rehash: Option<PasswordHash>,
+        /// The place it took, which it gives back: the ladder of its account is at its foot again, and its address is known.
+        slot: Option<Box<Slot>>,
+    },
+    /// Take a place for a login before its password is verified: [`Applied::Admitted`], or [`Applied::Refused`] if its account must wait.
+    /// The place comes from the ladder, or else from what is kept for the address.
+    Attempt(Box<Attempt>),
+    /// It failed: the ladder is climbed.
+    Failed(Box<Slot>),
+    /// Nothing was verified, or it was right and opens nothing: give the place back.
+    GiveBack(Box<Slot>),
+    /// Put the ladder of a name to its foot, and what is kept for the user's addresses with it.
+    Unlock(CanonicalName),
+    /// Drop at most so many rows of ladders: those that nobody has tried since `before`, and of unknown names as many as there are beyond
+    /// `unknown`. [`Applied::Rows`] says how many.
+    PurgeAttempts {
+        /// Untried for so long. More than a day ago, since a ladder counts for its day.
+        before: Timestamp,
+        /// How many unknown names may stay.
+        unknown: u32,
+        /// At most.
+        limit: u32,
     },
     /// Move the expiry of a living session.
     Renew {
@@ -199,6 +221,8 @@ pub enum Applied {
     Rows(u64),
     /// The session that lives now.
     Opened(Box<Session>),
+    /// A place for a login.
+    Admitted(Admission),
     /// Its condition did not hold; nothing changed.
     Refused,
     /// Something that must be unique is taken; nothing changed.
@@ -241,6 +265,11 @@ pub trait Store: Send + Sync + 'static {
     fn clients(&self, of: Option<Uuid>) -> Pending<Vec<Client>> {
         let _ = of;
         Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+    /// How far up its ladder an account stands, if anything was tried on it lately. A store that keeps no ladders need not say so.
+    fn rung(&self, account: Digest) -> Pending<Option<Rung>> {
+        let _ = account;
+        Box::pin(std::future::ready(Ok(None)))
     }
     /// Answers when the store does.
     fn ping(&self) -> Pending<()>;
@@ -346,6 +375,8 @@ pub struct Event<'e> {
     pub peer: Option<IpAddr>,
     /// Whether it was let pass though the address is foreign to the session ([`crate::Binding::Log`]).
     pub foreign: bool,
+    /// How many failures in a row on the account came before this login, as far as it is known.
+    pub failures: i64,
 }
 
 /// What was asked, in the words of the counters.

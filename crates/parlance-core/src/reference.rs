@@ -1,13 +1,18 @@
 //! The simplest store that keeps every rule: in memory, one lock, every touch at once. For tests, and as the oracle of the suite.
 
+mod ladders;
+
 use std::collections::{BTreeMap, HashMap};
 use std::future::ready;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
+use crate::lockout::{Rung, Slot};
 use crate::ports::{Applied, Change, Pending, SealedKey, Store, StoreError, Touch, UserPage};
 use crate::{CanonicalName, Client, Digest, Rivals, Session, SessionId, Timestamp, User, UserId};
+
+use self::ladders::Ladders;
 
 /// The store in memory.
 #[derive(Debug, Default)]
@@ -21,6 +26,7 @@ struct State {
     sessions: HashMap<SessionId, Session>,
     keys: Vec<SealedKey>,
     clients: BTreeMap<String, Client>,
+    ladders: Ladders,
     away: bool,
 }
 
@@ -71,6 +77,7 @@ impl State {
         mut session: Session,
         rivals: Rivals,
         rehash: Option<crate::PasswordHash>,
+        slot: Option<&Slot>,
     ) -> Applied {
         let now = session.created;
         let may = |user: &&mut User| {
@@ -107,6 +114,9 @@ impl State {
             return Applied::Taken;
         }
         user.last_login = Some(now);
+        if let Some(slot) = slot {
+            self.ladders.succeeded(slot);
+        }
         if rehash.is_some() {
             user.password = rehash;
         }
@@ -170,7 +180,18 @@ impl State {
 
     fn apply(&mut self, change: Change) -> Applied {
         match change {
-            Change::Open { session, rivals, rehash } => self.open(*session, rivals, rehash),
+            Change::Open { session, rivals, rehash, slot } => {
+                self.open(*session, rivals, rehash, slot.as_deref())
+            }
+            Change::Attempt(attempt) => self.ladders.attempt(&attempt),
+            Change::Failed(slot) => self.ladders.failed(&slot),
+            Change::GiveBack(slot) => self.ladders.give_back(&slot),
+            Change::Unlock(name) => {
+                self.ladders.unlock(&name, self.users.get(&name).map(|user| user.id))
+            }
+            Change::PurgeAttempts { before, unknown, limit } => {
+                self.ladders.purge(before, unknown, limit)
+            }
             Change::Renew { id, now, expires } => {
                 let live = self.sessions.get(&id).is_some_and(|session| self.is_live(session, now));
                 match self.sessions.get_mut(&id).filter(|_| live) {
@@ -217,6 +238,7 @@ impl State {
                 {
                     let id = other.id;
                     self.sessions.retain(|_, session| session.user != id);
+                    self.ladders.forget(id);
                 }
                 let kept = match old {
                     Some(old) => {
@@ -248,6 +270,7 @@ impl State {
             Change::RemoveUser(name) => match self.users.remove(&name) {
                 Some(user) => {
                     self.sessions.retain(|_, session| session.user != user.id);
+                    self.ladders.forget(user.id);
                     Applied::Done
                 }
                 None => Applied::Refused,
@@ -352,6 +375,10 @@ impl Store for Reference {
             let clients = state.clients.values();
             clients.filter(|client| of.is_none_or(|id| id == client.id)).cloned().collect()
         })
+    }
+
+    fn rung(&self, account: Digest) -> Pending<Option<Rung>> {
+        self.answer(|state| state.ladders.rung(account))
     }
 
     fn ping(&self) -> Pending<()> {

@@ -13,6 +13,7 @@
 //! written flushes first.
 
 mod ending;
+mod guessing;
 mod opening;
 mod people;
 mod races;
@@ -25,7 +26,9 @@ use std::sync::Arc;
 
 use crate::ports::Store;
 
-use self::{ending::*, opening::*, people::*, races::*, reports::*, services::*, touching::*};
+use self::{
+    ending::*, guessing::*, opening::*, people::*, races::*, reports::*, services::*, touching::*,
+};
 
 /// A claim about stores.
 #[derive(Debug, Clone, Copy)]
@@ -104,6 +107,18 @@ macro_rules! store_cases {
             a_key_is_added_after_the_newest_that_is_known
             a_dropped_key_hands_over_to_the_next_or_to_the_spare
             a_client_is_found_as_it_was_made_until_it_is_removed
+            a_place_is_taken_before_and_given_back_after
+            each_failure_in_a_row_waits_as_the_ladder_says
+            while_it_waits_one_at_a_time_is_let_pass
+            no_more_than_the_limit_is_taken_in_a_day
+            places_taken_at_once_are_as_many_as_the_limit
+            a_success_gives_back_its_own_place_and_starts_anew
+            a_login_that_may_not_be_keeps_its_place
+            an_address_that_is_known_keeps_places_of_its_own
+            a_user_is_known_from_his_latest_addresses
+            an_unlocked_account_starts_anew
+            a_place_of_yesterday_is_given_back_to_nobody
+            untried_ladders_are_purged_and_unknown_names_are_bounded
             a_ping_is_answered
             a_renewal_never_survives_an_acknowledged_revocation
             a_touch_never_survives_an_acknowledged_end

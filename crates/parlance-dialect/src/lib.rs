@@ -38,6 +38,9 @@ pub use wire::{Header, Request, Response, Shown};
 /// much is waiting.
 pub const RETRY_AFTER: &str = "1";
 
+/// The same for a client from whose address too many logins failed: by then one more is borne, as a rule.
+pub const RETRY_AFTER_THROTTLED: &str = "10";
+
 /// A body that was not read to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unread {

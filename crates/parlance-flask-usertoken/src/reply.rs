@@ -95,6 +95,9 @@ pub(crate) fn refused(why: Failure) -> Response {
         | Failure::UserDisabled
         | Failure::PasswordExpired
         | Failure::OuterCredential
+        // 401 is the one failure code of the document.
+        | Failure::Locked { .. }
+        | Failure::Throttled
         | Failure::NoCredential
         | Failure::UnknownCredential
         | Failure::EndedSession

@@ -2,7 +2,7 @@
 
 use chrono_tz::Tz;
 use parlance_core::{Failure, Outcome, Secret, Session, Timestamp, User};
-use parlance_dialect::{RETRY_AFTER, Response, calendar_date};
+use parlance_dialect::{RETRY_AFTER, RETRY_AFTER_THROTTLED, Response, calendar_date};
 use serde::Serialize;
 
 use crate::Call;
@@ -49,7 +49,10 @@ pub(crate) fn refused(why: Failure) -> Response {
         | Failure::WrongPassword
         | Failure::UserDisabled
         | Failure::PasswordExpired
-        | Failure::OuterCredential => error(401, "Wrong login or password."),
+        | Failure::OuterCredential
+        | Failure::Locked { .. } => error(401, "Wrong login or password."),
+        Failure::Throttled => error(429, "Too many failed logins, please try again later.")
+            .header("retry-after", RETRY_AFTER_THROTTLED),
         Failure::NoCredential
         | Failure::UnknownCredential
         | Failure::EndedSession
@@ -67,6 +70,8 @@ pub(crate) fn denied(why: Failure) -> Response {
         | Failure::UserDisabled
         | Failure::PasswordExpired
         | Failure::OuterCredential
+        | Failure::Locked { .. }
+        | Failure::Throttled
         | Failure::NoCredential
         | Failure::UnknownCredential
         | Failure::EndedSession

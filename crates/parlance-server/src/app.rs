@@ -7,7 +7,7 @@ use parlance::actix::{Mount, soon};
 use parlance::assertion::Assertions;
 use parlance::clock::SharedClock;
 use parlance::core::ports::{Clock, Observer, Store, Unobserved};
-use parlance::core::{Authority, HashThreads};
+use parlance::core::{Authority, HashThreads, Throttle};
 use parlance::keys::Keychain;
 use parlance::store;
 use parlance::system::{SystemClock, SystemEntropy};
@@ -30,13 +30,15 @@ pub(crate) fn authority(
         Arc::new(store::open(&config.database, options).map_err(Failed::refused)?);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = HashThreads::start(cores, Arc::new(SystemClock));
-    Ok(Arc::new(Authority::new(
-        store,
-        threads,
-        config.policy.clone(),
-        Arc::new(SystemEntropy),
-        observer,
-    )))
+    let (policy, entropy) = (config.policy.clone(), Arc::new(SystemEntropy));
+    let proxies = config.proxies.clone();
+    // A proxy's own address stands for all clients of whom it does not tell.
+    let throttle = |policy| Throttle::new(policy).with_exempt(move |peer| proxies.trusts(peer));
+    Ok(Arc::new(
+        Authority::new(store, threads, policy, entropy, observer)
+            .with_lockout(config.guesses.lockout)
+            .with_throttle(config.guesses.throttle.map(throttle)),
+    ))
 }
 
 /// Makes the database of a command that may come before the first `serve`. One that has tables is left as it is.

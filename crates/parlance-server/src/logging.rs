@@ -55,7 +55,7 @@ impl Recorder {
 impl Observer for Recorder {
     fn observe(&self, event: &Event<'_>) {
         self.metrics.count(event);
-        let Event { dialect, action, failure, user, shown, peer, foreign } = *event;
+        let Event { dialect, action, failure, user, shown, peer, foreign, failures } = *event;
         let peer = peer.map(tracing::field::display);
         let user = user.map(tracing::field::display);
         if foreign {
@@ -83,7 +83,11 @@ impl Observer for Recorder {
                 );
             }
             (Action::Login, None) => {
-                info!(dialect, user, peer, "login");
+                if failures > 0 {
+                    info!(dialect, user, peer, failures, "login after failures");
+                } else {
+                    info!(dialect, user, peer, "login");
+                }
                 // It was read and written.
                 self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
             }

@@ -12,6 +12,7 @@ use actix_web::{App, HttpMessage as _, HttpResponse, HttpServer, rt, web};
 use futures_util::future::{Either, join, join_all, select};
 use parlance::actix::{Mount, Served, Shell, mount};
 use parlance::core::Authority;
+use parlance::core::lockout::UNKNOWN_NAMES;
 use parlance::core::ports::{Applied, Change, Clock, Store};
 use parlance::keys::Keychain;
 use parlance::system::{Stopwatch, SystemClock};
@@ -32,6 +33,8 @@ const SKEW_SECONDS: u64 = 5;
 const PURGE_EVERY: Duration = Duration::from_secs(60);
 /// How long a dead session's row stays: cluster-api tells a client once that its token has expired.
 const TOMBSTONE: Duration = Duration::from_secs(60 * 60);
+/// How long what counted failed logins stays after the last of them: more than the day that it counts for.
+const UNTRIED: Duration = Duration::from_secs(25 * 60 * 60);
 /// How many rows one statement drops.
 const PURGE_ROWS: u32 = 500;
 
@@ -250,20 +253,29 @@ async fn keep_keys(keychain: Arc<Keychain>, poll: Duration) {
     }
 }
 
-/// Drops the rows of sessions that died long ago, a few at a time.
+/// Drops the rows of sessions that died long ago, and of names that nobody tries any more, a few at a time.
 async fn keep_house(store: Arc<dyn Store>, clock: Arc<dyn Clock>) {
     let mut tick = rt::time::interval(PURGE_EVERY);
     loop {
         tick.tick().await;
         let before = clock.now().minus(TOMBSTONE);
-        loop {
-            match store.apply(Change::Purge { before, limit: PURGE_ROWS }).await {
-                Ok(Applied::Rows(rows)) if rows >= u64::from(PURGE_ROWS) => {}
-                Ok(_) => break,
-                Err(error) => {
-                    warn!(%error, "could not drop dead sessions; trying again in a minute");
-                    break;
-                }
+        let dead = Change::Purge { before, limit: PURGE_ROWS };
+        purge(&*store, &dead, "dead sessions").await;
+        let before = clock.now().minus(UNTRIED);
+        let untried = Change::PurgeAttempts { before, unknown: UNKNOWN_NAMES, limit: PURGE_ROWS };
+        purge(&*store, &untried, "what counted failed logins").await;
+    }
+}
+
+/// Drops rows until there are no more.
+async fn purge(store: &dyn Store, change: &Change, what: &str) {
+    loop {
+        match store.apply(change.clone()).await {
+            Ok(Applied::Rows(rows)) if rows >= u64::from(PURGE_ROWS) => {}
+            Ok(_) => return,
+            Err(error) => {
+                warn!(%error, "could not drop {what}; trying again in a minute");
+                return;
             }
         }
     }

@@ -2,12 +2,14 @@
 
 use diesel::dsl::{insert_into, not};
 use diesel::prelude::*;
+use parlance_core::lockout::Slot;
 use parlance_core::ports::{Applied, Change, Touch};
 use parlance_core::{CanonicalName, PasswordHash, Rivals, Session, SessionId, Timestamp, User};
 
 use crate::any::AnyConnection;
 use crate::fragments::{MOST, OneOf, OrNothing, TouchAll};
 use crate::live::is_live;
+use crate::lockout;
 use crate::rows::{Id, Moment, SessionRow, pack};
 use crate::schema::{sessions, users};
 use crate::services::{add_client, add_key, drop_key, remove_client};
@@ -51,8 +53,15 @@ impl<'s> Scene<'s> {
     /// It cannot be made in this transaction, which is to be rolled back.
     pub(crate) fn apply(&mut self, change: &Change) -> Result<Applied, Fault> {
         match change {
-            Change::Open { session, rivals, rehash } => {
-                self.open(session, *rivals, rehash.as_ref())
+            Change::Open { session, rivals, rehash, slot } => {
+                self.open(session, *rivals, rehash.as_ref(), slot.as_deref())
+            }
+            Change::Attempt(attempt) => Ok(lockout::attempt(self.any, attempt)?),
+            Change::Failed(slot) => Ok(lockout::failed(self.any, slot)?),
+            Change::GiveBack(slot) => Ok(lockout::give_back(self.any, slot)?),
+            Change::Unlock(name) => Ok(lockout::unlock(self.any, name)?),
+            Change::PurgeAttempts { before, unknown, limit } => {
+                Ok(lockout::purge(self.any, *before, *unknown, *limit)?)
             }
             Change::Renew { id, now, expires } => Ok(self.renew(*id, *now, *expires)?),
             Change::Close { id, now } => Ok(self.close(*id, *now)?),
@@ -107,6 +116,7 @@ impl<'s> Scene<'s> {
         session: &Session,
         rivals: Rivals,
         rehash: Option<&PasswordHash>,
+        slot: Option<&Slot>,
     ) -> Result<Applied, Fault> {
         // First, since it locks the user's row: logins, disabling and a new password of one user then come one after the other.
         let user = users::table.filter(users::id.eq(session.user.0.as_bytes().as_slice()));
@@ -122,6 +132,9 @@ impl<'s> Scene<'s> {
         };
         if may == 0 {
             return Ok(Applied::Refused);
+        }
+        if let Some(slot) = slot {
+            lockout::succeeded(self.any, slot)?;
         }
         if rivals == Rivals::Possess
             && let Some(possessed) = self.possess(session)?

@@ -2,14 +2,16 @@
 
 use diesel::dsl::count_star;
 use diesel::prelude::*;
+use parlance_core::lockout::Rung;
 use parlance_core::ports::{SealedKey, StoreError, UserPage};
-use parlance_core::{CanonicalName, Client, Session, Timestamp, User};
+use parlance_core::{CanonicalName, Client, Digest, Session, Timestamp, User};
 use uuid::Uuid;
 
 use crate::any::AnyConnection;
 use crate::connection::Held;
 use crate::lane::Work;
 use crate::live::{is_current, is_live, stands};
+use crate::lockout;
 use crate::queue::{Reply, answer};
 use crate::rows::{ClientRow, KeyRow, SessionRow, UserRow};
 use crate::schema::{self, service_clients, sessions, users};
@@ -21,6 +23,7 @@ pub(crate) enum Report {
     Live { now: Timestamp, reply: Reply<Vec<(String, u64)>> },
     Keys(Reply<Vec<SealedKey>>),
     Clients { of: Option<Uuid>, reply: Reply<Vec<Client>> },
+    Rung(Digest, Reply<Option<Rung>>),
 }
 
 /// Makes reports.
@@ -41,6 +44,9 @@ impl Work for Reports {
                 }
                 Report::Live { now, reply } => make(held, reply, |any| live(any, now)),
                 Report::Keys(reply) => make(held, reply, keys),
+                Report::Rung(account, reply) => {
+                    make(held, reply, |any| lockout::rung(any, account))
+                }
                 Report::Clients { of, reply } => make(held, reply, |any| clients(any, of)),
             }
         }

@@ -57,6 +57,27 @@ diesel::table! {
 }
 
 diesel::table! {
+    login_attempts (account) {
+        account -> Binary,
+        known -> Bool,
+        day -> BigInt,
+        taken -> BigInt,
+        failures -> BigInt,
+        until_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    known_addresses (user_id, address) {
+        user_id -> Binary,
+        address -> Text,
+        seen_at -> BigInt,
+        day -> BigInt,
+        taken -> BigInt,
+    }
+}
+
+diesel::table! {
     schema_floor (only_row) {
         only_row -> Bool,
         lowest -> BigInt,
@@ -72,3 +93,4 @@ diesel::table! {
 
 diesel::joinable!(sessions -> users (user_id));
 diesel::allow_tables_to_appear_in_same_query!(sessions, users);
+diesel::allow_tables_to_appear_in_same_query!(known_addresses, users);

@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 #[cfg(feature = "sqlite")]
 use std::time::Duration;
 
+use parlance_core::lockout::Rung;
 use parlance_core::ports::{Applied, Change, Pending, SealedKey, Store, Touch, UserPage};
 use parlance_core::{CanonicalName, Client, Digest, Session, Timestamp, User};
 use uuid::Uuid;
@@ -191,6 +192,10 @@ impl Store for Database {
 
     fn clients(&self, of: Option<Uuid>) -> Pending<Vec<Client>> {
         ask(&self.reports, |reply| Report::Clients { of, reply })
+    }
+
+    fn rung(&self, account: Digest) -> Pending<Option<Rung>> {
+        ask(&self.reports, |reply| Report::Rung(account, reply))
     }
 
     fn ping(&self) -> Pending<()> {

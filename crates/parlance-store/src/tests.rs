@@ -9,6 +9,8 @@ mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod time;
+#[cfg(feature = "sqlite")]
+mod torture;
 mod touches;
 mod urls;
 
@@ -68,7 +70,12 @@ fn touch(number: u128, moment: i64) -> Touch {
 }
 
 fn opening(number: u128) -> Change {
-    Change::Open { session: Box::new(session(number)), rivals: Rivals::Allow, rehash: None }
+    Change::Open {
+        session: Box::new(session(number)),
+        rivals: Rivals::Allow,
+        rehash: None,
+        slot: None,
+    }
 }
 
 fn bump(number: u128, moment: i64) -> Change {

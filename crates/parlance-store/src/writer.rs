@@ -9,6 +9,7 @@ use parlance_core::ports::{Applied, Change, StoreError, Touch};
 use crate::changes::{Fault, Scene, write_touches};
 use crate::connection::Held;
 use crate::lane::Work;
+use crate::lockout;
 use crate::queue::{Reply, answer};
 use crate::touches::Touches;
 
@@ -204,17 +205,17 @@ impl Work for Writer {
     const MOST: usize = MOST;
 
     fn turn(&mut self, jobs: Vec<Write>, held: &mut Held) {
-        let (mut changes, mut replies) = (Vec::new(), Vec::new());
+        let mut asked = Vec::new();
         for job in jobs {
             match job {
-                Write::Change(change, reply) => {
-                    changes.push(change);
-                    replies.push(reply);
-                }
+                Write::Change(change, reply) => asked.push((change, reply)),
                 Write::Flush(reply) => self.waiting.push(Waiter::Flush(reply)),
                 Write::Tick(done) => self.waiting.push(Waiter::Tick(done)),
             }
         }
+        // Stable: a failure is counted before the next try asks for a place.
+        asked.sort_by_cached_key(|(change, _)| lockout::turn(change));
+        let (changes, replies) = asked.into_iter().unzip();
         let touches = self.next_touches();
         if let Err(failed) = self.write(held, &touches, changes, replies) {
             self.flush_failed(&failed.to_string());

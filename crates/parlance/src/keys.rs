@@ -235,7 +235,9 @@ pub async fn rotate(
         let key = SealedKey { created: now, active: now.plus(notice), ..key };
         let change = Change::AddKey { key: Box::new(key.clone()), after: Some(newest) };
         match store.apply(change).await? {
-            Applied::Done | Applied::Rows(_) | Applied::Opened(_) => return Ok(Some(key)),
+            Applied::Done | Applied::Rows(_) | Applied::Opened(_) | Applied::Admitted(_) => {
+                return Ok(Some(key));
+            }
             // Somebody was faster: his may be the one.
             Applied::Refused | Applied::Taken => {}
         }
@@ -271,7 +273,7 @@ pub async fn revoke(
     };
     let change = Change::DropKey { kid: kid.to_owned(), now: clock.now(), spare };
     Ok(match store.apply(change).await? {
-        Applied::Done | Applied::Rows(_) | Applied::Opened(_) => true,
+        Applied::Done | Applied::Rows(_) | Applied::Opened(_) | Applied::Admitted(_) => true,
         Applied::Refused | Applied::Taken => false,
     })
 }

@@ -112,7 +112,7 @@ fn people(url: &str, users: &[User]) -> Result<()> {
         let batch = some.iter().map(|change| store.apply(change.clone()));
         for applied in block_on(try_join_all(batch))? {
             match applied {
-                Applied::Done | Applied::Rows(_) | Applied::Opened(_) => {}
+                Applied::Done | Applied::Rows(_) | Applied::Opened(_) | Applied::Admitted(_) => {}
                 Applied::Refused | Applied::Taken => bail!("the store refused what was to be sown"),
             }
         }

@@ -44,6 +44,18 @@ fn every_failure_has_its_words() {
         outer_credential   plain Unauthenticated AUTHENTICATE_CODE_WRONG_CREDENTIALS
         outer_credential   renew Unauthenticated AUTHENTICATE_CODE_WRONG_CREDENTIALS
         outer_credential   close Unauthenticated GENERAL_ERROR
+        locked             Ex    Ok [a0, 01, 04]
+        locked             plain Unauthenticated AUTHENTICATE_CODE_USER_LOCKED
+        locked             renew Unauthenticated AUTHENTICATE_CODE_WRONG_CREDENTIALS
+        locked             close Unauthenticated GENERAL_ERROR
+        locked             Ex    Ok [a0, 01, 04]
+        locked             plain Unauthenticated AUTHENTICATE_CODE_USER_LOCKED
+        locked             renew Unauthenticated AUTHENTICATE_CODE_WRONG_CREDENTIALS
+        locked             close Unauthenticated GENERAL_ERROR
+        throttled          Ex    Ok [a0, 01, 05]
+        throttled          plain Unauthenticated AUTHENTICATE_CODE_IP_BLOCKED
+        throttled          renew Unauthenticated AUTHENTICATE_CODE_WRONG_CREDENTIALS
+        throttled          close Unauthenticated GENERAL_ERROR
         no_credential      Ex    Ok [a0, 01, 01]
         no_credential      plain Unauthenticated AUTHENTICATE_CODE_GENERAL_ERROR
         no_credential      renew Unauthenticated AUTHENTICATE_CODE_WRONG_CREDENTIALS: no token in the metadata auth_token

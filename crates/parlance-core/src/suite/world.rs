@@ -83,7 +83,7 @@ pub(super) fn touch(session: &Session, used: i64, expires: i64) -> Touch {
 }
 
 pub(super) fn opening(session: &Session, rivals: Rivals) -> Change {
-    Change::Open { session: Box::new(session.clone()), rivals, rehash: None }
+    Change::Open { session: Box::new(session.clone()), rivals, rehash: None, slot: None }
 }
 
 /// The answer that a store owes.
@@ -143,9 +143,11 @@ impl World<'_> {
     pub(super) fn login(self, session: &Session, rivals: Rivals) -> Session {
         match self.apply(opening(session, rivals)) {
             Applied::Opened(session) => *session,
-            other @ (Applied::Done | Applied::Rows(_) | Applied::Refused | Applied::Taken) => {
-                fail(&format!("a login was answered {other:?}"))
-            }
+            other @ (Applied::Done
+            | Applied::Rows(_)
+            | Applied::Admitted(_)
+            | Applied::Refused
+            | Applied::Taken) => fail(&format!("a login was answered {other:?}")),
         }
     }
 

@@ -1,6 +1,6 @@
-//! Every failed login costs the same: one look-up and one hash under the current policy.
+//! Every failed login costs the same: one look-up, one place and one hash under the current policy. That it failed is noted afterwards.
 
-use super::world::{CHEAP, PLAIN, World, run};
+use super::world::{CHEAP, HOUR, PLAIN, World, run};
 use crate::ports::{Change, Store as _};
 use crate::{Failure, PasswordHash, UserId, UserName};
 
@@ -9,10 +9,16 @@ use crate::{Failure, PasswordHash, UserId, UserName};
 fn check(world: &World, user: &str, password: &str, expected: Failure) {
     world.hashes();
     world.store.calls();
+    // Every ladder is at its foot again.
+    world.clock.advance(24 * HOUR);
     assert_eq!(world.login(user, password).map(drop), Err(expected));
-    assert_eq!(world.store.calls(), ["user"], "{user:?}");
+    assert_eq!(world.store.calls(), ["user", "apply", "apply"], "{user:?}");
     assert_eq!(world.hashes(), [CHEAP], "{user:?}");
 }
+
+/// A hash of something under parameters that are not the current ones.
+const DEAR: &str =
+    "$argon2id$v=19$m=16,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
 
 fn add(world: &World, name: &str, hash: Option<&str>) {
     let mut user = world.user("csmith");
@@ -66,7 +72,24 @@ fn every_failed_login_costs_one_look_up_and_one_hash() {
 fn a_login_costs_one_hash_as_well() {
     let world = World::new(PLAIN);
     assert!(world.login("csmith", "XXX").is_ok());
-    assert_eq!((world.store.calls(), world.hashes()), (vec!["user", "apply"], vec![CHEAP]));
+    assert_eq!(
+        (world.store.calls(), world.hashes()),
+        (vec!["user", "apply", "apply"], vec![CHEAP])
+    );
+}
+
+#[test]
+fn a_locked_account_costs_one_hash_that_is_not_its_own() {
+    let world = World::new(PLAIN);
+    add(&world, "dear", Some(DEAR));
+    for (user, known) in [("csmith", true), ("nobody", false), ("dear", true)] {
+        let _wrong: Vec<_> = (0..4).map(|_| world.login(user, "no").map(drop)).collect();
+        world.hashes();
+        world.store.calls();
+        // The right password too: it is not looked at.
+        assert_eq!(world.login(user, "XXX").map(drop), Err(Failure::Locked { known }), "{user}");
+        assert_eq!((world.store.calls(), world.hashes()), (vec!["user", "apply"], vec![CHEAP]));
+    }
 }
 
 #[test]

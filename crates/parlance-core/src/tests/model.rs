@@ -191,7 +191,7 @@ proptest! {
     #[test]
     fn every_token_counts_exactly_as_long_as_the_model_says(steps in prop::collection::vec(step(), 1..60)) {
         let terms = Terms { lifetime: Lifetime::Sliding(LIFE), max_lifetime: Some(HARD), ..PLAIN };
-        let world = World::new(terms);
+        let world = World::new(terms).unbounded();
         USERS.iter().for_each(|user| world.add_user(user, "right"));
         let mut model = Model { world, known: Vec::new(), enabled: [true; 2], expired: [false; 2] };
         for step in steps {

@@ -10,6 +10,7 @@ use std::task::{Context as Task, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Duration;
 
+use crate::lockout::Rung;
 use crate::ports::{
     Action, Applied, Change, Clock, Entropy, EntropyError, Event, Observer, Pending, SealedKey,
     Store, StoreError, Touch, UserPage,
@@ -188,6 +189,10 @@ impl Store for Watched {
         self.note("keys", self.inner.keys())
     }
 
+    fn rung(&self, account: Digest) -> Pending<Option<Rung>> {
+        self.inner.rung(account)
+    }
+
     fn ping(&self) -> Pending<()> {
         self.note("ping", self.inner.ping())
     }
@@ -212,13 +217,14 @@ impl Store for Watched {
 
 type Heard = (Action, Option<Failure>, Option<UserId>, bool);
 
-/// What the observer was told.
+/// What the observer was told, and how many failures came before the last of it.
 #[derive(Default)]
-pub(super) struct Told(pub(super) Mutex<Vec<Heard>>);
+pub(super) struct Told(pub(super) Mutex<Vec<Heard>>, pub(super) AtomicI64);
 
 impl Observer for Told {
     fn observe(&self, event: &Event<'_>) {
         self.0.lock().unwrap().push((event.action, event.failure, event.user, event.foreign));
+        self.1.store(event.failures, Ordering::SeqCst);
     }
 }
 
@@ -280,6 +286,11 @@ impl World {
         world.store.calls();
         world.hashes();
         world
+    }
+
+    /// Where nothing bounds guesses.
+    pub(super) fn unbounded(self) -> Self {
+        Self { authority: self.authority.with_lockout(None).with_throttle(None), ..self }
     }
 
     pub(super) fn add_user(&self, name: &str, password: &str) {

@@ -243,19 +243,22 @@ fn every_failure_and_every_unread_body_has_its_status() {
     check(
         &failures.concat(),
         &expect![[r#"
-        unknown_user: 401
-        wrong_password: 401
-        user_disabled: 401
-        password_expired: 401
-        outer_credential: 401
-        no_credential: 401
-        unknown_credential: 401
-        ended_session: 401
-        foreign_address: 401
-        foreign_user: 401
-        busy: 503
-        unavailable: 503
-    "#]],
+            unknown_user: 401
+            wrong_password: 401
+            user_disabled: 401
+            password_expired: 401
+            outer_credential: 401
+            locked: 401
+            locked: 401
+            throttled: 401
+            no_credential: 401
+            unknown_credential: 401
+            ended_session: 401
+            foreign_address: 401
+            foreign_user: 401
+            busy: 503
+            unavailable: 503
+        "#]],
     );
     check(
         &Unread::ALL.map(|why| text(&dialect.unread(why))).concat(),

@@ -238,19 +238,22 @@ fn every_failure_and_every_unread_body_has_its_status() {
     check(
         &failures.concat(),
         &expect![[r#"
-        unknown_user: 401, guarded 401
-        wrong_password: 401, guarded 401
-        user_disabled: 401, guarded 401
-        password_expired: 401, guarded 401
-        outer_credential: 401, guarded 401
-        no_credential: 404, guarded 401
-        unknown_credential: 404, guarded 401
-        ended_session: 404, guarded 401
-        foreign_address: 404, guarded 401
-        foreign_user: 404, guarded 401
-        busy: 503, guarded 503
-        unavailable: 503, guarded 503
-    "#]],
+            unknown_user: 401, guarded 401
+            wrong_password: 401, guarded 401
+            user_disabled: 401, guarded 401
+            password_expired: 401, guarded 401
+            outer_credential: 401, guarded 401
+            locked: 401, guarded 401
+            locked: 401, guarded 401
+            throttled: 429, guarded 401
+            no_credential: 404, guarded 401
+            unknown_credential: 404, guarded 401
+            ended_session: 404, guarded 401
+            foreign_address: 404, guarded 401
+            foreign_user: 404, guarded 401
+            busy: 503, guarded 503
+            unavailable: 503, guarded 503
+        "#]],
     );
     check(
         &Unread::ALL.map(|why| text(&dialect.unread(why))).concat(),

@@ -335,6 +335,8 @@ fn refused(refusal: Refusal) -> Response {
         | Failure::UserDisabled
         | Failure::PasswordExpired
         | Failure::OuterCredential
+        | Failure::Locked { .. }
+        | Failure::Throttled
         | Failure::NoCredential
         | Failure::UnknownCredential
         | Failure::EndedSession

@@ -42,7 +42,12 @@ impl Command {
                 let (client, secret) = made.map_err(Failed::refused)?;
                 let id = client.id.to_string();
                 match wait(store.apply(Change::AddClient(Box::new(client)))) {
-                    Ok(Applied::Done | Applied::Rows(_) | Applied::Opened(_)) => {}
+                    Ok(
+                        Applied::Done
+                        | Applied::Rows(_)
+                        | Applied::Opened(_)
+                        | Applied::Admitted(_),
+                    ) => {}
                     Ok(Applied::Taken | Applied::Refused) => {
                         return Err(Failed::refused(format!(
                             "client {name:?}: there is one of that name; remove it first, or choose another name"
@@ -82,7 +87,12 @@ impl Command {
             }
             Self::Remove { name } => {
                 match wait(store.apply(Change::RemoveClient(name.clone()))) {
-                    Ok(Applied::Done | Applied::Rows(_) | Applied::Opened(_)) => {}
+                    Ok(
+                        Applied::Done
+                        | Applied::Rows(_)
+                        | Applied::Opened(_)
+                        | Applied::Admitted(_),
+                    ) => {}
                     Ok(Applied::Refused | Applied::Taken) => {
                         return Err(Failed::refused(format!(
                             "client {name:?}: there is no client of that name; `parlance client list` shows them"

@@ -1,7 +1,8 @@
 //! `parlance user ...`.
 
 use clap::{Args, Subcommand};
-use parlance::core::{Authority, NewUser, OperatorError, Secret, User, canonical_name};
+use parlance::core::lockout::Rung;
+use parlance::core::{Authority, NewUser, OperatorError, Secret, Timestamp, User, canonical_name};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -26,6 +27,8 @@ pub(crate) enum Command {
     Enable(Name),
     /// Let a user's password open no more sessions; those that are open go on
     ExpirePassword(Name),
+    /// Let a user log in at once who would have to wait after failed logins
+    Unlock(Name),
     /// Remove a user and all of his sessions
     Remove(Name),
     /// List all users
@@ -118,6 +121,11 @@ impl Command {
                 wait(authority.expire_password(&name)).map_err(|error| named(&name, &error))?;
                 done(common, &name, "needs a new password to log in; his sessions go on");
             }
+            Self::Unlock(Name { name }) => {
+                let authority = app::operator(&config)?;
+                wait(authority.unlock_user(&name)).map_err(|error| named(&name, &error))?;
+                done(common, &name, "need not wait any more");
+            }
             Self::Remove(Name { name }) => {
                 let authority = app::operator(&config)?;
                 wait(authority.remove_user(&name)).map_err(|error| named(&name, &error))?;
@@ -138,7 +146,10 @@ impl Command {
             }
             Self::Show(Name { name }) => {
                 let authority = app::operator(&config)?;
-                show(common, &known(&authority, &name)?);
+                let user = known(&authority, &name)?;
+                let rung = wait(authority.rung(&name, app::clock(&authority)?.now()))
+                    .map_err(|error| named(&name, &error))?;
+                show(common, &user, rung);
             }
         }
         Ok(())
@@ -234,11 +245,21 @@ fn list(common: &Common, users: &[User]) {
     );
 }
 
-fn show(common: &Common, user: &User) {
+fn show(common: &Common, user: &User, rung: Option<(Rung, Option<Timestamp>)>) {
+    let failures = rung.map_or(0, |(rung, _)| rung.taken);
+    let locked_until = rung.and_then(|(_, until)| until).map(date);
     if common.json {
-        print_json(&json(user));
+        let mut value = json(user);
+        if let Some(value) = value.as_object_mut() {
+            value.insert("failed_logins_today".to_owned(), json!(failures));
+            if let Some(until) = locked_until {
+                value.insert("locked_until".to_owned(), json!(until));
+            }
+        }
+        print_json(&value);
         return;
     }
+    let locked = locked_until.map_or_else(|| "no".to_owned(), |until| format!("until {until}"));
     let roles = user.roles.iter().map(Uuid::to_string).collect::<Vec<_>>().join(" ");
     let rows = [
         ("name", user.name.clone()),
@@ -248,6 +269,8 @@ fn show(common: &Common, user: &User) {
         ("roles", roles),
         ("created", date(user.created)),
         ("last login", user.last_login.map_or_else(|| "never".to_owned(), date)),
+        ("failed today", failures.to_string()),
+        ("locked", locked),
     ];
     for (name, value) in rows {
         print(format!("{name:12}  {}", plain(&value)).trim_end());

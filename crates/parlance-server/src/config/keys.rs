@@ -180,6 +180,44 @@ pub(crate) fn keys() -> Vec<Key> {
         top("password.iterations", Kind::Number, "2", "argon2id: passes over the memory, 1 to 10."),
         top("password.parallelism", Kind::Number, "1", "argon2id: lanes, 1 to 16."),
     ];
+    keys.extend([
+        top(
+            "lockout.enabled",
+            Kind::Switch,
+            "true",
+            "Whether wrong passwords make an account wait, on all nodes and dialects alike.",
+        ),
+        top(
+            "lockout.failures_per_day",
+            Kind::Number,
+            "100",
+            "How many wrong passwords an account bears in a day (UTC), 30 to 1000000; 20 of them are kept for its owner's addresses.",
+        ),
+        top(
+            "throttle.enabled",
+            Kind::Switch,
+            "true",
+            "Whether failed logins make an address wait, on each node by itself.",
+        ),
+        top(
+            "throttle.failures_per_address",
+            Kind::Number,
+            "100",
+            "How many failed logins an address (of IPv6 a /64) bears in a window.",
+        ),
+        top(
+            "throttle.failures_per_network",
+            Kind::Number,
+            "400",
+            "How many its network (a /24, of IPv6 a /48) bears in a window.",
+        ),
+        top(
+            "throttle.window",
+            Kind::Dialect(DialectKind::Duration),
+            "15m",
+            "How long it takes until all of them are forgiven.",
+        ),
+    ]);
     for (name, default, about) in [
         ("user", "x-auth-user", "The header with the user's name, percent-encoded."),
         ("user_id", "x-auth-user-id", "The header with the user's id."),

@@ -1,6 +1,7 @@
 //! The configuration: defaults, then the file, then `PARLANCE_*` variables, then flags.
 
 mod forward_auth;
+mod guesses;
 mod keys;
 mod layers;
 mod schema;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(crate) use forward_auth::{ForwardAuth, HeaderNames, Route};
+pub(crate) use guesses::Guesses;
 use keys::{Typed, keys};
 pub(crate) use layers::ConfigError;
 use layers::Layers;
@@ -39,6 +41,7 @@ pub(crate) struct Config {
     pub(crate) log_json: bool,
     pub(crate) log_level: String,
     pub(crate) policy: PasswordPolicy,
+    pub(crate) guesses: Guesses,
     pub(crate) dialects: Vec<DialectConfig>,
     pub(crate) forward_auth: ForwardAuth,
     /// `PARLANCE_*` variables that mean nothing.
@@ -177,6 +180,7 @@ impl Config {
             log_json: text("log_format")? == "json",
             log_level: text("log_level")?,
             policy,
+            guesses: Guesses::read(layers)?,
             dialects,
             forward_auth: ForwardAuth::read(layers)?,
             unknown_variables,

@@ -118,6 +118,18 @@ fn a_bad_value_names_its_key_and_what_it_takes() {
         "[password]\nparallelism = 17\n",
         &expect![[r#"parlance.toml:2: password.parallelism "17" is not between 1 and 16"#]],
     );
+    check_error(
+        "[lockout]\nfailures_per_day = 29\n",
+        &expect![[
+            r#"parlance.toml:2: lockout.failures_per_day "29" is not between 30 and 1000000"#
+        ]],
+    );
+    check_error(
+        "[throttle]\nfailures_per_network = 0\n",
+        &expect![[
+            r#"parlance.toml:2: throttle.failures_per_network "0" is not a whole number from 1 on"#
+        ]],
+    );
     for prefix in ["/a/../b", "/.", "/a/.."] {
         let error = load(
             &format!("[dialects.cluster-api]\nprefix = \"{prefix}\"\n"),

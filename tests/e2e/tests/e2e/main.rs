@@ -28,6 +28,8 @@ mod forward_auth;
 #[cfg(test)]
 mod grpc;
 #[cfg(test)]
+mod guesses;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod malformed;

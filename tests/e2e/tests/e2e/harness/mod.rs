@@ -14,8 +14,8 @@ pub(crate) mod log;
 pub(crate) mod mount;
 pub(crate) mod python;
 pub(crate) mod server;
-pub(crate) mod trace;
 pub(crate) mod tap;
+pub(crate) mod trace;
 pub(crate) mod wires;
 
 pub(crate) use clock::{Dice, Watch, pace};

@@ -1,0 +1,258 @@
+//! Claims about ladders: what bounds guesses at one account.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::lockout::{
+    Admission, Attempt, KNOWN_ADDRESSES, RESERVE, Rung, Slot, account, day, wait_after,
+};
+use crate::ports::{Applied, Change, Store};
+use crate::{Digest, Rivals, Timestamp, User};
+
+use super::world::{World, address, at, at_once, named, session, user, wait};
+
+/// A day in milliseconds. The suite begins at noon.
+const DAY: i64 = 24 * 60 * 60 * 1000;
+
+/// A login as somebody, at a moment, where so many may fail in a day.
+fn attempt(of: &User, moment: i64, limit: u32) -> Attempt {
+    let (account, user) = (account(&of.canonical), Some(of.id));
+    Attempt { account, user, address: address("192.0.2.7"), now: at(moment), limit }
+}
+
+impl World<'_> {
+    /// The place that a login gets, if any.
+    fn place(self, attempt: &Attempt) -> Option<Slot> {
+        match self.apply(Change::Attempt(Box::new(attempt.clone()))) {
+            Applied::Admitted(admission) => Some(Slot { attempt: attempt.clone(), admission }),
+            Applied::Refused
+            | Applied::Done
+            | Applied::Rows(_)
+            | Applied::Opened(_)
+            | Applied::Taken => None,
+        }
+    }
+
+    /// A login that fails, if it gets a place. Whether it did.
+    fn fails(self, attempt: &Attempt) -> bool {
+        let place = self.place(attempt);
+        if let Some(slot) = &place {
+            assert_eq!(self.apply(Change::Failed(Box::new(slot.clone()))), Applied::Done);
+        }
+        place.is_some()
+    }
+
+    /// A login that succeeds, if it gets a place. Whether it did.
+    fn succeeds(self, attempt: &Attempt, of: &User, number: u128) -> bool {
+        let place = self.place(attempt).map(Box::new);
+        let is_placed = place.is_some();
+        if is_placed {
+            let session = Box::new(crate::Session { created: attempt.now, ..session(of, number) });
+            let change = Change::Open { session, rivals: Rivals::Allow, rehash: None, slot: place };
+            assert!(matches!(self.apply(change), Applied::Opened(_)));
+        }
+        is_placed
+    }
+
+    #[track_caller]
+    fn rung(self, account: Digest) -> Option<Rung> {
+        wait(self.0.rung(account))
+    }
+}
+
+pub(super) fn a_place_is_taken_before_and_given_back_after(store: &Arc<dyn Store>) {
+    let world = World(store);
+    let ann = world.user(1, "ann");
+    let login = attempt(&ann, 0, 10);
+    assert_eq!(world.rung(login.account), None);
+    let slot = world.place(&login);
+    let admission = Admission { day: day(at(0)), reserved: false, failures: 0 };
+    assert_eq!(slot.as_ref().map(|slot| slot.admission), Some(admission));
+    let taken = Rung { day: day(at(0)), taken: 1, failures: 0, until: at(0) };
+    assert_eq!(world.rung(login.account), Some(taken));
+    slot.into_iter().for_each(|slot| drop(world.apply(Change::GiveBack(Box::new(slot)))));
+    assert_eq!(world.rung(login.account), Some(Rung { taken: 0, ..taken }));
+}
+
+pub(super) fn each_failure_in_a_row_waits_as_the_ladder_says(store: &Arc<dyn Store>) {
+    let world = World(store);
+    let ann = user(1, "ann");
+    let mut now = 0;
+    for failures in 1..=30 {
+        assert!(world.fails(&attempt(&ann, now, 1000)), "{failures}");
+        let wait = i64::try_from(wait_after(failures).as_millis()).unwrap_or(0);
+        if wait > 0 {
+            assert!(world.place(&attempt(&ann, now + wait - 1, 1000)).is_none(), "{failures}");
+        }
+        now += wait;
+    }
+    // 1 s after the 4th and 5th, 3 s up to the 9th, 5 s up to the 25th, 10 s from then on.
+    assert_eq!(now, 1000 * (2 + 4 * 3 + 16 * 5 + 5 * 10));
+    // A name that nobody has climbs alike.
+    let nobody = Attempt { user: None, ..attempt(&user(2, "nobody"), 0, 1000) };
+    assert!((0..4).all(|_| world.fails(&nobody)) && !world.fails(&nobody));
+}
+
+pub(super) fn while_it_waits_one_at_a_time_is_let_pass(store: &Arc<dyn Store>) {
+    let world = World(store);
+    let ann = user(1, "ann");
+    // Calm: as many at once as come.
+    let slots: Vec<_> = (0..20).filter_map(|_| world.place(&attempt(&ann, 0, 100))).collect();
+    assert_eq!(slots.len(), 20);
+    for slot in slots.into_iter().take(4) {
+        world.apply(Change::Failed(Box::new(slot)));
+    }
+    assert!(world.place(&attempt(&ann, 999, 100)).is_none());
+    assert!(world.place(&attempt(&ann, 1000, 100)).is_some());
+    // The one under way counts as failed until it has not.
+    assert!(world.place(&attempt(&ann, 1999, 100)).is_none());
+    assert!(world.place(&attempt(&ann, 2000, 100)).is_some());
+}
+
+pub(super) fn no_more_than_the_limit_is_taken_in_a_day(store: &Arc<dyn Store>) {
+    let world = World(store);
+    let ann = user(1, "ann");
+    let taken = |moment| {
+        let placed = |_: &i32| world.place(&attempt(&ann, moment, 12)).is_some();
+        (0..30).filter(placed).count()
+    };
+    assert_eq!((taken(0), taken(1000), taken(DAY)), (12, 0, 12));
+    // A node whose clock is behind takes from the day that has begun.
+    assert_eq!(taken(0), 0);
+    let full = world.rung(account(&ann.canonical));
+    assert_eq!(full.map(|rung| (rung.day, rung.taken)), Some((day(at(DAY)), 12)));
+}
+
+pub(super) fn places_taken_at_once_are_as_many_as_the_limit(store: &Arc<dyn Store>) {
+    let world = World(store);
+    let ann = user(1, "ann");
+    let taken = AtomicUsize::new(0);
+    let guess = || {
+        for _ in 0..40 {
+            if world.place(&attempt(&ann, 0, 50)).is_some() {
+                taken.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    };
+    at_once(guess, guess);
+    assert_eq!(taken.into_inner(), 50);
+}
+
+pub(super) fn a_success_gives_back_its_own_place_and_starts_anew(store: &Arc<dyn Store>) {
+    let world = World(store);
+    let ann = world.user(1, "ann");
+    assert!((0..3).all(|_| world.fails(&attempt(&ann, 0, 10))));
+    assert!(world.succeeds(&attempt(&ann, 5, 10), &ann, 1));
+    let rung = Rung { day: day(at(0)), taken: 3, failures: 0, until: at(5) };
+    assert_eq!(world.rung(account(&ann.canonical)), Some(rung));
+    // What failed that day still counts for the day.
+    let elsewhere = Attempt { address: None, ..attempt(&ann, 6, 10) };
+    assert_eq!((0..20).filter(|_| world.place(&elsewhere).is_some()).count(), 7);
+}
+
+pub(super) fn a_login_that_may_not_be_keeps_its_place(store: &Arc<dyn Store>) {
+    let world = World(store);
+    let ann = world.user(1, "ann");
+    let slot = world.place(&attempt(&ann, 0, 10)).map(Box::new);
+    world.apply(Change::SetEnabled(ann.canonical.clone(), false));
+    let session = Box::new(session(&ann, 1));
+    let change = Change::Open { session, rivals: Rivals::Allow, rehash: None, slot };
+    assert_eq!(world.apply(change), Applied::Refused);
+    assert_eq!(world.rung(account(&ann.canonical)).map(|rung| rung.taken), Some(1));
+}
+
+pub(super) fn an_address_that_is_known_keeps_places_of_its_own(store: &Arc<dyn Store>) {
+    let world = World(store);
+    let ann = world.user(1, "ann");
+    let own = |moment| attempt(&ann, moment, 1);
+    let foreign = |moment| Attempt { address: address("203.0.113.9"), ..own(moment) };
+    assert!(world.succeeds(&own(0), &ann, 1));
+    assert!(world.fails(&foreign(0)) && !world.fails(&foreign(0)));
+
+    // Right ones give it back, wrong ones do not.
+    assert!((2..20).all(|number| world.succeeds(&own(1), &ann, number)));
+    let wrong = (0..20).filter(|_| world.fails(&own(2))).count();
+    assert_eq!(i64::try_from(wrong), Ok(RESERVE));
+    // The ladder was left alone.
+    assert_eq!(world.rung(account(&ann.canonical)).map(|rung| rung.taken), Some(1));
+    // Another name's address, another user's, none at all: no place.
+    let nobody = Attempt { user: None, ..own(3) };
+    let bob = Attempt { user: Some(world.user(2, "bob").id), ..own(3) };
+    let nowhere = Attempt { address: None, ..own(3) };
+    assert!([nobody, bob, nowhere].iter().all(|it| world.place(it).is_none()));
+    // A new day: the ladder's one, then its own again.
+    assert_eq!((0..20).filter(|_| world.fails(&own(DAY))).count(), wrong + 1);
+}
+
+pub(super) fn a_user_is_known_from_his_latest_addresses(store: &Arc<dyn Store>) {
+    let world = World(store);
+    let ann = world.user(1, "ann");
+    let from = |last: u8, moment| Attempt {
+        address: Some([192, 0, 2, last].into()),
+        ..attempt(&ann, moment, 1000)
+    };
+    for last in 0..6 {
+        assert!(world.succeeds(&from(last, last.into()), &ann, 1 + u128::from(last)));
+    }
+    assert!(world.succeeds(&from(2, 7), &ann, 9));
+    assert!(world.succeeds(&from(6, 8), &ann, 10));
+    let kept = |last: &u8| world.place(&Attempt { limit: 0, ..from(*last, 10) }).is_some();
+    let known: Vec<u8> = (0..7).filter(kept).collect();
+    assert_eq!((known.len(), known), (KNOWN_ADDRESSES, vec![2, 4, 5, 6]));
+
+    world.apply(Change::RemoveUser(ann.canonical.clone()));
+    assert!(!(0..7).any(|last| kept(&last)));
+}
+
+pub(super) fn an_unlocked_account_starts_anew(store: &Arc<dyn Store>) {
+    let world = World(store);
+    let ann = world.user(1, "ann");
+    let login = attempt(&ann, 0, 2);
+    assert!(world.succeeds(&login, &ann, 1));
+    let all = || (0..20).filter(|_| world.fails(&login)).count();
+    let (first, again) = (all(), all());
+    assert_eq!((i64::try_from(first), again), (Ok(2 + RESERVE), 0));
+    assert_eq!(world.apply(Change::Unlock(ann.canonical)), Applied::Done);
+    assert_eq!(world.rung(login.account), None);
+    assert_eq!(all(), first);
+    assert_eq!(world.apply(Change::Unlock(named("nobody"))), Applied::Done);
+}
+
+pub(super) fn a_place_of_yesterday_is_given_back_to_nobody(store: &Arc<dyn Store>) {
+    let world = World(store);
+    let ann = world.user(1, "ann");
+    let old: Vec<_> = world.place(&attempt(&ann, 0, 10)).into_iter().collect();
+    assert!(world.place(&attempt(&ann, DAY, 10)).is_some() && old.len() == 1);
+    let before = world.rung(account(&ann.canonical));
+    for slot in old {
+        world.apply(Change::Failed(Box::new(slot.clone())));
+        world.apply(Change::GiveBack(Box::new(slot)));
+    }
+    assert_eq!(world.rung(account(&ann.canonical)), before);
+}
+
+pub(super) fn untried_ladders_are_purged_and_unknown_names_are_bounded(store: &Arc<dyn Store>) {
+    let world = World(store);
+    let ann = user(1, "ann");
+    let unknown = |number: i64| Attempt {
+        account: Digest::of("test", &number.to_string()),
+        user: None,
+        ..attempt(&ann, DAY + number, 10)
+    };
+    assert!(world.fails(&attempt(&ann, 0, 10)));
+    assert!((0..10).all(|number| world.fails(&unknown(number))));
+    assert!(world.fails(&attempt(&user(2, "bob"), DAY, 10)));
+    let left = |before: Timestamp, unknowns, limit| {
+        let rows = world.apply(Change::PurgeAttempts { before, unknown: unknowns, limit });
+        let stay = |number: &i64| world.rung(unknown(*number).account).is_some();
+        (rows, (0..10).filter(stay).collect::<Vec<_>>())
+    };
+    assert_eq!(left(at(0), 10, 100), (Applied::Rows(0), (0..10).collect()));
+    assert_eq!(left(at(1), 10, 100), (Applied::Rows(1), (0..10).collect()));
+    assert_eq!(world.rung(account(&ann.canonical)), None);
+    // The longest untried first, a few at a time, and nobody whom somebody knows.
+    assert_eq!(left(at(1), 3, 4), (Applied::Rows(4), (4..10).collect()));
+    assert_eq!(left(at(1), 3, 100), (Applied::Rows(3), (7..10).collect()));
+    assert_eq!(left(at(1), 0, 100), (Applied::Rows(3), Vec::new()));
+    assert!(world.rung(account(&named("bob"))).is_some());
+}

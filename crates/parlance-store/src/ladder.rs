@@ -1,0 +1,140 @@
+//! The two statements on a ladder that diesel's own language lacks.
+
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+use diesel::QueryResult;
+use diesel::backend::Backend;
+use diesel::prelude::RunQueryDsl;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::serialize::ToSql;
+use diesel::sql_types::{BigInt, Binary, Bool, HasSqlType};
+use parlance_core::lockout::{Attempt, LADDER, Slot, day};
+
+/// The wait after so many failures in a row, in milliseconds.
+fn wait(failures: &str) -> String {
+    let mut sql = "CASE".to_owned();
+    for (upto, wait) in LADDER {
+        let _written = write!(sql, " WHEN {failures} <= {upto} THEN {wait}");
+    }
+    sql + " ELSE 0 END"
+}
+
+/// Takes a place on a ladder if there is one now, and tells the day it counts for and the failures in a row before it. A row of an earlier
+/// day counts for nothing; one of a later day, which the clock of another node made, counts.
+#[derive(Debug, QueryId)]
+pub(crate) struct Take {
+    account: [u8; 32],
+    known: bool,
+    day: i64,
+    now: i64,
+    limit: i64,
+}
+
+impl Take {
+    pub(crate) fn new(attempt: &Attempt) -> Self {
+        Self {
+            account: *attempt.account.as_bytes(),
+            known: attempt.user.is_some(),
+            day: day(attempt.now),
+            now: attempt.now.millis(),
+            limit: attempt.limit.into(),
+        }
+    }
+}
+
+/// An excluded row is the one that would have been inserted: its day is today, its wait ends now.
+static TAKE: LazyLock<[String; 2]> = LazyLock::new(|| {
+    let is_old = "login_attempts.day < excluded.day";
+    let wait = wait("login_attempts.failures");
+    let update = format!(
+        ", 1, 0) ON CONFLICT (account) DO UPDATE SET \
+         known = excluded.known, \
+         taken = CASE WHEN {is_old} THEN 1 ELSE login_attempts.taken + 1 END, \
+         until_at = excluded.until_at + CASE WHEN {is_old} THEN 0 ELSE {wait} END, \
+         failures = CASE WHEN {is_old} THEN 0 ELSE login_attempts.failures END, \
+         day = CASE WHEN {is_old} THEN excluded.day ELSE login_attempts.day END \
+         WHERE {is_old} OR (login_attempts.until_at <= excluded.until_at AND login_attempts.taken < "
+    );
+    [update, ") RETURNING day, failures".to_owned()]
+});
+
+impl Query for Take {
+    type SqlType = (BigInt, BigInt);
+}
+
+impl<Conn> RunQueryDsl<Conn> for Take {}
+
+impl<DB> QueryFragment<DB> for Take
+where
+    DB: Backend + HasSqlType<Binary> + HasSqlType<BigInt> + HasSqlType<Bool>,
+    [u8]: ToSql<Binary, DB>,
+    i64: ToSql<BigInt, DB>,
+    bool: ToSql<Bool, DB>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        let [update, returning] = &*TAKE;
+        out.push_sql(
+            "INSERT INTO login_attempts (account, known, day, until_at, taken, failures) VALUES (",
+        );
+        out.push_bind_param::<Binary, [u8]>(&self.account)?;
+        out.push_sql(",");
+        out.push_bind_param::<Bool, bool>(&self.known)?;
+        out.push_sql(",");
+        out.push_bind_param::<BigInt, i64>(&self.day)?;
+        out.push_sql(",");
+        out.push_bind_param::<BigInt, i64>(&self.now)?;
+        out.push_sql(update);
+        out.push_bind_param::<BigInt, i64>(&self.limit)?;
+        out.push_sql(returning);
+        Ok(())
+    }
+}
+
+/// Climbs a ladder: one more failure in a row, and the wait that follows, unless a longer one is under way.
+#[derive(Debug, QueryId)]
+pub(crate) struct Climb {
+    account: [u8; 32],
+    day: i64,
+    now: i64,
+}
+
+impl Climb {
+    pub(crate) fn new(slot: &Slot) -> Self {
+        Self {
+            account: *slot.attempt.account.as_bytes(),
+            day: slot.admission.day,
+            now: slot.attempt.now.millis(),
+        }
+    }
+}
+
+static WAIT_AFTER_ONE_MORE: LazyLock<String> = LazyLock::new(|| wait("failures + 1"));
+
+impl<Conn> RunQueryDsl<Conn> for Climb {}
+
+impl<DB> QueryFragment<DB> for Climb
+where
+    DB: Backend + HasSqlType<Binary> + HasSqlType<BigInt>,
+    [u8]: ToSql<Binary, DB>,
+    i64: ToSql<BigInt, DB>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        let wait: &str = &WAIT_AFTER_ONE_MORE;
+        out.push_sql(
+            "UPDATE login_attempts SET failures = failures + 1, until_at = CASE WHEN until_at - ",
+        );
+        out.push_bind_param::<BigInt, i64>(&self.now)?;
+        out.push_sql(" > ");
+        out.push_sql(wait);
+        out.push_sql(" THEN until_at ELSE ");
+        out.push_bind_param::<BigInt, i64>(&self.now)?;
+        out.push_sql(" + ");
+        out.push_sql(wait);
+        out.push_sql(" END WHERE account = ");
+        out.push_bind_param::<Binary, [u8]>(&self.account)?;
+        out.push_sql(" AND day = ");
+        out.push_bind_param::<BigInt, i64>(&self.day)?;
+        Ok(())
+    }
+}

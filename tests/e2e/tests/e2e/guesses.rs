@@ -1,0 +1,144 @@
+//! Guesses are bounded: at one account over all dialects and nodes, and from one address.
+
+use std::time::Duration;
+
+use crate::harness::{
+    Database, PASSWORD, Response, Server, Site, USER, Watch, Wire, on_both_databases,
+};
+
+on_both_databases!(failures_on_any_dialect_and_node_make_one_account_wait);
+
+/// A proxy on this machine is believed, so that a test can play many addresses.
+const TRUSTING: &str = "trusted_proxies = [\"127.0.0.0/8\"]\n";
+
+/// A login from an address.
+#[track_caller]
+fn log_in(server: &Server, wire: Wire, from: &str, user: &str, password: &str) -> Response {
+    server.send(&wire.login(user, password).header("X-Forwarded-For", from))
+}
+
+/// What a refused login says, in few words.
+fn words(wire: Wire, answer: &Response) -> String {
+    let said = ["/error", "/message", "/error_code"].map(|pointer| answer.at(pointer)).concat();
+    let retry = answer.header("retry-after").map_or("", |_| ", retry later");
+    assert!(wire.opened(USER, answer).is_err(), "{}: {}", wire.name(), answer.text());
+    format!("{} {said}{retry}", answer.status)
+}
+
+/// What the account of such a name hears on each wire while it waits; unless this machine was so slow that it need not wait any more.
+#[track_caller]
+fn locked(servers: [&Server; 2], user: &str, password: &str) -> Option<Vec<String>> {
+    let stranger = "198.51.100.9";
+    let failing = [Wire::Cluster, Wire::Polish, Wire::Flask, Wire::Cookie];
+    let watch = Watch::start();
+    for (number, wire) in failing.into_iter().enumerate() {
+        log_in(servers[number % 2], wire, stranger, user, "wrong");
+    }
+    let mut heard = Vec::new();
+    for (number, wire) in Wire::ALL.into_iter().enumerate() {
+        let answer = log_in(servers[(number + 1) % 2], wire, stranger, user, password);
+        if watch.elapsed() >= Duration::from_secs(1) {
+            return None;
+        }
+        heard.push(words(wire, &answer));
+    }
+    Some(heard)
+}
+
+fn failures_on_any_dialect_and_node_make_one_account_wait(database: Database) {
+    let site = Site::with(database, TRUSTING);
+    let (here, there) = (site.start_with_user(), site.start());
+    let unlock = || site.must(&["user", "unlock", USER]);
+    let show = || {
+        let text = site.must(&["user", "show", USER, "--json"]);
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()
+    };
+    assert!(log_in(&here, Wire::Polish, "192.0.2.7", USER, PASSWORD).status == 200, "he is known");
+    // A second is not long: on a slow machine it gets another chance.
+    let mut rounds = (0..10).filter_map(|_| {
+        unlock();
+        locked([&here, &there], USER, PASSWORD)
+    });
+    let heard = rounds.next().expect("this machine is too slow to tell");
+    let ordinary = [
+        "200 Wrong password.",
+        "401 Wrong login or password.",
+        "401 Authorization failed",
+        "401 Access denied. The user id and/or password are incorrect.",
+        "200 AUTHENTICATE_CODE_USER_LOCKED",
+    ];
+    assert_eq!(heard, ordinary);
+    // From where he is known he gets in, whatever others do.
+    assert_eq!(log_in(&there, Wire::Flask, "192.0.2.7", USER, PASSWORD).status, 200);
+    assert_eq!(show()["failed_logins_today"], 4);
+    let line = "reason=\"locked\"";
+    assert!([&here, &there].iter().any(|server| server.log.text().contains(line)));
+
+    // Names that nobody has hear what they hear otherwise, and the same code.
+    let heard =
+        (0..10).find_map(|round| locked([&here, &there], &format!("nobody-{round}"), PASSWORD));
+    let mut unknown = ordinary;
+    unknown[0] = "200 Username not found, please log in.";
+    assert_eq!(heard.expect("this machine is too slow to tell"), unknown);
+
+    unlock();
+    assert_eq!(show()["failed_logins_today"], 0);
+    assert!(show().get("locked_until").is_none());
+    assert_eq!(log_in(&here, Wire::Polish, "198.51.100.9", USER, PASSWORD).status, 200);
+    let nobody = site.operate(&["user", "unlock", "nobody"]);
+    assert_eq!((nobody.code, nobody.stderr.contains("there is no user of that name")), (1, true));
+}
+
+#[test]
+fn an_address_that_fails_too_often_is_refused_in_each_wires_own_form() {
+    let throttle = "[throttle]\nfailures_per_address = 3\nwindow = \"1h\"\n";
+    let site = Site::with(Database::sqlite(), &format!("{TRUSTING}{throttle}"));
+    let server = site.start_with_user();
+    for number in 0..3 {
+        log_in(&server, Wire::Polish, "203.0.113.9", &format!("nobody-{number}"), "wrong");
+    }
+    let heard =
+        Wire::ALL.map(|wire| words(wire, &log_in(&server, wire, "203.0.113.9", USER, PASSWORD)));
+    assert_eq!(
+        heard,
+        [
+            "200 Wrong password.",
+            "429 Too many failed logins, please try again later., retry later",
+            "401 Authorization failed",
+            "429 Too many failed logins. Please try again later., retry later",
+            "200 AUTHENTICATE_CODE_IP_BLOCKED",
+        ]
+    );
+    let refused =
+        "parlance_refusals_total{dialect=\"1010-cookie\",action=\"login\",reason=\"throttled\"}";
+    assert_eq!(server.metric(refused), 1);
+    // Its neighbours are let alone, and so is the proxy, of whose clients nobody tells.
+    assert_eq!(log_in(&server, Wire::Polish, "203.0.113.10", USER, PASSWORD).status, 200);
+    for number in 0..5 {
+        server.send(&Wire::Polish.login(&format!("other-{number}"), "wrong"));
+    }
+    server.log_in(Wire::Polish);
+}
+
+#[test]
+fn a_login_after_failures_is_logged_with_how_many() {
+    let site = Site::new(Database::sqlite());
+    let server = site.start_with_user();
+    for _ in 0..2 {
+        server.refusal(Wire::Flask, USER, "wrong");
+    }
+    server.log_in(Wire::Flask);
+    let line = server.log.line_with("login after failures").unwrap();
+    assert!(line.contains("failures=2") && line.contains("flask-usertoken"), "{line}");
+}
+
+#[test]
+fn bounds_can_be_left_out() {
+    let off = "[lockout]\nenabled = false\n[throttle]\nenabled = false\n";
+    let site = Site::with(Database::sqlite(), &format!("{TRUSTING}{off}"));
+    let server = site.start_with_user();
+    for _ in 0..8 {
+        log_in(&server, Wire::Polish, "203.0.113.9", USER, "wrong");
+    }
+    assert_eq!(log_in(&server, Wire::Polish, "203.0.113.9", USER, PASSWORD).status, 200);
+}
