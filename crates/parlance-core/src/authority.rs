@@ -23,7 +23,11 @@ pub struct Authority {
     pub(crate) policy: PasswordPolicy,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) max_sessions: u32,
 }
+
+/// How many sessions a user may have, unless [`Authority::with_max_sessions_per_user`] says otherwise. Far above honest use.
+pub const MAX_SESSIONS_PER_USER: u32 = 1000;
 
 /// What a command is told about the world: nothing is ambient.
 #[derive(Clone, Copy)]
@@ -55,13 +59,28 @@ impl Authority {
         entropy: Arc<dyn Entropy>,
         observer: Arc<dyn Observer>,
     ) -> Self {
-        Self { store, users: None, threads, policy, entropy, observer }
+        Self {
+            store,
+            users: None,
+            threads,
+            policy,
+            entropy,
+            observer,
+            max_sessions: MAX_SESSIONS_PER_USER,
+        }
     }
 
     /// With users who live in a directory of their own, and nowhere else.
     #[must_use]
     pub fn with_users(self, users: Arc<dyn Users>) -> Self {
         Self { users: Some(users), ..self }
+    }
+
+    /// With so many sessions a user at most, over all dialects together: a login beyond it drops his dead ones, then his oldest. At least
+    /// 1; a login near the cap reads so many rows. [`MAX_SESSIONS_PER_USER`].
+    #[must_use]
+    pub fn with_max_sessions_per_user(self, max_sessions: u32) -> Self {
+        Self { max_sessions: max_sessions.max(1), ..self }
     }
 
     /// The store, for those who read it without changing a session.

@@ -80,7 +80,12 @@ impl Authority {
         for _ in 0..DRAWS {
             let session = Box::new(self.session(&verified, &user, open.lifetime, terms, cx));
             let rehash = verified.rehash.clone();
-            let change = Change::Open { session, rivals: open.rivals, rehash };
+            let change = Change::Open {
+                session,
+                rivals: open.rivals,
+                rehash,
+                max_sessions: Some(self.max_sessions),
+            };
             match self.told(self.store.apply(change).await)? {
                 Applied::Opened(session) => {
                     user.last_login = Some(now);

@@ -71,6 +71,7 @@ impl State {
         mut session: Session,
         rivals: Rivals,
         rehash: Option<crate::PasswordHash>,
+        max_sessions: Option<u32>,
     ) -> Applied {
         let now = session.created;
         let may = |user: &&mut User| {
@@ -129,7 +130,21 @@ impl State {
         }
         session.version = 0;
         self.sessions.insert(session.id, session.clone());
+        if let Some(most) = max_sessions {
+            self.cap(&session, &user_now, most);
+        }
         Applied::Opened(Box::new(session))
+    }
+
+    /// Drops what a user has beside a new session and beyond this number: the dead, then the oldest.
+    fn cap(&mut self, new: &Session, user: &User, most: u32) {
+        let others =
+            self.sessions.values().filter(|other| other.user == new.user && other.id != new.id);
+        let rank = |other: &Session| (other.is_live(user, new.created), other.created, other.id);
+        let mut others: Vec<_> = others.map(rank).collect();
+        others.sort_unstable();
+        let over = (others.len() + 1).saturating_sub(most as usize);
+        others.iter().take(over).for_each(|(.., id)| drop(self.sessions.remove(id)));
     }
 
     fn end(&mut self, id: SessionId, now: Timestamp, live_only: bool) -> Applied {
@@ -170,7 +185,9 @@ impl State {
 
     fn apply(&mut self, change: Change) -> Applied {
         match change {
-            Change::Open { session, rivals, rehash } => self.open(*session, rivals, rehash),
+            Change::Open { session, rivals, rehash, max_sessions } => {
+                self.open(*session, rivals, rehash, max_sessions)
+            }
             Change::Renew { id, now, expires } => {
                 let live = self.sessions.get(&id).is_some_and(|session| self.is_live(session, now));
                 match self.sessions.get_mut(&id).filter(|_| live) {

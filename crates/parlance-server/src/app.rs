@@ -29,13 +29,9 @@ pub(crate) fn authority(
         Arc::new(store::open(&config.database, options).map_err(Failed::refused)?);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = HashThreads::start(cores, Arc::new(SystemClock));
-    Ok(Arc::new(Authority::new(
-        store,
-        threads,
-        config.policy.clone(),
-        Arc::new(SystemEntropy),
-        observer,
-    )))
+    let (policy, entropy) = (config.policy.clone(), Arc::new(SystemEntropy));
+    let authority = Authority::new(store, threads, policy, entropy, observer);
+    Ok(Arc::new(authority.with_max_sessions_per_user(config.max_sessions_per_user)))
 }
 
 /// Makes the database of a command that may come before the first `serve`. One that has tables is left as it is.

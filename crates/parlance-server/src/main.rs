@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod demo;
 mod grpc;
+mod housekeeping;
 mod logging;
 mod metrics;
 mod serve;

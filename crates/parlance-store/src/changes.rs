@@ -51,8 +51,8 @@ impl<'s> Scene<'s> {
     /// It cannot be made in this transaction, which is to be rolled back.
     pub(crate) fn apply(&mut self, change: &Change) -> Result<Applied, Fault> {
         match change {
-            Change::Open { session, rivals, rehash } => {
-                self.open(session, *rivals, rehash.as_ref())
+            Change::Open { session, rivals, rehash, max_sessions } => {
+                self.open(session, *rivals, rehash.as_ref(), *max_sessions)
             }
             Change::Renew { id, now, expires } => Ok(self.renew(*id, *now, *expires)?),
             Change::Close { id, now } => Ok(self.close(*id, *now)?),
@@ -107,6 +107,7 @@ impl<'s> Scene<'s> {
         session: &Session,
         rivals: Rivals,
         rehash: Option<&PasswordHash>,
+        max_sessions: Option<u32>,
     ) -> Result<Applied, Fault> {
         // First, since it locks the user's row: logins, disabling and a new password of one user then come one after the other.
         let user = users::table.filter(users::id.eq(session.user.0.as_bytes().as_slice()));
@@ -133,6 +134,9 @@ impl<'s> Scene<'s> {
         }
         if rivals == Rivals::Kill {
             self.kill(session)?;
+        }
+        if let Some(most) = max_sessions {
+            self.cap(session, most)?;
         }
         Ok(Applied::Opened(Box::new(Session { version: 0, ..session.clone() })))
     }

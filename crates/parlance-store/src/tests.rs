@@ -2,6 +2,7 @@
 
 #[cfg(feature = "sqlite")]
 mod gather;
+mod keeping;
 #[cfg(feature = "sqlite")]
 mod lanes;
 #[cfg(feature = "postgres")]
@@ -67,7 +68,12 @@ fn touch(number: u128, moment: i64) -> Touch {
 }
 
 fn opening(number: u128) -> Change {
-    Change::Open { session: Box::new(session(number)), rivals: Rivals::Allow, rehash: None }
+    Change::Open {
+        session: Box::new(session(number)),
+        rivals: Rivals::Allow,
+        rehash: None,
+        max_sessions: None,
+    }
 }
 
 fn bump(number: u128, moment: i64) -> Change {

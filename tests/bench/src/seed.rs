@@ -57,6 +57,7 @@ impl Seed {
             session: Box::new(session.clone()),
             rivals: Rivals::Allow,
             rehash: None,
+            max_sessions: None,
         });
         make(&*store, sessions)?;
         let threads = HashThreads::start(1, Arc::new(SystemClock));

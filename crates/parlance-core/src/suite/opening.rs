@@ -57,8 +57,12 @@ pub(super) fn a_login_notes_when_and_keeps_the_new_hash(store: &Arc<dyn Store>) 
     assert_eq!(world.now(&user), crate::User { last_login: Some(at(7)), ..user.clone() });
 
     let session = Box::new(Session { created: at(8), ..session(&user, 2) });
-    let change =
-        Change::Open { session, rivals: Rivals::Allow, rehash: Some(hash("$argon2id$second")) };
+    let change = Change::Open {
+        session,
+        rivals: Rivals::Allow,
+        rehash: Some(hash("$argon2id$second")),
+        max_sessions: None,
+    };
     assert!(matches!(world.apply(change), Applied::Opened(_)));
     let (last_login, password) = (Some(at(8)), Some(hash("$argon2id$second")));
     assert_eq!(world.now(&user), crate::User { last_login, password, ..user.clone() });
@@ -72,6 +76,7 @@ pub(super) fn a_login_that_may_not_be_changes_nothing(store: &Arc<dyn Store>) {
             session: Box::new(session.clone()),
             rivals: Rivals::Kill,
             rehash: Some(hash("$argon2id$other")),
+            max_sessions: None,
         };
         assert_eq!(world.apply(change), Applied::Refused);
         assert_eq!(world.found(session.digest), None);
@@ -114,6 +119,7 @@ pub(super) fn a_taken_digest_opens_nothing(store: &Arc<dyn Store>) {
                 session: Box::new(again),
                 rivals,
                 rehash: Some(hash("$argon2id$other")),
+                max_sessions: None,
             };
             assert_eq!(world.apply(change), Applied::Taken, "{rivals:?}");
         }

@@ -153,6 +153,7 @@ fn nothing_that_is_printed_for_debugging_shows_a_secret() {
         session: Box::new(session.clone()),
         rivals: Rivals::Kill,
         rehash: Some(hash.clone()),
+        max_sessions: Some(1),
     };
     let printed = [
         format!("{:?}", hidden()),

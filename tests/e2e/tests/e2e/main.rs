@@ -52,6 +52,8 @@ mod secrets;
 #[cfg(test)]
 mod services;
 #[cfg(test)]
+mod sessions;
+#[cfg(test)]
 mod start;
 #[cfg(test)]
 mod stop;
