@@ -1,5 +1,6 @@
 //! Claims about what is kept and what is dropped, of very many sessions: shared by both databases.
 
+use diesel::QueryResult;
 use futures_executor::block_on;
 use parlance_core::ports::{Applied, Change, Pending, Store};
 use parlance_core::{Rivals, Session};
@@ -32,7 +33,7 @@ fn count(store: &dyn Store) -> usize {
 }
 
 /// However often a user logs in, he has no more rows than the cap. Sessions that are more than a lowered cap go in steps.
-pub(super) fn check_cap(store: &dyn Store) {
+fn check_cap(store: &dyn Store) {
     populate(store, []);
     let opened = apply_all(store, (1..=10_001).map(|number| login(number, CAP)));
     assert!(opened.iter().all(|applied| matches!(applied, Applied::Opened(_))));
@@ -47,8 +48,13 @@ pub(super) fn check_cap(store: &dyn Store) {
     assert_eq!(left, [1050 - 512, 1051 - 2 * 512, 2]);
 }
 
-/// While `hold` keeps a purge of many rows from being done, a check of what is left is answered; when `release` lets go, the purge is.
-pub(super) fn check_purge(store: &dyn Store, hold: impl FnOnce(), release: impl FnOnce()) {
+/// While somebody outside keeps a purge of many rows from being done, a check of what is left is answered; once he lets go, the purge is.
+fn check_purge<C>(
+    store: &dyn Store,
+    outside: &mut C,
+    hold: impl FnOnce(&mut C) -> QueryResult<()>,
+    release: impl FnOnce(&mut C) -> QueryResult<()>,
+) {
     let dead = 1..=5000;
     populate(store, []);
     apply_all(store, dead.clone().map(super::opening));
@@ -60,12 +66,12 @@ pub(super) fn check_purge(store: &dyn Store, hold: impl FnOnce(), release: impl 
         max_sessions: None,
     };
     apply(store, endless).unwrap();
-    hold();
+    hold(outside).unwrap();
     let purge = || store.apply(Change::Purge { before: at(5000), limit: 500 });
     let mut purges: Vec<_> = (0..11).map(|_| purge()).collect();
     assert!(found(store, 6000).unwrap().is_some());
     assert!(purges.iter_mut().all(is_pending), "the check was answered first");
-    release();
+    release(outside).unwrap();
     let dropped: Vec<_> = purges.into_iter().map(|purge| block_on(purge).unwrap()).collect();
     let (last, full) = dropped.split_last().unwrap();
     assert!(full.iter().all(|applied| *applied == Applied::Rows(500)), "{dropped:?}");
@@ -77,4 +83,54 @@ pub(super) fn check_purge(store: &dyn Store, hold: impl FnOnce(), release: impl 
 fn is_pending(answer: &mut Pending<Applied>) -> bool {
     let poll = |cx: &mut std::task::Context<'_>| std::task::Poll::Ready(answer.as_mut().poll(cx));
     block_on(std::future::poll_fn(poll)).is_pending()
+}
+
+#[cfg(feature = "sqlite")]
+mod on_sqlite {
+    use diesel::connection::SimpleConnection as _;
+    use diesel::{Connection as _, SqliteConnection};
+
+    use super::super::sqlite::fresh;
+    use crate::{Options, open};
+
+    #[test]
+    fn however_often_a_user_logs_in_he_has_no_more_rows_than_the_cap() {
+        let fresh = fresh();
+        super::check_cap(&open(&fresh.url, Options::default()).unwrap());
+    }
+
+    #[test]
+    fn a_purge_of_many_holds_up_no_check() {
+        let fresh = fresh();
+        let path = fresh.url.strip_prefix("sqlite:").unwrap();
+        let mut outside = SqliteConnection::establish(path).unwrap();
+        let store = open(&fresh.url, Options::default()).unwrap();
+        let held = |outside: &mut SqliteConnection| outside.batch_execute("BEGIN IMMEDIATE");
+        super::check_purge(&store, &mut outside, held, |outside| outside.batch_execute("COMMIT"));
+    }
+}
+
+#[cfg(feature = "postgres")]
+mod on_postgres {
+    use diesel::connection::SimpleConnection as _;
+    use diesel::{Connection as _, PgConnection};
+
+    use super::super::postgres::fresh;
+    use crate::{Options, open};
+
+    #[test]
+    fn however_often_a_user_logs_in_he_has_no_more_rows_than_the_cap() {
+        let fresh = fresh();
+        super::check_cap(&open(&fresh.url, Options::default()).unwrap());
+    }
+
+    #[test]
+    fn a_purge_of_many_holds_up_no_check() {
+        const HOLD: &str = "BEGIN; SELECT id FROM sessions WHERE expires_at IS NOT NULL FOR UPDATE";
+        let fresh = fresh();
+        let mut outside = PgConnection::establish(&fresh.url).unwrap();
+        let store = open(&fresh.url, Options::default()).unwrap();
+        let held = |outside: &mut PgConnection| outside.batch_execute(HOLD);
+        super::check_purge(&store, &mut outside, held, |outside| outside.batch_execute("COMMIT"));
+    }
 }

@@ -16,7 +16,6 @@ use parlance_core::ports::{
 use parlance_core::{CanonicalName, Client, Digest, Session, Timestamp, User};
 use uuid::Uuid;
 
-use super::keeping::{check_cap, check_purge};
 use super::{apply, bump, found, opening, populate, session, touch, user};
 use crate::connection::{Held, Setup, pool};
 use crate::lane::run;
@@ -437,25 +436,4 @@ fn a_deadlock_is_nobodys_failure() {
         let found = block_on(store.user(user(number).canonical)).unwrap().unwrap();
         assert_eq!((found.version, found.password_expired), (8, true));
     }
-}
-
-#[test]
-fn however_often_a_user_logs_in_he_has_no_more_rows_than_the_cap() {
-    let fresh = fresh();
-    check_cap(&open(&fresh.url, Options::default()).unwrap());
-}
-
-#[test]
-fn a_purge_of_many_holds_up_no_check() {
-    let fresh = fresh();
-    let mut outside = fresh.connect();
-    let outside = std::cell::RefCell::new(&mut outside);
-    check_purge(
-        &open(&fresh.url, Options::default()).unwrap(),
-        || {
-            let lock = "BEGIN; SELECT id FROM sessions WHERE expires_at IS NOT NULL FOR UPDATE";
-            outside.borrow_mut().batch_execute(lock).unwrap();
-        },
-        || outside.borrow_mut().batch_execute("COMMIT").unwrap(),
-    );
 }

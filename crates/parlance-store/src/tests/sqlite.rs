@@ -12,7 +12,6 @@ use futures_executor::block_on;
 use parlance_core::ports::{Applied, Store, StoreError};
 use tempfile::TempDir;
 
-use super::keeping::{check_cap, check_purge};
 use super::{at, bump, found, populate, touch};
 use crate::connection::{Setup, pool, sqlite_is_older};
 use crate::migrations::SQLITE;
@@ -325,22 +324,4 @@ fn a_database_is_made_where_there_is_none_and_any_other_is_left_alone() {
         .unwrap();
     assert_eq!(crate::make(&fresh.url).unwrap(), [""; 0], "an older one is for `serve` to migrate");
     assert!(matches!(open(&fresh.url, Options::default()), Err(OpenError::Older(_))));
-}
-
-#[test]
-fn however_often_a_user_logs_in_he_has_no_more_rows_than_the_cap() {
-    let fresh = fresh();
-    check_cap(&open(&fresh.url, Options::default()).unwrap());
-}
-
-#[test]
-fn a_purge_of_many_holds_up_no_check() {
-    let fresh = fresh();
-    let mut outside = fresh.connect();
-    let outside = std::cell::RefCell::new(&mut outside);
-    check_purge(
-        &open(&fresh.url, Options::default()).unwrap(),
-        || outside.borrow_mut().batch_execute("BEGIN IMMEDIATE").unwrap(),
-        || outside.borrow_mut().batch_execute("COMMIT").unwrap(),
-    );
 }
