@@ -7,7 +7,6 @@ mod commands;
 mod config;
 mod demo;
 mod grpc;
-mod housekeeping;
 mod logging;
 mod metrics;
 mod serve;

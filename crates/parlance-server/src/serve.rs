@@ -10,6 +10,7 @@ use actix_web::{App, HttpMessage as _, HttpResponse, HttpServer, rt, web};
 use futures_util::future::{Either, join, join_all, select};
 use parlance::actix::{Mount, Served, Shell, mount};
 use parlance::core::Authority;
+use parlance::core::ports::{Applied, Change, Clock as _, Store};
 use parlance::keys::Keychain;
 use parlance::system::{Stopwatch, SystemClock};
 use tracing::{info, warn};
@@ -19,10 +20,16 @@ use crate::cli::Failed;
 use crate::config::Config;
 use crate::logging::{self, Recorder};
 use crate::metrics::Metrics;
-use crate::{admin, app, grpc, housekeeping};
+use crate::{admin, app, grpc};
 
 /// How long requests under way may take after a signal.
 const DRAIN_SECONDS: u64 = 20;
+/// How often rows of dead sessions are dropped.
+const PURGE_EVERY: Duration = Duration::from_secs(60);
+/// How long a dead session's row stays: cluster-api tells a client once that its token has expired.
+const TOMBSTONE: Duration = Duration::from_secs(60 * 60);
+/// How many rows one statement drops.
+const PURGE_ROWS: u32 = 500;
 
 /// Runs the server until a signal.
 pub(crate) fn run(config: &Config) -> Result<(), Failed> {
@@ -108,7 +115,7 @@ impl Running {
         let store = Arc::clone(self.authority.store());
         let handles: Vec<ServerHandle> = self.servers.iter().map(Server::handle).collect();
         let running: Vec<_> = self.servers.into_iter().map(rt::spawn).collect();
-        let housekeeper = rt::spawn(housekeeping::run(Arc::clone(&store)));
+        let housekeeper = rt::spawn(keep_house(Arc::clone(&store)));
         let poll = config.key_schedule.poll;
         let key_keeper = rt::spawn(keep_keys(self.keychain, poll));
         let mut signals = Signals::new()
@@ -203,6 +210,25 @@ async fn keep_keys(keychain: Arc<Keychain>, poll: Duration) {
                 failing = true;
             }
             Err(_) => {}
+        }
+    }
+}
+
+/// Drops the rows of sessions that died long ago, a few at a time.
+async fn keep_house(store: Arc<dyn Store>) {
+    let mut tick = rt::time::interval(PURGE_EVERY);
+    loop {
+        tick.tick().await;
+        let before = SystemClock.now().minus(TOMBSTONE);
+        loop {
+            match store.apply(Change::Purge { before, limit: PURGE_ROWS }).await {
+                Ok(Applied::Rows(rows)) if rows >= u64::from(PURGE_ROWS) => {}
+                Ok(_) => break,
+                Err(error) => {
+                    warn!(%error, "could not drop dead sessions; trying again in a minute");
+                    break;
+                }
+            }
         }
     }
 }
