@@ -164,7 +164,11 @@ pub(crate) fn provide() -> Result<()> {
         ("caddy", has("caddy", &["version"])),
         ("haproxy", has("haproxy", &["-v"])),
     ];
-    install("the tests", &[&database()[..], &[python, curl], &proxies].concat())
+    let faults = [
+        ("strace", has("strace", &["-V"])),
+        ("slowhttptest", has("sh", &["-c", "command -v slowhttptest"])),
+    ];
+    install("the tests", &[&database()[..], &[python, curl], &proxies, &faults].concat())
 }
 
 /// The same for the load generator.

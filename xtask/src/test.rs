@@ -12,6 +12,14 @@ const POSTGRES: &str = "PARLANCE_TEST_POSTGRES";
 
 /// Runs the tests against a private PostgreSQL. The runner's summary is the last that is printed, and its code is the code.
 pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
+    run_with(arguments, &[])
+}
+
+/// As [`run`], with these variables of the environment.
+pub(crate) fn run_with(
+    arguments: &[String],
+    variables: &[(&'static str, String)],
+) -> Result<ExitCode> {
     provide()?;
     let cluster = Cluster::start()?;
     let nextest = has("cargo-nextest", &["nextest", "--version"]);
@@ -28,7 +36,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
                 .success();
     }
     let runner: &[&str] = if nextest { &["nextest", "run"] } else { &["test"] };
-    let status = status(cargo(runner).args(scope).args(arguments).env(POSTGRES, cluster.url()))?;
+    let mut tests = cargo(runner);
+    tests.args(scope).args(arguments).envs(variables.iter().map(|(name, value)| (name, value)));
+    let status = status(tests.env(POSTGRES, cluster.url()))?;
     drop(cluster);
     Ok(match status.code().and_then(|code| u8::try_from(code).ok()) {
         Some(0) if docs_pass => ExitCode::SUCCESS,

@@ -8,7 +8,7 @@ use parlance_conformance::{Folder, load, parse_statements, parse_vector};
 
 use crate::shell::succeed;
 use crate::tidy::{decision, imports, migrations, module};
-use crate::{coverage, new_dialect, root, tidy};
+use crate::{coverage, new_dialect, root, tidy, torture};
 
 #[test]
 fn the_workspace_is_tidy() {
@@ -207,4 +207,39 @@ fn a_new_dialect_is_tidy_and_answers_its_vector() {
     test(vectors, false);
     test("-p parlance-acme-login -p parlance-3d", false);
     assert!(home.join("tests/conformance/acme-login/hello.snap").exists());
+}
+
+/// What a torture's arguments ask for, as text.
+#[track_caller]
+fn check_torture(arguments: &str, wanted: &str) {
+    let arguments: Vec<_> = arguments.split_whitespace().map(str::to_owned).collect();
+    let known =
+        [("kill", "a"), ("slow", "b")].map(|(name, what)| (name.to_owned(), what.to_owned()));
+    let read = torture::read(&arguments, &known);
+    let read = read.map_or_else(|error| format!("{error:#}"), |wanted| format!("{wanted:?}"));
+    assert!(read.contains(wanted), "{read}");
+}
+
+#[test]
+fn a_torture_is_named_and_bounded_as_it_is_asked_for() {
+    check_torture(
+        "",
+        r#"names: ["kill", "slow"], variables: [("PARLANCE_TORTURE", "long")], debug: false"#,
+    );
+    check_torture(
+        "slow --for 60",
+        r#"["slow"], variables: [("PARLANCE_TORTURE", "long"), ("PARLANCE_TORTURE_SECONDS", "60")]"#,
+    );
+    check_torture("kill --times 7 --debug", r#"("PARLANCE_TORTURE_TIMES", "7")], debug: true"#);
+    check_torture("kill --short", r#"variables: []"#);
+    check_torture("quick", "there is no scenario or flag `quick`; scenarios are kill, slow");
+    check_torture("kill --times", "--times wants a number");
+    check_torture("kill --times many", "`many` is no number");
+}
+
+#[test]
+fn every_scenario_is_found_and_says_what_it_does() {
+    let found = torture::scenarios(&root().join("tests/e2e/tests/e2e/torture")).unwrap();
+    assert!(found.iter().any(|(name, _)| name == "kill"), "{found:?}");
+    assert!(found.iter().all(|(name, what)| name != "mod" && what.len() > 20), "{found:?}");
 }

@@ -20,8 +20,6 @@ mod configuration;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
-mod crash;
-#[cfg(test)]
 mod demo;
 #[cfg(test)]
 mod examples;
@@ -57,3 +55,5 @@ mod sessions;
 mod start;
 #[cfg(test)]
 mod stop;
+#[cfg(test)]
+mod torture;

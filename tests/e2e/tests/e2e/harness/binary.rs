@@ -9,11 +9,14 @@ use std::sync::LazyLock;
 pub(crate) const FLAGS: &[&str] = &["--features", "postgres"];
 
 static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
-    let binary = folder().join("parlance");
+    // A long run on what is released does not get what is built beside it.
+    let kept = folder().join(profile().file_name().unwrap());
+    fs::create_dir_all(&kept).unwrap();
+    let binary = kept.join("parlance");
     let _lock = lock("build");
     // nextest runs every test in a process of its own; the first builds for all.
     let run = std::env::var("NEXTEST_RUN_ID").ok();
-    let stamp = folder().join("run");
+    let stamp = kept.join("run");
     if run.is_some() && fs::read_to_string(&stamp).ok() == run && binary.exists() {
         return binary;
     }

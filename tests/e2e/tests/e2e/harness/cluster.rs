@@ -13,27 +13,39 @@ pub(crate) struct Cluster {
     folder: TempDir,
     programs: PathBuf,
     port: u16,
+    options: String,
 }
 
 impl Cluster {
     /// Makes one and starts it.
     pub(crate) fn start() -> Self {
+        Self::start_with(&[], "")
+    }
+
+    /// As [`Self::start`], made with these arguments and started with these options.
+    pub(crate) fn start_with(make: &[&str], options: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let cluster = Self { folder, programs: programs(), port };
+        let cluster = Self { folder, programs: programs(), port, options: options.to_owned() };
         if is_root() {
             let owned =
                 Command::new("chown").arg("postgres").arg(cluster.folder.path()).status().unwrap();
             assert!(owned.success(), "there is no system user postgres");
         }
         let data = cluster.data();
-        cluster.run("initdb", &["-D", &data, "-U", "postgres", "-A", "trust", "--no-sync"]);
+        let usual = ["-D", &data, "-U", "postgres", "-A", "trust", "--no-sync"];
+        cluster.run("initdb", &[&usual[..], make].concat());
         cluster.resume();
         cluster
     }
 
     pub(crate) fn url(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// Whether its parent process runs.
+    pub(crate) fn is_running(&self) -> bool {
+        self.parent().is_some_and(|pid| fs::exists(format!("/proc/{pid}")).unwrap())
     }
 
     /// Stops it as a crash does: connections are cut.
@@ -44,7 +56,8 @@ impl Cluster {
     /// Starts it again, on the same port.
     pub(crate) fn resume(&self) {
         let here = self.folder.path().display();
-        let options = format!("-p {} -k {here} -c listen_addresses=127.0.0.1", self.port);
+        let options =
+            format!("-p {} -k {here} -c listen_addresses=127.0.0.1 {}", self.port, self.options);
         let log = format!("{here}/log");
         self.run("pg_ctl", &["-D", &self.data(), "-o", &options, "-l", &log, "-w", "start"]);
     }

@@ -2,13 +2,17 @@
 
 pub(crate) mod app;
 pub(crate) mod binary;
+pub(crate) mod client;
 pub(crate) mod clock;
 pub(crate) mod cluster;
 pub(crate) mod database;
+pub(crate) mod history;
 pub(crate) mod http;
 pub(crate) mod log;
+pub(crate) mod mount;
 pub(crate) mod python;
 pub(crate) mod server;
+pub(crate) mod trace;
 pub(crate) mod wires;
 
 pub(crate) use clock::{Dice, Watch, pace};

@@ -53,16 +53,29 @@ impl Site {
         Self::of(binary::parlance(), database, configuration)
     }
 
+    /// With the hash that the program takes by itself.
+    pub(crate) fn costly(database: Database, configuration: &str) -> Self {
+        Self::written(binary::parlance(), database, configuration)
+    }
+
     /// Of another build of the program.
     pub(crate) fn of(program: &Path, database: Database, configuration: &str) -> Self {
+        Self::written(program, database, &format!("{configuration}\n{CHEAP}"))
+    }
+
+    fn written(program: &Path, database: Database, configuration: &str) -> Self {
         let site =
             Self { database, folder: tempfile::tempdir().unwrap(), program: program.to_owned() };
         let key_file = site.folder.path().join("keys/parlance.key");
         std::fs::create_dir(site.folder.path().join("keys")).unwrap();
-        let text =
-            format!("key_file = {:?}\n{configuration}\n{CHEAP}", key_file.display().to_string());
+        let text = format!("key_file = {:?}\n{configuration}", key_file.display().to_string());
         std::fs::write(site.config(), text).unwrap();
         site
+    }
+
+    /// The command that serves on free ports, to be run under another program.
+    pub(crate) fn serve(&self) -> Command {
+        self.command(&["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -101,8 +114,7 @@ impl Site {
     /// As [`Self::start`], with variables of the environment.
     #[track_caller]
     pub(crate) fn start_with(&self, variables: &[(&str, &str)]) -> Server {
-        let mut command =
-            self.command(&["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+        let mut command = self.serve();
         command.envs(variables.iter().copied());
         Server::spawn(command).0
     }
@@ -148,6 +160,21 @@ impl Site {
         let text = self.must(&["session", "list", "--json"]);
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
+}
+
+/// The command as the argument of another program, which becomes it or stands beside it.
+pub(crate) fn under(wrapper: &[&str], inner: &Command) -> Command {
+    let (program, arguments) = wrapper.split_first().unwrap();
+    let mut command = Command::new(program);
+    command.args(arguments).arg(inner.get_program()).args(inner.get_args());
+    command.current_dir(inner.get_current_dir().unwrap());
+    for (name, value) in inner.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
 }
 
 /// Runs a command to its end, with this on standard input.
@@ -242,6 +269,21 @@ impl Server {
     #[track_caller]
     pub(crate) fn ended(&mut self) -> ExitStatus {
         clock::until("the server's end", || self.child.try_wait().unwrap())
+    }
+
+    /// Kibibytes of memory: what the process holds now, and the most that it ever held.
+    #[track_caller]
+    pub(crate) fn memory(&self) -> (u64, u64) {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let read = |key: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+            line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().unwrap()
+        };
+        (read("VmRSS"), read("VmHWM"))
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn is_running(&mut self) -> bool {

@@ -1,0 +1,126 @@
+//! Descriptors run out, and memory nearly does: the program lives, and accepts again.
+
+use std::fs;
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use super::{recovers, span, times};
+use crate::harness::http::{Connection, exchange};
+use crate::harness::server::under;
+use crate::harness::{Database, PASSWORD, Server, Site, USER, Verdict, Watch, Wire, clock};
+
+#[test]
+fn without_descriptors_open_connections_go_on_and_accepting_resumes() {
+    let watch = Watch::start();
+    let site = Site::new(Database::sqlite());
+    drop(site.start_with_user());
+    let (mut server, _) = Server::spawn(under(&["prlimit", "--nofile=256", "--"], &site.serve()));
+    let held = server.log_in(Wire::Polish);
+    let rounds = times(1, 20);
+    let mut refused = 0;
+    for _ in 0..rounds {
+        let mut good = Connection::open(server.dialects).unwrap();
+        assert_eq!(held.used(&good.exchange(&held.using()).unwrap()), Verdict::Yes);
+        let silent: Vec<_> =
+            (0..400).filter_map(|_| TcpStream::connect(server.dialects).ok()).collect();
+        let pid = server.pid();
+        clock::until("the descriptors to run out", || {
+            (fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count() >= 256).then_some(())
+        });
+        let used = good.exchange(&held.using()).unwrap();
+        assert_eq!(held.used(&used), Verdict::Yes, "over a connection that was there before");
+        refused += silent.len();
+        drop(silent);
+        let resumed = Watch::start();
+        recovers(&server, USER);
+        assert!(resumed.elapsed() < Duration::from_secs(30), "{:?}", resumed.elapsed());
+    }
+    assert!(server.is_running());
+    assert_eq!(server.check(&held), Verdict::Yes);
+    eprintln!(
+        "limits: 256 descriptors, {rounds} times exhausted by {refused} connections, 0 crashes, accepting resumed each time; {:?} in all",
+        watch.elapsed()
+    );
+}
+
+/// A bound on memory, and the words that put a program under it.
+struct Bound {
+    group: Option<PathBuf>,
+    wrapper: Vec<String>,
+}
+
+impl Bound {
+    /// A control group where one can be made, else a limit on what the process allocates.
+    fn of(bytes: u64) -> Self {
+        let name = format!("parlance-torture-{}", std::process::id());
+        let tries =
+            [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
+        for (root, file) in tries {
+            let group = PathBuf::from(root).join(&name);
+            if fs::create_dir(&group).is_ok() {
+                if fs::write(group.join(file), bytes.to_string()).is_ok() {
+                    let join = "echo $$ > \"$0\"/cgroup.procs && exec \"$@\"";
+                    let wrapper = ["sh", "-c", join, group.to_str().unwrap()].map(str::to_owned);
+                    return Self { group: Some(group), wrapper: wrapper.to_vec() };
+                }
+                fs::remove_dir(&group).unwrap();
+            }
+        }
+        let wrapper = ["prlimit".to_owned(), format!("--data={bytes}"), "--".to_owned()];
+        Self { group: None, wrapper: wrapper.to_vec() }
+    }
+
+    fn under(&self, command: &Command) -> Command {
+        under(&self.wrapper.iter().map(String::as_str).collect::<Vec<_>>(), command)
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        if let Some(group) = &self.group {
+            let _busy = fs::remove_dir(group);
+        }
+    }
+}
+
+#[test]
+fn a_small_memory_is_enough_under_load() {
+    let watch = Watch::start();
+    let site = Site::costly(Database::sqlite(), "");
+    drop(site.start_with_user());
+    let bound = Bound::of(256 << 20);
+    let (mut server, _) = Server::spawn(bound.under(&site.serve()));
+    let load = span(Duration::from_secs(4), Duration::from_secs(120));
+    let long = "x".repeat(15_000);
+    let client = |number: usize| {
+        let wire = Wire::ALL[number % Wire::ALL.len()];
+        while watch.elapsed() < load {
+            // Long passwords, so that what waits is as large as it gets.
+            let password = if number % 2 == 0 { PASSWORD } else { &long };
+            let answer = exchange(server.dialects, &wire.login(USER, password));
+            let odd = answer.is_ok_and(|answer| {
+                matches!(wire.opened(USER, &answer), Err(Verdict::Odd(_))) && answer.status >= 500
+            });
+            assert!(!odd, "{}", wire.name());
+        }
+    };
+    thread::scope(|scope| {
+        let client = &client;
+        for number in 0..300 {
+            let thread = thread::Builder::new().stack_size(512 * 1024);
+            thread.spawn_scoped(scope, move || client(number)).unwrap();
+        }
+    });
+    assert!(server.is_running(), "{}", server.log.text());
+    recovers(&server, USER);
+    let kind = if bound.group.is_some() { "control group" } else { "limit of the process" };
+    eprintln!(
+        "limits: 256 MiB ({kind}), 300 clients, 0 crashes, {} KiB at most; {:?} in all",
+        server.memory().1,
+        watch.elapsed()
+    );
+    server.kill();
+}
