@@ -16,7 +16,7 @@ pub(crate) const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7)
 /// Its user.
 pub(crate) const USER: &str = "csmith";
 /// His password, which stands in no seed.
-const PASSWORD: &str = "not in any seed";
+pub(crate) const PASSWORD: &str = "not in any seed";
 
 const AXXON: &str = "axxon-jsonrpc";
 

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use parlance::core::Timestamp;
 use parlance::core::ports::Clock as _;
+use parlance::dialect::Request;
 use parlance::dialect::testing::World;
 use parlance::table::{Parts, TABLE};
 use parlance_conformance::process::{Handler as _, Hands, InProcess, Mounted};
 use parlance_conformance::{Operation, Received, Sent, Users, embedded, run_file};
 
-use crate::booth::{Booth, known};
+use crate::booth::{Booth, PEER, known};
 
 /// A request as a text, taken apart: the request line and header lines, an empty line, the body. What does not fit is left out, since any
 /// bytes must do.
@@ -38,6 +39,22 @@ impl<'d> Raw<'d> {
             Some((std::str::from_utf8(name).ok()?, value))
         };
         Self { method, path, query, headers: lines.filter_map(header).collect(), body }
+    }
+}
+
+impl Raw<'_> {
+    /// As the client of a booth sends it.
+    pub(crate) fn request(&self, booth: &Booth) -> Request<'_> {
+        Request {
+            method: self.method,
+            path: self.path,
+            query: self.query,
+            headers: &self.headers,
+            body: self.body,
+            peer: Some(PEER),
+            secure: false,
+            now: booth.world.clock.now(),
+        }
     }
 }
 

@@ -3,9 +3,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use futures_executor::block_on;
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 
+use crate::booth::Booth;
 use crate::mutate::broken;
+use crate::seeds::Raw;
 use crate::{TARGETS, Target, target};
 
 /// How much a target may leave behind, in KiB.
@@ -119,4 +122,31 @@ fn a_target_that_fails_on_one_byte_is_found_out() {
         TestRunner::new(Config { cases: 2_000, failure_persistence: None, ..Config::default() })
             .run(&broken(seeds), |bytes| bears(target, &bytes));
     assert!(result.is_ok(), "fails on {result:?}");
+}
+
+#[test]
+fn the_seeds_of_every_dialect_show_a_session_that_lives() {
+    let dialects =
+        ["cluster-api", "polish-longtoken", "flask-usertoken", "1010-cookie", "axxon-jsonrpc"];
+    for (target, dialect) in TARGETS.into_iter().zip(dialects) {
+        let (mut admitted, mut done) = (0, 0);
+        for seed in (target.seeds)() {
+            let booth = Booth::new(dialect);
+            let raw = Raw::parse(&seed);
+            let request = raw.request(&booth);
+            admitted += usize::from(block_on(booth.service.admit(&request)).is_ok());
+            let claimed = booth.service.claims(raw.path);
+            done += usize::from(claimed && block_on(booth.service.serve(&request)).status < 300);
+        }
+        assert!(admitted > 0 && done > 0, "{dialect}: {admitted} admitted, {done} done");
+    }
+}
+
+#[test]
+#[should_panic(expected = "2 sessions, where one was opened")]
+fn a_session_that_is_opened_is_noticed() {
+    let login =
+        "POST /login\ncontent-type: application/x-www-form-urlencoded\n\nlogin=csmith&pass=";
+    let password = crate::booth::PASSWORD.replace(' ', "+");
+    (target("polish_longtoken").run)(format!("{login}{password}").as_bytes());
 }

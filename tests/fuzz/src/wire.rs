@@ -1,10 +1,9 @@
 //! The five dialects, as they read requests: bare, as a guard's, and while the store is away.
 
 use futures_executor::block_on;
-use parlance::core::ports::Clock as _;
 use parlance::dialect::{Request, Response};
 
-use crate::booth::{Booth, PEER};
+use crate::booth::Booth;
 use crate::seeds::{Raw, of_vectors, shown};
 
 macro_rules! dialects {
@@ -36,16 +35,7 @@ dialects! {
 /// Sends one request in each of the ways.
 fn serve(booth: &Booth, data: &[u8]) {
     let raw = Raw::parse(data);
-    let request = Request {
-        method: raw.method,
-        path: raw.path,
-        query: raw.query,
-        headers: &raw.headers,
-        body: raw.body,
-        peer: Some(PEER),
-        secure: false,
-        now: booth.world.clock.now(),
-    };
+    let request = raw.request(booth);
     let claimed = booth.service.claims(raw.path);
     booth.world.store.set_away(true);
     check(&away(booth, &request, claimed), true);

@@ -1,5 +1,7 @@
 //! Claims about the configuration: what is read from where, and what is said of a mistake.
 
+mod broken;
+
 use std::time::Duration;
 
 use expect_test::{Expect, expect};

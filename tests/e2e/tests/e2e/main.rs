@@ -32,8 +32,6 @@ mod keys;
 #[cfg(test)]
 mod malformed;
 #[cfg(test)]
-mod mutations;
-#[cfg(test)]
 mod nodes;
 #[cfg(test)]
 mod openapi;

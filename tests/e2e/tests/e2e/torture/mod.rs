@@ -8,7 +8,8 @@ mod disk;
 mod flood;
 mod kill;
 mod limits;
-
+mod mutations;
+mod r12;
 mod races;
 mod slow;
 mod sync;
