@@ -78,6 +78,12 @@ pub(crate) fn features() -> Result<()> {
     Ok(())
 }
 
+/// Every fuzz target in its long form. In debug, where sums that overflow panic.
+pub(crate) fn fuzz() -> Result<()> {
+    let test = ["test", "-p", "parlance-fuzz", "--", "--nocapture", "--test-threads=2"];
+    succeed(cargo(test).env("PARLANCE_TORTURE", "long"))
+}
+
 /// What a check and a login cost, measured on the binary that is released.
 pub(crate) fn bench(arguments: &[String]) -> Result<ExitCode> {
     postgres::provide_for_bench()?;

@@ -29,6 +29,7 @@ cargo xtask COMMAND
   coverage            which vector shows which statement of the documents
   features            every dialect alone, none, PostgreSQL alone: each builds
   new-dialect NAME    a sixth dialect: a crate that answers one path, and every line that it needs elsewhere
+  fuzz                100,000 broken inputs for everything that reads what strangers send
   torture [NAME]...    faults in their long form, with what they counted: list, --times N, --for SECONDS, --short, --debug
   bench [ARGS]        what a check and a login cost, on SQLite and PostgreSQL: --quick, --guards, --write into docs/benchmarks";
 
@@ -53,6 +54,7 @@ fn run(command: &str, arguments: &[String]) -> Result<ExitCode> {
         ("coverage", []) => coverage::run()?,
         ("features", []) => ci::features()?,
         ("new-dialect", [name]) => new_dialect::run(&root(), name)?,
+        ("fuzz", []) => ci::fuzz()?,
         ("torture", arguments) => return torture::run(arguments),
         ("bench", arguments) => return ci::bench(arguments),
         ("help" | "--help" | "-h", _) => println!("{HELP}"),

@@ -7,8 +7,15 @@ use std::process::{Command, Stdio};
 use parlance_conformance::{Folder, load, parse_statements, parse_vector};
 
 use crate::shell::succeed;
-use crate::tidy::{decision, imports, migrations, module};
+use crate::tidy::{decision, imports, migrations, module, promises};
 use crate::{coverage, new_dialect, root, tidy, torture};
+
+#[test]
+fn a_test_that_a_promise_names_is_told_from_other_words() {
+    let named =
+        promises::named("`a_b_c_d` and `trusted_proxies`, `lockouts.rs`, `a_b_c_D`, not a_b_c_e");
+    assert_eq!(named.into_iter().collect::<Vec<_>>(), ["a_b_c_d"]);
+}
 
 #[test]
 fn the_workspace_is_tidy() {

@@ -3,6 +3,7 @@
 pub(crate) mod dialects;
 mod files;
 pub(crate) mod imports;
+pub(crate) mod promises;
 
 use std::path::Path;
 
@@ -26,6 +27,7 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
     let mut wrong = imports::check(&metadata);
     wrong.extend(dialects::check(root, &metadata)?);
     wrong.extend(files::check(root, &metadata)?);
+    wrong.extend(promises::check(root)?);
     Ok(wrong)
 }
 

@@ -6,6 +6,8 @@ mod message;
 mod reply;
 mod server;
 mod service;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 

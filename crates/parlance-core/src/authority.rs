@@ -25,7 +25,11 @@ pub struct Authority {
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) lockout: Option<LockoutPolicy>,
     pub(crate) throttle: Option<Throttle>,
+    pub(crate) max_sessions: u32,
 }
+
+/// How many sessions a user may have, unless [`Authority::with_max_sessions_per_user`] says otherwise. Far above honest use.
+pub const MAX_SESSIONS_PER_USER: u32 = 1000;
 
 /// What a command is told about the world: nothing is ambient.
 #[derive(Clone, Copy)]
@@ -59,9 +63,17 @@ impl Authority {
         entropy: Arc<dyn Entropy>,
         observer: Arc<dyn Observer>,
     ) -> Self {
-        let lockout = Some(LockoutPolicy::default());
-        let throttle = Some(Throttle::new(ThrottlePolicy::default()));
-        Self { store, users: None, threads, policy, entropy, observer, lockout, throttle }
+        Self {
+            store,
+            users: None,
+            threads,
+            policy,
+            entropy,
+            observer,
+            lockout: Some(LockoutPolicy::default()),
+            throttle: Some(Throttle::new(ThrottlePolicy::default())),
+            max_sessions: MAX_SESSIONS_PER_USER,
+        }
     }
 
     /// With this bound on wrong passwords for one account, or none.
@@ -80,6 +92,13 @@ impl Authority {
     #[must_use]
     pub fn with_users(self, users: Arc<dyn Users>) -> Self {
         Self { users: Some(users), ..self }
+    }
+
+    /// With so many sessions a user at most, over all dialects together: a login beyond it drops his dead ones, then his oldest. At least
+    /// 1; a login near the cap reads so many rows. [`MAX_SESSIONS_PER_USER`].
+    #[must_use]
+    pub fn with_max_sessions_per_user(self, max_sessions: u32) -> Self {
+        Self { max_sessions: max_sessions.max(1), ..self }
     }
 
     /// The store, for those who read it without changing a session.

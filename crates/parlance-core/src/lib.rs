@@ -33,7 +33,7 @@ mod user;
 #[cfg(test)]
 mod tests;
 
-pub use authority::{Authority, Context};
+pub use authority::{Authority, Context, MAX_SESSIONS_PER_USER};
 pub use client::Client;
 pub use command::{Command, Credential, Login, Open, Outcome};
 pub use failure::Failure;

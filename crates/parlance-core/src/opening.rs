@@ -190,8 +190,13 @@ impl Authority {
         for _ in 0..DRAWS {
             let session = Box::new(self.session(&verified, &user, open.lifetime, terms, cx));
             let rehash = verified.rehash.clone();
-            let slot = slot.cloned().map(Box::new);
-            let change = Change::Open { session, rivals: open.rivals, rehash, slot };
+            let change = Change::Open {
+                session,
+                rivals: open.rivals,
+                rehash,
+                max_sessions: Some(self.max_sessions),
+                slot: slot.cloned().map(Box::new),
+            };
             match self.told(self.store.apply(change).await)? {
                 Applied::Opened(session) => {
                     user.last_login = Some(now);

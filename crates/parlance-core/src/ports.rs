@@ -101,7 +101,7 @@ impl fmt::Debug for SealedKey {
 #[derive(Debug, Clone)]
 pub enum Change {
     /// Open this session, if its user is still enabled, unexpired and at the session's epoch. Sets his last login, and his password
-    /// hash to `rehash`. Answers [`Applied::Opened`] with the session that lives (another one under [`Rivals::Possess`]),
+    /// hash to `rehash`, and drops what is then too much of his sessions: see `max_sessions`. Answers [`Applied::Opened`] with the session that lives (another one under [`Rivals::Possess`]),
     /// [`Applied::Refused`], or [`Applied::Taken`] for a `sid` or digest that another session has.
     Open {
         /// The session to open.
@@ -110,6 +110,9 @@ pub enum Change {
         rivals: Rivals,
         /// A hash of the same password under newer parameters.
         rehash: Option<PasswordHash>,
+        /// How many sessions the user may then have, over all dialects and dead ones included. Those dead for a minute are dropped first,
+        /// then the oldest, never the new one. `None`: any number, which is how a store is filled.
+        max_sessions: Option<u32>,
         /// The place it took, which it gives back: the ladder of its account is at its foot again, and its address is known.
         slot: Option<Box<Slot>>,
     },

@@ -77,6 +77,7 @@ impl State {
         mut session: Session,
         rivals: Rivals,
         rehash: Option<crate::PasswordHash>,
+        max_sessions: Option<u32>,
         slot: Option<&Slot>,
     ) -> Applied {
         let now = session.created;
@@ -139,7 +140,21 @@ impl State {
         }
         session.version = 0;
         self.sessions.insert(session.id, session.clone());
+        if let Some(most) = max_sessions {
+            self.cap(&session, &user_now, most);
+        }
         Applied::Opened(Box::new(session))
+    }
+
+    /// Drops what a user has beside a new session and beyond this number: the dead, then the oldest.
+    fn cap(&mut self, new: &Session, user: &User, most: u32) {
+        let others =
+            self.sessions.values().filter(|other| other.user == new.user && other.id != new.id);
+        let rank = |other: &Session| (other.is_live(user, new.created), other.created, other.id);
+        let mut others: Vec<_> = others.map(rank).collect();
+        others.sort_unstable();
+        let over = (others.len() + 1).saturating_sub(most as usize);
+        others.iter().take(over).for_each(|(.., id)| drop(self.sessions.remove(id)));
     }
 
     fn end(&mut self, id: SessionId, now: Timestamp, live_only: bool) -> Applied {
@@ -180,8 +195,8 @@ impl State {
 
     fn apply(&mut self, change: Change) -> Applied {
         match change {
-            Change::Open { session, rivals, rehash, slot } => {
-                self.open(*session, rivals, rehash, slot.as_deref())
+            Change::Open { session, rivals, rehash, max_sessions, slot } => {
+                self.open(*session, rivals, rehash, max_sessions, slot.as_deref())
             }
             Change::Attempt(attempt) => self.ladders.attempt(&attempt),
             Change::Failed(slot) => self.ladders.failed(&slot),

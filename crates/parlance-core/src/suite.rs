@@ -12,6 +12,7 @@
 //! Each claim wants a store that holds nothing. Whatever a store writes behind, it may write when it likes; a claim about what is
 //! written flushes first.
 
+mod cap;
 mod ending;
 mod guessing;
 mod opening;
@@ -27,7 +28,8 @@ use std::sync::Arc;
 use crate::ports::Store;
 
 use self::{
-    ending::*, guessing::*, opening::*, people::*, races::*, reports::*, services::*, touching::*,
+    cap::*, ending::*, guessing::*, opening::*, people::*, races::*, reports::*, services::*,
+    touching::*,
 };
 
 /// A claim about stores.
@@ -72,6 +74,11 @@ macro_rules! store_cases {
             a_dead_session_is_not_renewed
             a_session_is_closed_once
             an_expired_session_is_closed_too
+            a_login_beyond_the_cap_drops_the_oldest
+            the_dead_go_before_the_oldest
+            what_lives_by_its_touch_is_not_the_first_to_go
+            a_login_within_the_cap_drops_nothing
+            many_logins_of_one_user_leave_no_more_than_the_cap
             only_a_living_session_is_revoked
             only_a_dead_session_is_forgotten
             what_died_before_is_purged_and_nothing_else
@@ -124,6 +131,7 @@ macro_rules! store_cases {
             a_touch_never_survives_an_acknowledged_end
             two_possessions_leave_one_secret
             two_kills_leave_one_session
+            two_logins_at_the_cap_leave_no_more
             no_session_survives_an_acknowledged_disabling
             one_of_two_gets_the_same_digest
             one_of_two_gets_the_same_sid

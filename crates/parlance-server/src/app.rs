@@ -37,7 +37,8 @@ pub(crate) fn authority(
     Ok(Arc::new(
         Authority::new(store, threads, policy, entropy, observer)
             .with_lockout(config.guesses.lockout)
-            .with_throttle(config.guesses.throttle.map(throttle)),
+            .with_throttle(config.guesses.throttle.map(throttle))
+            .with_max_sessions_per_user(config.max_sessions_per_user),
     ))
 }
 

@@ -53,8 +53,8 @@ impl<'s> Scene<'s> {
     /// It cannot be made in this transaction, which is to be rolled back.
     pub(crate) fn apply(&mut self, change: &Change) -> Result<Applied, Fault> {
         match change {
-            Change::Open { session, rivals, rehash, slot } => {
-                self.open(session, *rivals, rehash.as_ref(), slot.as_deref())
+            Change::Open { session, rivals, rehash, max_sessions, slot } => {
+                self.open(session, *rivals, rehash.as_ref(), *max_sessions, slot.as_deref())
             }
             Change::Attempt(attempt) => Ok(lockout::attempt(self.any, attempt)?),
             Change::Failed(slot) => Ok(lockout::failed(self.any, slot)?),
@@ -116,6 +116,7 @@ impl<'s> Scene<'s> {
         session: &Session,
         rivals: Rivals,
         rehash: Option<&PasswordHash>,
+        max_sessions: Option<u32>,
         slot: Option<&Slot>,
     ) -> Result<Applied, Fault> {
         // First, since it locks the user's row: logins, disabling and a new password of one user then come one after the other.
@@ -146,6 +147,9 @@ impl<'s> Scene<'s> {
         }
         if rivals == Rivals::Kill {
             self.kill(session)?;
+        }
+        if let Some(most) = max_sessions {
+            self.cap(session, most)?;
         }
         Ok(Applied::Opened(Box::new(Session { version: 0, ..session.clone() })))
     }

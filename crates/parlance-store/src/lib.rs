@@ -4,6 +4,7 @@
 compile_error!("parlance-store needs a database: enable its feature `sqlite` or `postgres`");
 
 mod any;
+mod cap;
 mod changes;
 mod checks;
 mod connection;

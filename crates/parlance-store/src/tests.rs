@@ -2,6 +2,7 @@
 
 #[cfg(feature = "sqlite")]
 mod gather;
+mod keeping;
 #[cfg(feature = "sqlite")]
 mod lanes;
 #[cfg(feature = "postgres")]
@@ -75,6 +76,7 @@ fn opening(number: u128) -> Change {
         rivals: Rivals::Allow,
         rehash: None,
         slot: None,
+        max_sessions: None,
     }
 }
 

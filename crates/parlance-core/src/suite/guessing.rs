@@ -48,7 +48,13 @@ impl World<'_> {
         let is_placed = place.is_some();
         if is_placed {
             let session = Box::new(crate::Session { created: attempt.now, ..session(of, number) });
-            let change = Change::Open { session, rivals: Rivals::Allow, rehash: None, slot: place };
+            let change = Change::Open {
+                session,
+                rivals: Rivals::Allow,
+                rehash: None,
+                max_sessions: None,
+                slot: place,
+            };
             assert!(matches!(self.apply(change), Applied::Opened(_)));
         }
         is_placed
@@ -156,7 +162,8 @@ pub(super) fn a_login_that_may_not_be_keeps_its_place(store: &Arc<dyn Store>) {
     let slot = world.place(&attempt(&ann, 0, 10)).map(Box::new);
     world.apply(Change::SetEnabled(ann.canonical.clone(), false));
     let session = Box::new(session(&ann, 1));
-    let change = Change::Open { session, rivals: Rivals::Allow, rehash: None, slot };
+    let change =
+        Change::Open { session, rivals: Rivals::Allow, rehash: None, max_sessions: None, slot };
     assert_eq!(world.apply(change), Applied::Refused);
     assert_eq!(world.rung(account(&ann.canonical)).map(|rung| rung.taken), Some(1));
 }

@@ -62,6 +62,7 @@ pub(super) fn a_login_notes_when_and_keeps_the_new_hash(store: &Arc<dyn Store>) 
         rivals: Rivals::Allow,
         rehash: Some(hash("$argon2id$second")),
         slot: None,
+        max_sessions: None,
     };
     assert!(matches!(world.apply(change), Applied::Opened(_)));
     let (last_login, password) = (Some(at(8)), Some(hash("$argon2id$second")));
@@ -77,6 +78,7 @@ pub(super) fn a_login_that_may_not_be_changes_nothing(store: &Arc<dyn Store>) {
             rivals: Rivals::Kill,
             rehash: Some(hash("$argon2id$other")),
             slot: None,
+            max_sessions: None,
         };
         assert_eq!(world.apply(change), Applied::Refused);
         assert_eq!(world.found(session.digest), None);
@@ -120,6 +122,7 @@ pub(super) fn a_taken_digest_opens_nothing(store: &Arc<dyn Store>) {
                 rivals,
                 rehash: Some(hash("$argon2id$other")),
                 slot: None,
+                max_sessions: None,
             };
             assert_eq!(world.apply(change), Applied::Taken, "{rivals:?}");
         }

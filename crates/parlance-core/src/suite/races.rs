@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::ports::{Applied, Change, SealedKey, Store};
 use crate::{Rivals, Session, User};
 
+use super::cap::capped;
 use super::world::{World, at, at_once, digest, opening, session, touch, user, wait};
 
 /// How often a race is run.
@@ -87,6 +88,25 @@ pub(super) fn two_kills_leave_one_session(store: &Arc<dyn Store>) {
         at_once(|| login(1), || login(2));
         let living = (0..3).filter(|number| world.lives(digest(round + number), 10)).count();
         assert_eq!(living, 1);
+    }
+}
+
+pub(super) fn two_logins_at_the_cap_leave_no_more(store: &Arc<dyn Store>) {
+    let world = World(store);
+    let (user, rounds) = rounds(world);
+    for round in rounds {
+        // Each later than those of the rounds before.
+        let of = |number: u128| Session {
+            created: at(i64::try_from(round + number).unwrap_or(i64::MAX)),
+            expires: None,
+            ..session(&user, round + number)
+        };
+        let login = |number| world.apply(capped(&of(number), 2));
+        login(1);
+        let both = at_once(|| login(2), || login(3));
+        assert!(matches!(both, (Applied::Opened(_), Applied::Opened(_))), "{both:?}");
+        let rows = (1..=3).filter(|number| world.found(digest(round + number)).is_some());
+        assert_eq!(rows.count(), 2);
     }
 }
 

@@ -83,7 +83,13 @@ pub(super) fn touch(session: &Session, used: i64, expires: i64) -> Touch {
 }
 
 pub(super) fn opening(session: &Session, rivals: Rivals) -> Change {
-    Change::Open { session: Box::new(session.clone()), rivals, rehash: None, slot: None }
+    Change::Open {
+        session: Box::new(session.clone()),
+        rivals,
+        rehash: None,
+        max_sessions: None,
+        slot: None,
+    }
 }
 
 /// The answer that a store owes.

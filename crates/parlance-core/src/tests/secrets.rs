@@ -154,6 +154,7 @@ fn nothing_that_is_printed_for_debugging_shows_a_secret() {
         rivals: Rivals::Kill,
         rehash: Some(hash.clone()),
         slot: None,
+        max_sessions: Some(1),
     };
     let printed = [
         format!("{:?}", hidden()),

@@ -160,6 +160,12 @@ pub(crate) fn keys() -> Vec<Key> {
             "The issuer (`iss`) of identity assertions, the same on all nodes; empty: none are signed.",
         ),
         top(
+            "max_sessions_per_user",
+            Kind::Number,
+            "1000",
+            "How many sessions a user may have, all dialects together; a login beyond drops his oldest. 1 to 100000.",
+        ),
+        top(
             "log_format",
             Kind::Choice(&["text", "json"]),
             "text",

@@ -25,6 +25,8 @@ use parlance::keys::Schedule;
 use parlance::table::{Entry, TABLE};
 pub(crate) use schema::schema;
 
+const MAX_SESSIONS: &str = "max_sessions_per_user";
+
 /// What the program runs with.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
@@ -42,6 +44,7 @@ pub(crate) struct Config {
     pub(crate) log_level: String,
     pub(crate) policy: PasswordPolicy,
     pub(crate) guesses: Guesses,
+    pub(crate) max_sessions_per_user: u32,
     pub(crate) dialects: Vec<DialectConfig>,
     pub(crate) forward_auth: ForwardAuth,
     /// `PARLANCE_*` variables that mean nothing.
@@ -129,6 +132,10 @@ impl Config {
             };
             layers.wrong(key, &error.to_string())
         })?;
+        let max_sessions_per_user = number(MAX_SESSIONS)?;
+        if !(1..=100_000).contains(&max_sessions_per_user) {
+            return Err(layers.wrong(MAX_SESSIONS, "a number from 1 to 100000"));
+        }
         let Typed::Zone(zone) = layers.get("timezone")? else { return Err(wrong_kind("timezone")) };
         let Typed::Networks(networks) = layers.get("trusted_proxies")? else {
             return Err(wrong_kind("trusted_proxies"));
@@ -181,6 +188,7 @@ impl Config {
             log_level: text("log_level")?,
             policy,
             guesses: Guesses::read(layers)?,
+            max_sessions_per_user,
             dialects,
             forward_auth: ForwardAuth::read(layers)?,
             unknown_variables,

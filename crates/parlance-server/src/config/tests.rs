@@ -1,5 +1,7 @@
 //! Claims about the configuration: what is read from where, and what is said of a mistake.
 
+mod broken;
+
 use std::time::Duration;
 
 use expect_test::{Expect, expect};
@@ -114,6 +116,11 @@ fn a_bad_value_names_its_key_and_what_it_takes() {
         "\n[password]\nparallelism = 16\niterations = 11\n",
         &expect![[r#"parlance.toml:4: password.iterations "11" is not between 1 and 10"#]],
     );
+    for number in ["0", "100001", "-1", "1.5"] {
+        let error = load(&format!("max_sessions_per_user = {number}\n"), &[], Flags::default())
+            .unwrap_err();
+        assert!(error.to_string().contains("max_sessions_per_user"), "{number}: {error}");
+    }
     check_error(
         "[password]\nparallelism = 17\n",
         &expect![[r#"parlance.toml:2: password.parallelism "17" is not between 1 and 16"#]],

@@ -34,8 +34,6 @@ mod keys;
 #[cfg(test)]
 mod malformed;
 #[cfg(test)]
-mod mutations;
-#[cfg(test)]
 mod nodes;
 #[cfg(test)]
 mod openapi;
@@ -51,6 +49,8 @@ mod proxies;
 mod secrets;
 #[cfg(test)]
 mod services;
+#[cfg(test)]
+mod sessions;
 #[cfg(test)]
 mod start;
 #[cfg(test)]

@@ -61,6 +61,24 @@ impl Database {
         }
     }
 
+    /// Runs a statement beside the servers, and answers the first column of its first row, if it has one.
+    #[track_caller]
+    pub(crate) fn run(&self, statement: &str) -> String {
+        let folder = match self {
+            Self::Sqlite(folder) => folder,
+            Self::Postgres { url, .. } | Self::Foreign(url) => {
+                return psql(url, statement).trim().to_owned();
+            }
+        };
+        let script = "import sqlite3,sys; c=sqlite3.connect(sys.argv[1],60); r=c.execute(sys.argv[2]).fetchone(); \
+                      c.commit(); print(r[0] if r else '')";
+        let mut python = Command::new("python3");
+        let done =
+            python.args(["-c", script]).arg(file(folder.path())).arg(statement).output().unwrap();
+        assert!(done.status.success(), "{statement}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap().trim().to_owned()
+    }
+
     /// Asserts that nothing is damaged, by another SQLite than the one inside the binary. It looks at a copy: whoever opens the files
     /// themselves last, mends and shortens them.
     pub(crate) fn check_integrity(&self) {

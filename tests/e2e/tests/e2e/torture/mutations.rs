@@ -1,19 +1,22 @@
-//! Thousands of broken requests, each a little different from a good one.
+//! Thousands of broken requests a dialect over raw sockets, each a little different from a good one.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::thread;
 
+use super::times;
 use crate::harness::http::{Connection, exchange};
 use crate::harness::{Dice, Request, Wire};
 use crate::malformed::{sweep, with_password};
 
-/// How many broken requests each wire gets.
-const MUTATIONS: usize = 3000;
+/// Kibibytes that all of them together may leave behind.
+const GROWTH: u64 = 32 * 1024;
 
 #[test]
 fn no_mutation_of_a_request_breaks_the_server_or_opens_a_session() {
+    let mutations = times(3000, 100_000);
     sweep(|server, held| {
+        let before = server.memory().0;
         thread::scope(|scope| {
             for (number, held) in held.iter().enumerate() {
                 let wire = held.wire;
@@ -23,27 +26,32 @@ fn no_mutation_of_a_request_breaks_the_server_or_opens_a_session() {
                     held.using(),
                     held.renewal(),
                 ];
-                scope.spawn(move || storm(server.dialects, wire, &seeds, number as u64 + 1));
+                scope.spawn(move || {
+                    storm(server.dialects, wire, &seeds, (number as u64 + 1, mutations))
+                });
             }
         });
+        let grown = server.memory().0.saturating_sub(before);
+        eprintln!("mutations: {mutations} broken requests a dialect, grown by {grown} KiB");
+        assert!(grown <= GROWTH, "{grown} KiB");
         let good = exchange(server.dialects, &Request::get("/login")).unwrap();
         assert_eq!(good.status, 404);
     });
 }
 
-fn storm(address: SocketAddr, wire: Wire, seeds: &[Request], seed: u64) {
+fn storm(address: SocketAddr, wire: Wire, seeds: &[Request], (seed, mutations): (u64, usize)) {
     let mut dice = Dice::new(seed);
     let mut answers = BTreeMap::new();
-    for count in 0..MUTATIONS {
+    for count in 0..mutations {
         let good = dice.pick(seeds).clone();
         let request = broken(good, &mut dice);
         for status in attempt(address, wire, count, &request) {
             *answers.entry(status).or_insert(0) += 1;
         }
     }
-    eprintln!("{}: {MUTATIONS} broken requests, answers by status {answers:?}", wire.name());
+    eprintln!("mutations: {} answers by status {answers:?}", wire.name());
     assert!(
-        answers.values().sum::<usize>() > MUTATIONS / 2,
+        answers.values().sum::<usize>() > mutations / 2,
         "most of them must get as far as an answer"
     );
 }

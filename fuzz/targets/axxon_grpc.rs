@@ -1,0 +1,5 @@
+//! `axxon_grpc` under libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| (parlance_fuzz::target("axxon_grpc").run)(data));

@@ -1,0 +1,5 @@
+//! `flask_usertoken` under libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| (parlance_fuzz::target("flask_usertoken").run)(data));

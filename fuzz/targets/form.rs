@@ -1,0 +1,5 @@
+//! `form` under libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| (parlance_fuzz::target("form").run)(data));

@@ -1,0 +1,5 @@
+//! `json` under libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| (parlance_fuzz::target("json").run)(data));

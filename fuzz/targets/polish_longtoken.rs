@@ -1,0 +1,5 @@
+//! `polish_longtoken` under libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| (parlance_fuzz::target("polish_longtoken").run)(data));

@@ -1,0 +1,5 @@
+//! `setting` under libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| (parlance_fuzz::target("setting").run)(data));

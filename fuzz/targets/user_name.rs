@@ -1,0 +1,5 @@
+//! `user_name` under libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| (parlance_fuzz::target("user_name").run)(data));
