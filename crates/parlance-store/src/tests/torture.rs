@@ -166,7 +166,7 @@ fn r13() {
                         let now = at(DAY / guesses * number);
                         let guess = format!("guess {number}");
                         tally.note(log_in(node, mint, ("csmith", &guess), peer, now));
-                        if number % (guesses / names) == 0 {
+                        if number.is_multiple_of(guesses / names) {
                             let name = format!("name{number}");
                             tally.note(log_in(node, mint, (&name, &guess), peer, now));
                         }
