@@ -21,9 +21,13 @@ pub(crate) struct Wanted {
 /// A scenario, and what it does.
 type Scenario = (String, String);
 
+/// Where they are: those that drive the program, and those in simulated time.
+const FOLDERS: [&str; 2] =
+    ["tests/e2e/tests/e2e/torture", "crates/parlance-store/src/tests/torture"];
+
 /// Runs scenarios in their long form, by default all of them, on the program as it is released.
 pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
-    let known = scenarios(&crate::root().join("tests/e2e/tests/e2e/torture"))?;
+    let known = scenarios()?;
     if arguments == ["list"] {
         let width = known.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         known.iter().for_each(|(name, what)| println!("{name:width$}  {what}"));
@@ -31,7 +35,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
     }
     let wanted = read(arguments, &known)?;
     let nextest = has("cargo-nextest", &["nextest", "--version"]);
-    let mut words = vec!["-p", "parlance-e2e"];
+    let mut words = vec!["-p", "parlance-e2e", "-p", "parlance-store"];
     if !wanted.debug {
         words.push("--release");
     }
@@ -46,9 +50,17 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
     test::run_with(&words, &wanted.variables)
 }
 
-/// The scenarios in a folder: every file but `mod.rs`, with its first line.
-pub(crate) fn scenarios(folder: &Path) -> Result<Vec<Scenario>> {
+/// The scenarios: every file but `mod.rs` in their folders, with its first line.
+pub(crate) fn scenarios() -> Result<Vec<Scenario>> {
     let mut found = Vec::new();
+    for folder in FOLDERS.map(|folder| crate::root().join(folder)) {
+        scenarios_in(&folder, &mut found)?;
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn scenarios_in(folder: &Path, found: &mut Vec<Scenario>) -> Result<()> {
     for entry in folder.read_dir().with_context(|| format!("cannot read {}", folder.display()))? {
         let path = entry?.path();
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -58,8 +70,7 @@ pub(crate) fn scenarios(folder: &Path) -> Result<Vec<Scenario>> {
             found.push((name, first.trim_start_matches("//!").trim().to_owned()));
         }
     }
-    found.sort();
-    Ok(found)
+    Ok(())
 }
 
 /// Reads the command's arguments.

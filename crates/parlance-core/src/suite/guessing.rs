@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::lockout::{
-    Admission, Attempt, KNOWN_ADDRESSES, RESERVE, Rung, Slot, account, day, wait_after,
+    Admission, Attempt, FREE, KNOWN_ADDRESSES, RESERVE, Rung, Slot, account, day, wait_after,
 };
 use crate::ports::{Applied, Change, Store};
 use crate::{Digest, Rivals, Timestamp, User};
@@ -84,7 +84,7 @@ pub(super) fn each_failure_in_a_row_waits_as_the_ladder_says(store: &Arc<dyn Sto
     let world = World(store);
     let ann = user(1, "ann");
     let mut now = 0;
-    for failures in 1..=30 {
+    for failures in 1..=70 {
         assert!(world.fails(&attempt(&ann, now, 1000)), "{failures}");
         let wait = i64::try_from(wait_after(failures).as_millis()).unwrap_or(0);
         if wait > 0 {
@@ -92,20 +92,20 @@ pub(super) fn each_failure_in_a_row_waits_as_the_ladder_says(store: &Arc<dyn Sto
         }
         now += wait;
     }
-    // 1 s after the 4th and 5th, 3 s up to the 9th, 5 s up to the 25th, 10 s from then on.
-    assert_eq!(now, 1000 * (2 + 4 * 3 + 16 * 5 + 5 * 10));
+    // 1 s after the 21st up to the 30th, 3 s up to the 40th, 5 s up to the 60th, 10 s from then on.
+    assert_eq!(now, 1000 * (10 + 10 * 3 + 20 * 5 + 10 * 10));
     // A name that nobody has climbs alike.
     let nobody = Attempt { user: None, ..attempt(&user(2, "nobody"), 0, 1000) };
-    assert!((0..4).all(|_| world.fails(&nobody)) && !world.fails(&nobody));
+    assert!((0..=FREE).all(|_| world.fails(&nobody)) && !world.fails(&nobody));
 }
 
 pub(super) fn while_it_waits_one_at_a_time_is_let_pass(store: &Arc<dyn Store>) {
     let world = World(store);
     let ann = user(1, "ann");
     // Calm: as many at once as come.
-    let slots: Vec<_> = (0..20).filter_map(|_| world.place(&attempt(&ann, 0, 100))).collect();
-    assert_eq!(slots.len(), 20);
-    for slot in slots.into_iter().take(4) {
+    let slots: Vec<_> = (0..30).filter_map(|_| world.place(&attempt(&ann, 0, 100))).collect();
+    assert_eq!(slots.len(), 30);
+    for slot in slots.into_iter().take(21) {
         world.apply(Change::Failed(Box::new(slot)));
     }
     assert!(world.place(&attempt(&ann, 999, 100)).is_none());

@@ -83,7 +83,7 @@ fn a_locked_account_costs_one_hash_that_is_not_its_own() {
     let world = World::new(PLAIN);
     add(&world, "dear", Some(DEAR));
     for (user, known) in [("csmith", true), ("nobody", false), ("dear", true)] {
-        let _wrong: Vec<_> = (0..4).map(|_| world.login(user, "no").map(drop)).collect();
+        let _wrong: Vec<_> = (0..=FREE).map(|_| world.login(user, "no").map(drop)).collect();
         world.hashes();
         world.store.calls();
         // The right password too: it is not looked at.

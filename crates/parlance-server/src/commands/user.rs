@@ -251,7 +251,9 @@ fn show(common: &Common, user: &User, rung: Option<(Rung, Option<Timestamp>)>) {
     if common.json {
         let mut value = json(user);
         if let Some(value) = value.as_object_mut() {
-            value.insert("failed_logins_today".to_owned(), json!(failures));
+            if failures > 0 {
+                value.insert("failed_logins_today".to_owned(), json!(failures));
+            }
             if let Some(until) = locked_until {
                 value.insert("locked_until".to_owned(), json!(until));
             }

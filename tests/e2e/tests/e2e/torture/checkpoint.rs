@@ -1,4 +1,4 @@
-//! Two servers commit on one file for eight clients, while another connection writes the log back and cuts it off all the time.
+//! Two servers commit on one file for eight clients, while another connection writes the log back and cuts it off all the time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! Machines whose clocks are wrong, and clocks that are stepped.
+//! Machines whose clocks are wrong, and clocks that are stepped.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The database's disk is full, and then it is not: nothing is promised that cannot be kept, and no restart is needed.
+//! The database's disk is full, and then it is not: nothing is promised that cannot be kept, and no restart is needed.
 
 use std::net::SocketAddr;
 use std::process::Command;

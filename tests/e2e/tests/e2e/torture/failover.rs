@@ -1,4 +1,4 @@
-//! The primary dies and its standby takes over.
+//! The primary dies and its standby takes over.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,4 @@
-//! A thousand clients log in at once: what cannot be hashed soon is refused, memory stays bounded, checks go on.
+//! A thousand clients log in at once: what cannot be hashed soon is refused, memory stays bounded, checks go on.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;

@@ -1,4 +1,4 @@
-//! The program is killed in the middle of everything: what it acknowledged stands, and what it ended stays ended.
+//! The program is killed in the middle of everything: what it acknowledged stands, and what it ended stays ended.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

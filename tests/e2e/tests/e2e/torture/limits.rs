@@ -1,4 +1,4 @@
-//! Descriptors run out, and memory nearly does: the program lives, and accepts again.
+//! Descriptors run out, and memory nearly does: the program lives, and accepts again.
 
 use std::fs;
 use std::net::TcpStream;

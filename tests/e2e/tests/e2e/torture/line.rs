@@ -1,4 +1,4 @@
-//! A line to the database that is slow, stalled or cut in mid-answer, and rows and files that others lock.
+//! A line to the database that is slow, stalled or cut in mid-answer, and rows and files that others lock.
 
 use std::thread;
 use std::time::Duration;

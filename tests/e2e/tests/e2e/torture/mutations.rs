@@ -1,4 +1,4 @@
-//! Thousands of broken requests a dialect over raw sockets, each a little different from a good one.
+//! Thousands of broken requests a dialect over raw sockets, each a little different from a good one.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! Three servers on one PostgreSQL: what is ended on any of them is dead on all from the acknowledgement on.
+//! Three servers on one PostgreSQL: what is ended on any of them is dead on all from the acknowledgement on.
 
 use std::collections::HashMap;
 use std::io::{Read as _, Write as _};

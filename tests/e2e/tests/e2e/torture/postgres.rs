@@ -1,4 +1,4 @@
-//! PostgreSQL crashes, and cuts its connections, in the middle of everything.
+//! PostgreSQL crashes, and cuts its connections, in the middle of everything.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

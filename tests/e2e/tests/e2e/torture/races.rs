@@ -1,4 +1,4 @@
-//! Two requests about one session or user at once: one winner at most, and nothing lives after an acknowledged end.
+//! Two requests about one session or user at once: one winner at most, and nothing lives after an acknowledged end.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! Three nodes behind `HAProxy` are restarted one after the other under load.
+//! Three nodes behind `HAProxy` are restarted one after the other under load.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};

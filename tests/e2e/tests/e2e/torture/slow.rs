@@ -1,4 +1,4 @@
-//! Slow and silent clients by the thousand: a good one hardly notices, and memory stays bounded.
+//! Slow and silent clients by the thousand: a good one hardly notices, and memory stays bounded.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Command, Stdio};

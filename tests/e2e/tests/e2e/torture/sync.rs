@@ -1,4 +1,4 @@
-//! Between a change and its answer lies a finished sync that covers it, and a power cut at any answer loses nothing (R-01b).
+//! Between a change and its answer lies a finished sync that covers it, and a power cut at any answer loses nothing.
 
 use std::collections::BTreeMap;
 use std::fs;

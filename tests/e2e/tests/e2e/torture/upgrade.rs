@@ -1,4 +1,4 @@
-//! A database of an older schema is brought up to date, cut short or not, and the release before works beside this one.
+//! A database of an older schema is brought up to date, cut short or not, and the release before works beside this one.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! How long a refused login takes tells nothing: unknown, wrong, disabled and expired, on every dialect.
+//! How long a refused login takes tells nothing: unknown, wrong, disabled and expired, on every dialect.
 //!
 //! The long form measures, and wants the machine to itself. The short form measures nothing: it asks that the refusals are the same bytes,
 //! and tries the judge on distributions that are made up. That the work is the same, statement for statement and hash for hash, is a claim
@@ -181,11 +181,15 @@ fn how_long_a_refused_login_takes_tells_nothing() {
             continue;
         }
         for (refused, sample) in Refused::ALL.iter().zip(&spans).skip(1) {
-            eprintln!("r12: {} {refused:?}: {}", wire.name(), Comparison::of(&spans[0], sample));
+            eprintln!(
+                "equal-times: {} {refused:?}: {}",
+                wire.name(),
+                Comparison::of(&spans[0], sample)
+            );
         }
-        eprintln!("r12: {} planted: {}", wire.name(), Comparison::of(&spans[0], &planted));
+        eprintln!("equal-times: {} planted: {}", wire.name(), Comparison::of(&spans[0], &planted));
         let verdict = judge(&spans, &planted);
-        eprintln!("r12: {} {verdict:?}, {rounds} of each", wire.name());
+        eprintln!("equal-times: {} {verdict:?}, {rounds} of each", wire.name());
         if verdict != Verdict::Equal {
             wrong.push((wire.name(), verdict));
         }
