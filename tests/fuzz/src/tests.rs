@@ -118,9 +118,13 @@ fn a_target_that_fails_on_one_byte_is_found_out() {
     }
     let target = Target { name: "form", run: fragile, seeds: Vec::new };
     let seeds = corpus(target);
-    let result =
-        TestRunner::new(Config { cases: 2_000, failure_persistence: None, ..Config::default() })
-            .run(&broken(seeds), |bytes| bears(target, &bytes));
+    let result = TestRunner::new(Config {
+        cases: 2_000,
+        max_shrink_iters: 20,
+        failure_persistence: None,
+        ..Config::default()
+    })
+    .run(&broken(seeds), |bytes| bears(target, &bytes));
     assert!(result.is_ok(), "fails on {result:?}");
 }
 
