@@ -87,7 +87,8 @@ pub(crate) fn fuzz() -> Result<()> {
 
 /// What a check and a login cost, measured on the binary that is released.
 pub(crate) fn bench(arguments: &[String]) -> Result<ExitCode> {
-    postgres::provide_for_bench()?;
+    let peers = arguments.iter().any(|word| ["peers", "all"].contains(&word.as_str()));
+    postgres::provide_for_bench(peers)?;
     succeed(&mut cargo(["build", "--release", "-p", "parlance-server", "--features", "postgres"]))?;
     succeed(&mut cargo(["build", "--release", "-p", "parlance-bench"]))?;
     let cluster = Cluster::start_with(postgres::AS_IT_COMES)?;

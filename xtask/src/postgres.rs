@@ -171,12 +171,18 @@ pub(crate) fn provide() -> Result<()> {
     install("the tests", &[&database()[..], &[python, curl], &proxies, &faults].concat())
 }
 
-/// The same for the benchmark.
-pub(crate) fn provide_for_bench() -> Result<()> {
+/// The same for the benchmark, and for the peers where they are wanted.
+pub(crate) fn provide_for_bench(peers: bool) -> Result<()> {
     let wrk = ("wrk", has("sh", &["-c", "command -v wrk"]));
     let nginx = ("nginx-light", has("nginx", &["-v"]));
     let sqlite = ("sqlite3", has("sqlite3", &["--version"]));
-    install("the benchmark", &[&database()[..], &[wrk, nginx, sqlite]].concat())
+    let theirs = [
+        ("python3-venv", !peers || has("python3", &["-c", "import ensurepip, venv"])),
+        ("nodejs", !peers || has("node", &["--version"])),
+        ("npm", !peers || has("npm", &["--version"])),
+        ("redis-server", !peers || has("redis-server", &["--version"])),
+    ];
+    install("the benchmark", &[&database()[..], &[wrk, nginx, sqlite], &theirs].concat())
 }
 
 /// What is needed to run PostgreSQL and to link against its library, and whether it is there.

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{BufWriter, Write as _};
-use std::net::SocketAddr;
+use std::io::{BufWriter, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -53,6 +53,16 @@ impl Request {
         let method = if shown.body.is_empty() { "GET" } else { "POST" };
         Self::with_body(method, path, &headers, &shown.body)
     }
+
+    /// What is answered to it, over a connection of its own.
+    pub(crate) fn answer(&self, to: SocketAddr) -> Result<String> {
+        let Self(text) = self;
+        let mut stream = TcpStream::connect(to)?;
+        stream.write_all(text.replacen("\r\n", "\r\nConnection: close\r\n", 1).as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
 }
 
 /// Requests to be sent, over connections that are kept.
@@ -64,6 +74,7 @@ pub(crate) struct Load {
     connections: usize,
     once: bool,
     pause: u32,
+    patience: u32,
 }
 
 /// What came of it.
@@ -98,7 +109,7 @@ impl Load {
         }
         file.flush()?;
         // Two, so that the generator is never the one that everybody waits for.
-        Ok(Self { script, lines, threads: 2, connections, once: false, pause: 0 })
+        Ok(Self { script, lines, threads: 2, connections, once: false, pause: 0, patience: 2 })
     }
 
     /// The same over so many connections.
@@ -116,12 +127,18 @@ impl Load {
         Self { pause, ..self.clone() }
     }
 
+    /// The same for those who may take so many seconds for an answer.
+    pub(crate) fn patient(self, patience: u32) -> Self {
+        Self { patience, ..self }
+    }
+
     /// Sends it for so long.
     pub(crate) fn run(&self, to: SocketAddr, seconds: u32) -> Result<Run> {
         let order = if self.once { "once" } else { "random" };
         let output = Command::new("wrk")
             .args([format!("-t{}", self.threads), format!("-c{}", self.connections)])
-            .args([format!("-d{seconds}s"), "-s".to_owned()])
+            .args([format!("-d{seconds}s"), format!("--timeout={}s", self.patience)])
+            .arg("-s")
             .arg(&self.script)
             .args([&format!("http://{to}"), "--"])
             .arg(&self.lines)

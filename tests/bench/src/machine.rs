@@ -1,5 +1,6 @@
 //! What the figures were had on. Neither a path nor a host's name is among it.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
 use std::process::{Command, Stdio};
@@ -42,10 +43,11 @@ impl Machine {
     }
 }
 
-const UNKNOWN: &str = "unknown";
+/// What stands where nothing is known.
+pub(crate) const UNKNOWN: &str = "unknown";
 
 /// What a program prints.
-fn said(program: &str, arguments: &[&str]) -> String {
+pub(crate) fn said(program: impl AsRef<OsStr>, arguments: &[&str]) -> String {
     let mut command = Command::new(program);
     let output = command.args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output();
     let output = output.ok().filter(|output| output.status.success());

@@ -12,6 +12,7 @@ mod load;
 mod logins;
 mod machine;
 mod naive;
+mod peers;
 mod plot;
 mod report;
 mod rounds;
@@ -45,6 +46,7 @@ cargo xtask bench [SUBJECT...] [--quick] [--sessions N] [--write]
   logins         logins beside argon2id alone, and checks while logins use up the machine
   changes        renewals, logouts and revocations, beside one transaction a request
   footprint      memory, and the time from start to ready
+  peers          checks beside django-rest-knox, Better Auth, oidc-provider, and actix-session with Redis, put below target/bench-peers
 
   Without a subject: checks and logins. `all` is all of them.
 
@@ -122,6 +124,7 @@ const SUBJECTS: &[(&str, Subject)] = &[
     ("logins", logins::logins),
     ("changes", changes::changes),
     ("footprint", footprint::footprint),
+    ("peers", peers::peers),
 ];
 
 /// What is wanted.

@@ -110,12 +110,27 @@ impl Server {
         let mut command = Command::new("nginx");
         command.arg("-p").arg(folder).arg("-c").arg(&file).args(["-e", "stderr"]);
         command.stdin(Stdio::null()).stdout(Stdio::null());
+        Self::silent(command, address)
+    }
+
+    /// Redis as it comes, on a port of its own.
+    pub(crate) fn redis(folder: &Path) -> Result<Self> {
+        fs::create_dir_all(folder)?;
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let mut command = Command::new("redis-server");
+        command.args(["--bind", "127.0.0.1", "--port", &address.port().to_string(), "--dir"]);
+        command.arg(folder).stdin(Stdio::null()).stdout(Stdio::null());
+        Self::silent(command, address)
+    }
+
+    /// Starts what does not say when it listens. What ends a wait in vain is that it ends.
+    fn silent(mut command: Command, address: SocketAddr) -> Result<Self> {
+        let name = command.get_program().to_string_lossy().into_owned();
         let watch = Stopwatch::start();
-        let mut child = command.spawn().context("cannot run nginx")?;
-        // It does not say when it listens. What ends a wait in vain is that it ends.
+        let mut child = command.spawn().with_context(|| format!("cannot run {name}"))?;
         while TcpStream::connect(address).is_err() {
             if child.try_wait()?.is_some() {
-                bail!("nginx did not start");
+                bail!("{name} did not start");
             }
             std::thread::yield_now();
         }
@@ -144,7 +159,7 @@ impl Server {
     }
 
     /// Starts it in a folder of its own and waits until it says where it listens.
-    fn start(mut command: Command, folder: &Path) -> Result<Self> {
+    pub(crate) fn start(mut command: Command, folder: &Path) -> Result<Self> {
         fs::create_dir_all(folder)?;
         let log = folder.join("log");
         command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped());

@@ -1,0 +1,104 @@
+//! What the peers need, put below `target/bench-peers` in the versions that their lock files name.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::machine;
+
+/// Where all of it lies.
+#[derive(Debug)]
+pub(crate) struct Installed {
+    /// Our own programs and the lock files.
+    source: PathBuf,
+    target: PathBuf,
+}
+
+impl Installed {
+    /// Installs what is not there yet, or is there by another lock file.
+    pub(crate) fn below_target() -> Result<Self> {
+        let own = std::env::current_exe()?;
+        let target = own.ancestors().nth(2).context("this program lies nowhere")?;
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").canonicalize()?;
+        let all = Self { source, target: target.join("bench-peers") };
+        all.once("knox", "requirements.txt", |folder| {
+            run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder))?;
+            let mut pip = Command::new(folder.join("bin/pip"));
+            pip.args(["install", "--quiet", "--disable-pip-version-check", "--no-deps", "-r"]);
+            run(pip.arg(all.source.join("knox/requirements.txt")))
+        })?;
+        all.once("node", "package-lock.json", |folder| {
+            for file in ["package.json", "package-lock.json"] {
+                fs::copy(all.source.join("node").join(file), folder.join(file))?;
+            }
+            let npm = ["ci", "--no-audit", "--no-fund", "--loglevel=error"];
+            run(Command::new("npm").args(npm).current_dir(folder))
+        })?;
+        // They find what they import beside themselves.
+        for file in ["peer.js", "better-auth.js", "oidc-provider.js"] {
+            fs::copy(all.source.join("node").join(file), all.target.join("node").join(file))?;
+        }
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.args(["build", "--release", "--locked", "--quiet", "--manifest-path"]);
+        cargo.arg(all.source.join("actix-session/Cargo.toml"));
+        run(cargo.arg("--target-dir").arg(all.target.join("actix-session")))?;
+        Ok(all)
+    }
+
+    /// Does what a lock file asks for, unless it has been done.
+    fn once(
+        &self,
+        name: &str,
+        lock: &str,
+        install: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<()> {
+        let folder = self.target.join(name);
+        let (done, wanted) =
+            (folder.join("installed"), fs::read(self.source.join(name).join(lock))?);
+        if fs::read(&done).is_ok_and(|done| done == wanted) {
+            return Ok(());
+        }
+        println!("installing what tests/bench/peers/{name}/{lock} names");
+        fs::create_dir_all(&folder)?;
+        install(&folder)?;
+        Ok(fs::write(done, wanted)?)
+    }
+
+    /// gunicorn with the guarded view.
+    pub(crate) fn knox(&self) -> Command {
+        let source = self.source.join("knox");
+        let mut command = Command::new(self.target.join("knox/bin/gunicorn"));
+        command.arg("--config").arg(source.join("gunicorn.conf.py")).arg("app:application");
+        command.env("PYTHONPATH", source).env("PYTHONDONTWRITEBYTECODE", "1");
+        command
+    }
+
+    /// One of the two programs for node.
+    pub(crate) fn node(&self, program: &str) -> Command {
+        let mut command = Command::new("node");
+        command.arg(self.target.join("node").join(program)).env("NODE_ENV", "production");
+        command
+    }
+
+    /// The program in Rust.
+    pub(crate) fn actix_session(&self) -> Command {
+        Command::new(self.target.join("actix-session/release/peer-actix-session"))
+    }
+
+    /// What the lock files do not say.
+    pub(crate) fn versions(&self) -> String {
+        let python = machine::said(self.target.join("knox/bin/python"), &["--version"]);
+        let node = machine::said("node", &["--version"]);
+        let redis = machine::said("redis-server", &["--version"]);
+        let redis = redis.split_whitespace().find_map(|word| word.strip_prefix("v="));
+        format!("{python}, node {node}, Redis {}", redis.unwrap_or(machine::UNKNOWN))
+    }
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let done = command.status().with_context(|| format!("cannot run {name}"))?;
+    if done.success() { Ok(()) } else { bail!("{name} failed: {done}") }
+}
