@@ -33,3 +33,4 @@ UPDATE "users" SET "enabled" = $1, "epoch" = ("users"."epoch" + $2), "version" =
 UPDATE "users" SET "password_expired" = $1, "version" = ("users"."version" + $2) WHERE ("users"."canonical" = $3)
 DELETE FROM "service_clients" WHERE ("service_clients"."name" = $1)
 DELETE FROM "users" WHERE ("users"."canonical" = $1)
+UPDATE sessions SET last_used_at = CASE WHEN last_used_at >= t.column2 THEN last_used_at ELSE t.column2 END, expires_at = CASE WHEN expires_at < t.column3 THEN t.column3 ELSE expires_at END FROM (VALUES ($1::bytea,$2::bigint,$3::bigint)) AS t WHERE sessions.id = t.column1 AND sessions.revoked_at IS NULL
