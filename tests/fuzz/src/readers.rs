@@ -1,6 +1,6 @@
 //! The small readers that the dialects and the shell share.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use futures_executor::block_on;
@@ -208,7 +208,8 @@ pub(crate) fn password_hash(data: &[u8]) {
     const GUESS: &str =
         "POST /login\ncontent-type: application/x-www-form-urlencoded\n\nlogin=csmith&pass=guess";
     thread_local! {
-        static WORLD: World = World::default();
+        // From the machine itself, which is never throttled.
+        static WORLD: World = World { peer: Some(Ipv4Addr::LOCALHOST.into()), ..World::default() };
     }
     let Ok(text) = std::str::from_utf8(data) else { return };
     let digits = |key: &str| {

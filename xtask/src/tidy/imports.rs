@@ -85,8 +85,7 @@ fn rule(name: &str, dialects: &[String]) -> Option<Rule> {
                 DATABASE,
                 "r2d2",
                 "libsqlite3-sys",
-                // What it signs and publishes is JSON (RFC 7515, 7517); it reads no format into types of its own.
-                "serde",
+                // What it signs and publishes is JSON (RFC 7515, 7517); it reads no format.
                 "serde_urlencoded",
                 "toml",
                 "tracing*",

@@ -1,6 +1,7 @@
 //! Every failed login costs the same: one look-up, one place and one hash under the current policy. That it failed is noted afterwards.
 
 use super::world::{CHEAP, HOUR, PLAIN, World, run};
+use crate::lockout::FREE;
 use crate::ports::{Change, Store as _};
 use crate::{Failure, PasswordHash, UserId, UserName};
 
