@@ -30,7 +30,7 @@ class Adapter {
 
 const provider = new Provider("http://bench", {
   adapter: Adapter,
-  clients: [{ ...client, grant_types: ["client_credentials"], redirect_uris: [], response_types: [] }],
+  clients: [{ ...client, redirect_uris: ["https://app.example/back"] }],
   features: { devInteractions: { enabled: false }, introspection: { enabled: true } },
   ttl: { AccessToken: 24 * 60 * 60 },
 });
