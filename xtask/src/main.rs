@@ -31,7 +31,7 @@ cargo xtask COMMAND
   new-dialect NAME    a sixth dialect: a crate that answers one path, and every line that it needs elsewhere
   fuzz                100,000 broken inputs for everything that reads what strangers send
   torture [NAME]...    faults in their long form, with what they counted: list, --times N, --for SECONDS, --short, --debug
-  bench [ARGS]        what a check and a login cost, on SQLite and PostgreSQL: --quick, --guards, --write into docs/benchmarks";
+  bench [ARGS]        what a check and a login cost, on SQLite and PostgreSQL, and more subjects: --help lists them";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);

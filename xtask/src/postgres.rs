@@ -164,7 +164,10 @@ pub(crate) fn provide() -> Result<()> {
         ("caddy", has("caddy", &["version"])),
         ("haproxy", has("haproxy", &["-v"])),
     ];
+    let faketime = ["-c", "ls /usr/lib/*/faketime/libfaketimeMT.so.1"];
     let faults = [
+        ("faketime", has("sh", &faketime)),
+        ("procps", has("pgrep", &["--version"])),
         ("strace", has("strace", &["-V"])),
         ("slowhttptest", has("sh", &["-c", "command -v slowhttptest"])),
     ];
