@@ -281,10 +281,8 @@ impl Authority {
 
     /// Makes a change to a session that stood a moment ago; if the change finds it fallen, somebody has ended it in between.
     async fn change(&self, change: Change) -> Result<(), Failure> {
-        match self.told(self.store.apply(change).await)? {
-            Applied::Done | Applied::Rows(_) | Applied::Opened(_) | Applied::Admitted(_) => Ok(()),
-            Applied::Refused | Applied::Taken => Err(Failure::EndedSession),
-        }
+        let applied = self.told(self.store.apply(change).await)?;
+        if applied.is_done() { Ok(()) } else { Err(Failure::EndedSession) }
     }
 }
 

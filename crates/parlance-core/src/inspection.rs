@@ -1,7 +1,7 @@
 //! What a service asks about a credential that a client showed it.
 
 use crate::authority::judge;
-use crate::ports::{Action, Applied, Change, Event};
+use crate::ports::{Action, Change, Event};
 use crate::session::Terms;
 use crate::{Authority, Binding, Context, Credential, Failure, Session, User};
 
@@ -34,10 +34,8 @@ impl Authority {
         let (session, user) = self.inspect(shown, cx).await?;
         let closed = self.store.apply(Change::Close { id: session.id, now: cx.now }).await;
         let result = match closed {
-            Ok(Applied::Refused | Applied::Taken) => Err(Failure::EndedSession),
-            Ok(Applied::Done | Applied::Rows(_) | Applied::Opened(_) | Applied::Admitted(_)) => {
-                Ok(())
-            }
+            Ok(applied) if applied.is_done() => Ok(()),
+            Ok(_) => Err(Failure::EndedSession),
             Err(error) => Err(error.into()),
         };
         self.observer.observe(&Event {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::lockout::{Rung, account, day};
-use crate::ports::{Applied, Change, StoreError};
+use crate::ports::{Change, StoreError};
 use crate::{
     Authority, CanonicalName, Failure, NameError, PasswordHash, Secret, SessionId, Timestamp, User,
     UserId, UserName, canonical_name, password, uuid_v4,
@@ -80,12 +80,8 @@ impl Authority {
             roles,
             ..User::new(UserId(id), &name, now)
         };
-        match self.store.apply(Change::AddUser(Box::new(user.clone()))).await? {
-            Applied::Taken | Applied::Refused => Err(OperatorError::Taken),
-            Applied::Done | Applied::Rows(_) | Applied::Opened(_) | Applied::Admitted(_) => {
-                Ok(user)
-            }
-        }
+        let added = self.store.apply(Change::AddUser(Box::new(user.clone()))).await?;
+        if added.is_done() { Ok(user) } else { Err(OperatorError::Taken) }
     }
 
     /// Gives a user a new password and ends all his sessions.
@@ -172,10 +168,7 @@ impl Authority {
     }
 
     async fn operate(&self, change: Change, refusal: OperatorError) -> Result<(), OperatorError> {
-        match self.store.apply(change).await? {
-            Applied::Done | Applied::Rows(_) | Applied::Opened(_) | Applied::Admitted(_) => Ok(()),
-            Applied::Refused | Applied::Taken => Err(refusal),
-        }
+        if self.store.apply(change).await?.is_done() { Ok(()) } else { Err(refusal) }
     }
 
     async fn hash(&self, password: Secret) -> Result<PasswordHash, OperatorError> {

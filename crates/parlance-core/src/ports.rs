@@ -232,6 +232,17 @@ pub enum Applied {
     Taken,
 }
 
+impl Applied {
+    /// Whether it was done, whatever came of it; otherwise nothing changed.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        match self {
+            Self::Done | Self::Rows(_) | Self::Opened(_) | Self::Admitted(_) => true,
+            Self::Refused | Self::Taken => false,
+        }
+    }
+}
+
 /// A use that slides an expiry. Merged with others of the same session as the later of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Touch {

@@ -19,9 +19,7 @@ use std::time::Duration;
 #[cfg(feature = "axxon-jsonrpc")]
 use parlance_axxon_jsonrpc::{KeyRing, SigningKey};
 use parlance_core::Timestamp;
-use parlance_core::ports::{
-    Applied, Change, Clock, Entropy, EntropyError, SealedKey, Store, StoreError,
-};
+use parlance_core::ports::{Change, Clock, Entropy, EntropyError, SealedKey, Store, StoreError};
 use zeroize::Zeroizing;
 
 pub use self::chain::Keychain;
@@ -234,12 +232,9 @@ pub async fn rotate(
         let now = clock.now();
         let key = SealedKey { created: now, active: now.plus(notice), ..key };
         let change = Change::AddKey { key: Box::new(key.clone()), after: Some(newest) };
-        match store.apply(change).await? {
-            Applied::Done | Applied::Rows(_) | Applied::Opened(_) | Applied::Admitted(_) => {
-                return Ok(Some(key));
-            }
-            // Somebody was faster: his may be the one.
-            Applied::Refused | Applied::Taken => {}
+        // Otherwise somebody was faster: his may be the one.
+        if store.apply(change).await?.is_done() {
+            return Ok(Some(key));
         }
     }
 }
@@ -272,10 +267,7 @@ pub async fn revoke(
         Some(_) | None => None,
     };
     let change = Change::DropKey { kid: kid.to_owned(), now: clock.now(), spare };
-    Ok(match store.apply(change).await? {
-        Applied::Done | Applied::Rows(_) | Applied::Opened(_) | Applied::Admitted(_) => true,
-        Applied::Refused | Applied::Taken => false,
-    })
+    Ok(store.apply(change).await?.is_done())
 }
 
 /// What keys are made and opened with.

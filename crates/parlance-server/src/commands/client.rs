@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use parlance::core::Client;
-use parlance::core::ports::{Applied, Change};
+use parlance::core::ports::Change;
 use parlance::system::SystemEntropy;
 use serde_json::json;
 
@@ -41,19 +41,11 @@ impl Command {
                 let made = Client::new(name.clone(), clock.now(), &SystemEntropy);
                 let (client, secret) = made.map_err(Failed::refused)?;
                 let id = client.id.to_string();
-                match wait(store.apply(Change::AddClient(Box::new(client)))) {
-                    Ok(
-                        Applied::Done
-                        | Applied::Rows(_)
-                        | Applied::Opened(_)
-                        | Applied::Admitted(_),
-                    ) => {}
-                    Ok(Applied::Taken | Applied::Refused) => {
-                        return Err(Failed::refused(format!(
-                            "client {name:?}: there is one of that name; remove it first, or choose another name"
-                        )));
-                    }
-                    Err(error) => return Err(Failed::refused(error)),
+                let added = wait(store.apply(Change::AddClient(Box::new(client))));
+                if !added.map_err(Failed::refused)?.is_done() {
+                    return Err(Failed::refused(format!(
+                        "client {name:?}: there is one of that name; remove it first, or choose another name"
+                    )));
                 }
                 let secret = secret.expose();
                 if common.json {
@@ -86,19 +78,11 @@ impl Command {
                 Ok(())
             }
             Self::Remove { name } => {
-                match wait(store.apply(Change::RemoveClient(name.clone()))) {
-                    Ok(
-                        Applied::Done
-                        | Applied::Rows(_)
-                        | Applied::Opened(_)
-                        | Applied::Admitted(_),
-                    ) => {}
-                    Ok(Applied::Refused | Applied::Taken) => {
-                        return Err(Failed::refused(format!(
-                            "client {name:?}: there is no client of that name; `parlance client list` shows them"
-                        )));
-                    }
-                    Err(error) => return Err(Failed::refused(error)),
+                let removed = wait(store.apply(Change::RemoveClient(name.clone())));
+                if !removed.map_err(Failed::refused)?.is_done() {
+                    return Err(Failed::refused(format!(
+                        "client {name:?}: there is no client of that name; `parlance client list` shows them"
+                    )));
                 }
                 if !common.json {
                     print(&format!("client {name:?} is removed\n"));

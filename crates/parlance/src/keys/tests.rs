@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parlance_core::ports::{Pending, Touch, UserPage};
+use parlance_core::ports::{Applied, Pending, Touch, UserPage};
 use parlance_core::reference::Reference;
 use parlance_core::{CanonicalName, Digest, Session, User};
 use parlance_dialect::testing::{SeededEntropy, World};
