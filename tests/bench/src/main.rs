@@ -148,9 +148,9 @@ fn main() -> ExitCode {
             Ok(())
         }
         words => match wish(words) {
-            Some(wish) => bench(&wish),
-            None => {
-                eprintln!("{HELP}");
+            Ok(wish) => bench(&wish),
+            Err(wrong) => {
+                eprintln!("error: {wrong}\n\n{HELP}");
                 return ExitCode::from(2);
             }
         },
@@ -164,23 +164,32 @@ fn main() -> ExitCode {
     }
 }
 
-fn wish(words: &[&str]) -> Option<Wish> {
+/// Reads the arguments, or says what is wrong with them.
+fn wish(words: &[&str]) -> Result<Wish, String> {
     let mut wish = Wish { subjects: Vec::new(), quick: false, sessions: None, write: false };
     let mut words = words.iter();
     while let Some(word) = words.next() {
         match *word {
             "--quick" => wish.quick = true,
             "--write" => wish.write = true,
-            "--sessions" => wish.sessions = Some(words.next()?.parse().ok().filter(|&n| n > 0)?),
+            "--sessions" => {
+                let number = words.next().and_then(|word| word.parse().ok()).filter(|&n| n > 0);
+                wish.sessions = Some(number.ok_or("--sessions wants a number from 1 on")?);
+            }
             "all" => wish.subjects = SUBJECTS.to_vec(),
-            name => wish.subjects.push(*SUBJECTS.iter().find(|(known, _)| *known == name)?),
+            name => {
+                let subject = SUBJECTS.iter().find(|(known, _)| *known == name);
+                let subject =
+                    subject.ok_or_else(|| format!("there is no subject or flag `{name}`"))?;
+                wish.subjects.push(*subject);
+            }
         }
     }
     if wish.subjects.is_empty() {
         let usual = |(name, _): &&(&str, Subject)| ["checks", "logins"].contains(name);
         wish.subjects = SUBJECTS.iter().filter(usual).copied().collect();
     }
-    Some(wish)
+    Ok(wish)
 }
 
 fn bench(wish: &Wish) -> Result<()> {
