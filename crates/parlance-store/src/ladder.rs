@@ -9,7 +9,7 @@ use diesel::prelude::RunQueryDsl;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::serialize::ToSql;
 use diesel::sql_types::{BigInt, Binary, Bool, HasSqlType};
-use parlance_core::lockout::{Attempt, LADDER, Slot, day};
+use parlance_core::lockout::{Attempt, FREE, LADDER, Slot, day};
 
 /// The wait after so many failures in a row, in milliseconds.
 fn wait(failures: &str) -> String {
@@ -21,7 +21,8 @@ fn wait(failures: &str) -> String {
 }
 
 /// Takes a place on a ladder if there is one now, and tells the day it counts for and the failures in a row before it. A row of an earlier
-/// day counts for nothing; one of a later day, which the clock of another node made, counts.
+/// day counts for nothing; one of a later day, which the clock of another node made, counts. While failures are free nobody waits, not even
+/// for a moment that has not come yet on the clock of this node.
 #[derive(Debug, QueryId)]
 pub(crate) struct Take {
     account: [u8; 32],
@@ -54,7 +55,8 @@ static TAKE: LazyLock<[String; 2]> = LazyLock::new(|| {
          until_at = excluded.until_at + CASE WHEN {is_old} THEN 0 ELSE {wait} END, \
          failures = CASE WHEN {is_old} THEN 0 ELSE login_attempts.failures END, \
          day = CASE WHEN {is_old} THEN excluded.day ELSE login_attempts.day END \
-         WHERE {is_old} OR (login_attempts.until_at <= excluded.until_at AND login_attempts.taken < "
+         WHERE {is_old} OR ((login_attempts.failures <= {FREE} OR login_attempts.until_at <= excluded.until_at) \
+         AND login_attempts.taken < "
     );
     [update, ") RETURNING day, failures".to_owned()]
 });

@@ -52,7 +52,8 @@ impl SharedClock {
         let (theirs, store) = (Arc::clone(&kept), Arc::clone(store));
         // The first question too: an answer cannot be waited for on the thread of an executor, which may be the caller's.
         let asks = move || {
-            let first = theirs.measure(&*store);
+            // The first question may have had to wait for a connection, which says little; the second has it.
+            let first = theirs.measure(&*store).and_then(|_| theirs.measure(&*store));
             let has_clock = first == Ok(true);
             let _gone = tell.send(first);
             let weak = Arc::downgrade(&store);

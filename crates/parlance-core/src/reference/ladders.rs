@@ -40,7 +40,8 @@ impl Ladders {
         if rung.day < today {
             *rung = fresh;
         }
-        if rung.taken < attempt.limit.into() && rung.until <= attempt.now {
+        let waits = rung.waits() && rung.until > attempt.now;
+        if rung.taken < attempt.limit.into() && !waits {
             *known = attempt.user.is_some();
             rung.taken += 1;
             rung.until = attempt.now.plus(wait_after(rung.failures));

@@ -99,6 +99,15 @@ pub(super) fn each_failure_in_a_row_waits_as_the_ladder_says(store: &Arc<dyn Sto
     assert!((0..=FREE).all(|_| world.fails(&nobody)) && !world.fails(&nobody));
 }
 
+pub(super) fn while_failures_are_free_a_clock_that_is_behind_is_let_pass(store: &Arc<dyn Store>) {
+    let world = World(store);
+    let ann = user(1, "ann");
+    assert!((0..FREE).all(|number| world.fails(&attempt(&ann, -number, 100))));
+    // The next one costs a wait, and a clock that is behind waits longer.
+    assert!(world.fails(&attempt(&ann, -30, 100)) && !world.fails(&attempt(&ann, 969, 100)));
+    assert!(world.fails(&attempt(&ann, 970, 100)));
+}
+
 pub(super) fn while_it_waits_one_at_a_time_is_let_pass(store: &Arc<dyn Store>) {
     let world = World(store);
     let ann = user(1, "ann");
