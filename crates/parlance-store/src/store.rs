@@ -92,7 +92,8 @@ pub(crate) fn open_with(url: &str, options: Options, setup: Setup) -> Result<Dat
         #[cfg(feature = "postgres")]
         Target::Postgres(_) => gather,
     };
-    let pool = pool(target, setup, checkers + 2, options.connect_within);
+    let reporting = pool(target.clone(), setup.clone().reporting(), 1, options.connect_within);
+    let pool = pool(target, setup, checkers + 1, options.connect_within);
     let mut database = Database {
         name,
         gather: Arc::new(gather),
@@ -120,7 +121,12 @@ pub(crate) fn open_with(url: &str, options: Options, setup: Setup) -> Result<Dat
             held(),
             Writer::new(Arc::clone(&database.touches)),
         )?);
-        threads.push(start("store-reports", Arc::clone(&database.reports), held(), Reports)?);
+        threads.push(start(
+            "store-reports",
+            Arc::clone(&database.reports),
+            Held::new(reporting.clone()),
+            Reports,
+        )?);
         threads.push(database.ticker.start(options.touch_every, Arc::clone(&database.writes))?);
         Ok(())
     };

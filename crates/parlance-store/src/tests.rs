@@ -6,6 +6,8 @@ mod keeping;
 #[cfg(feature = "sqlite")]
 mod lanes;
 #[cfg(feature = "postgres")]
+mod plans;
+#[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
