@@ -20,6 +20,8 @@ use crate::{Bench, CONNECTIONS};
 
 /// How many sessions one run can end: more than it does.
 const A_RUN: usize = 60_000;
+/// How many seconds an answer may take: of many who each wait for a transaction of their own the last one waits long.
+const PATIENCE: u32 = 60;
 
 pub(crate) fn changes(bench: &mut Bench) -> Result<Section> {
     // Three kinds end nothing or end a session each; those that end have their own in every round.
@@ -47,6 +49,7 @@ pub(crate) fn changes(bench: &mut Bench) -> Result<Section> {
             let load = |kind: &str, tokens: &[String], request: &dyn Fn(&String) -> Request| {
                 let name = format!("{kind}-{name}-{round}");
                 Load::new(&bench.home, &name, tokens.iter().map(request), CONNECTIONS)
+                    .map(|load| load.patient(PATIENCE))
             };
             // The last round's sessions live still.
             let living = world.secrets.rchunks(A_RUN).next().context("no sessions")?;
@@ -62,11 +65,10 @@ pub(crate) fn changes(bench: &mut Bench) -> Result<Section> {
                 (3, &revocations, admin, None),
             ] {
                 let counted = what.map(|_| (&server, "polish-longtoken"));
-                let entry = Entry { name: "", load, at, counted };
+                let Some(contestant) = all.get_mut(contestant) else { continue };
+                let entry = Entry { name: contestant.name, load, at, counted };
                 let run = rounds::measure(entry, what.unwrap_or_default(), bench.plan.checks)?;
-                if let Some(contestant) = all.get_mut(contestant) {
-                    contestant.note(round, run);
-                }
+                contestant.note(round, run);
             }
         }
         let [naive, ..] = &all;
