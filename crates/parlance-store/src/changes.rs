@@ -10,6 +10,7 @@ use crate::any::AnyConnection;
 use crate::fragments::{MOST, OneOf, OrNothing, TouchAll};
 use crate::live::is_live;
 use crate::lockout;
+use crate::many::{Act, One};
 use crate::rows::{Id, Moment, SessionRow, pack};
 use crate::schema::{sessions, users};
 use crate::services::{add_client, add_key, drop_key, remove_client};
@@ -47,11 +48,23 @@ impl<'s> Scene<'s> {
         Self { any, touches, consumed: Vec::new() }
     }
 
-    /// Makes one change.
+    /// Makes changes, one after the other; those that do the same to many sessions at a time.
     ///
     /// # Errors
-    /// It cannot be made in this transaction, which is to be rolled back.
-    pub(crate) fn apply(&mut self, change: &Change) -> Result<Applied, Fault> {
+    /// One of them cannot be made in this transaction, which is to be rolled back.
+    pub(crate) fn apply(&mut self, changes: &[Change]) -> Result<Vec<Applied>, Fault> {
+        let mut applied = Vec::with_capacity(changes.len());
+        while let Some(change) = changes.get(applied.len()) {
+            match Act::run(changes.get(applied.len()..).unwrap_or_default()) {
+                Some((act, ones)) => applied.extend(self.act(act, &ones)?),
+                None => applied.push(self.make(change)?),
+            }
+        }
+        Ok(applied)
+    }
+
+    /// Makes one change.
+    fn make(&mut self, change: &Change) -> Result<Applied, Fault> {
         match change {
             Change::Open { session, rivals, rehash, max_sessions, slot } => {
                 self.open(session, *rivals, rehash.as_ref(), *max_sessions, slot.as_deref())
@@ -63,8 +76,6 @@ impl<'s> Scene<'s> {
             Change::PurgeAttempts { before, unknown, limit } => {
                 Ok(lockout::purge(self.any, *before, *unknown, *limit)?)
             }
-            Change::Renew { id, now, expires } => Ok(self.renew(*id, *now, *expires)?),
-            Change::Close { id, now } => Ok(self.close(*id, *now)?),
             Change::Forget { id, now } => Ok(self.forget(*id, *now)?),
             Change::Bump { user, now } => {
                 let user = users::table
@@ -89,7 +100,10 @@ impl<'s> Scene<'s> {
                 Ok(done(diesel::update(named(name)).set(set).execute(self.any)?))
             }
             Change::RemoveUser(name) => Ok(done(diesel::delete(named(name)).execute(self.any)?)),
-            Change::RevokeSession(id, now) => Ok(self.revoke(*id, *now)?),
+            // `apply` has made them, as many at a time as there are.
+            Change::Renew { .. } | Change::Close { .. } | Change::RevokeSession(..) => {
+                Ok(Applied::Refused)
+            }
             Change::RevokeUser(name) => {
                 let set =
                     (users::epoch.eq(users::epoch + 1), users::version.eq(users::version + 1));
@@ -250,53 +264,23 @@ impl<'s> Scene<'s> {
         })
     }
 
-    /// Whether a use that may not be written yet keeps a session from having expired.
-    fn is_used(&self, id: SessionId, now: Timestamp) -> bool {
-        self.touches.of(id).and_then(|touch| touch.expires).is_some_and(|expires| now < expires)
-    }
-
-    fn renew(
-        &mut self,
-        id: SessionId,
-        now: Timestamp,
-        expires: Option<Timestamp>,
-    ) -> QueryResult<Applied> {
-        let touch = self.touches.of(id);
-        let living = sessions::table
-            .filter(sessions::id.eq(id.0.as_bytes().as_slice()))
-            .filter(is_live(now, self.is_used(id, now)));
-        let set = (
-            sessions::expires_at.eq(expires.map(Timestamp::millis)),
-            sessions::last_used_at.eq(now.millis()),
-            sessions::version.eq(sessions::version + 1),
-        );
-        let rows = diesel::update(living).set(set).execute(self.any)?;
-        self.consumed.extend(touch.filter(|_| rows > 0));
-        Ok(done(rows))
-    }
-
-    fn close(&mut self, id: SessionId, now: Timestamp) -> QueryResult<Applied> {
-        let standing = sessions::table.filter(
-            sessions::id.eq(id.0.as_bytes().as_slice()).and(sessions::revoked_at.is_null()),
-        );
-        let set =
-            (sessions::revoked_at.eq(now.millis()), sessions::version.eq(sessions::version + 1));
-        Ok(done(diesel::update(standing).set(set).execute(self.any)?))
-    }
-
-    fn revoke(&mut self, id: SessionId, now: Timestamp) -> QueryResult<Applied> {
-        let living = sessions::table
-            .filter(sessions::id.eq(id.0.as_bytes().as_slice()))
-            .filter(is_live(now, self.is_used(id, now)));
-        let set =
-            (sessions::revoked_at.eq(now.millis()), sessions::version.eq(sessions::version + 1));
-        Ok(done(diesel::update(living).set(set).execute(self.any)?))
+    /// Does to each of these sessions what a change says, in one statement.
+    fn act(&mut self, act: Act, ones: &[One]) -> QueryResult<Vec<Applied>> {
+        let touches = self.touches;
+        let is_used = |one: &One| is_used(touches, one.id, one.now);
+        let known: Vec<_> = ones.iter().map(|one| touches.of(one.id)).collect();
+        let acted = act.apply(self.any, ones, is_used)?;
+        if act == Act::Renew {
+            self.consumed
+                .extend(known.into_iter().flatten().filter(|touch| acted.contains(&touch.id)));
+        }
+        Ok(ones.iter().map(|one| done(usize::from(acted.contains(&one.id)))).collect())
     }
 
     fn forget(&mut self, id: SessionId, now: Timestamp) -> QueryResult<Applied> {
         let dead = sessions::table
             .filter(sessions::id.eq(id.0.as_bytes().as_slice()))
-            .filter(not(is_live(now, self.is_used(id, now))));
+            .filter(not(is_live(now, is_used(self.touches, id, now))));
         Ok(done(diesel::delete(dead).execute(self.any)?))
     }
 
@@ -366,6 +350,11 @@ impl<'s> Scene<'s> {
         }
         Ok(Applied::Rows(dropped as u64))
     }
+}
+
+/// Whether a use that may not be written yet keeps a session from having expired.
+fn is_used(touches: &Touches, id: SessionId, now: Timestamp) -> bool {
+    touches.of(id).and_then(|touch| touch.expires).is_some_and(|expires| now < expires)
 }
 
 #[diesel::dsl::auto_type(no_type_alias)]

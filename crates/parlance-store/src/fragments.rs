@@ -29,7 +29,7 @@ impl<'v, C, V: ?Sized> OneOf<'v, C, V> {
 }
 
 /// The values, and the last of them again and again up to a power of two.
-fn filled<T>(values: &[T]) -> impl Iterator<Item = &T> {
+pub(crate) fn filled<T>(values: &[T]) -> impl Iterator<Item = &T> {
     let missing = values.len().next_power_of_two() - values.len();
     values.iter().chain(std::iter::repeat_n(values.last(), missing).flatten())
 }

@@ -14,6 +14,7 @@ mod ladder;
 mod lane;
 mod live;
 mod lockout;
+mod many;
 mod migrations;
 mod options;
 mod queue;

@@ -10,6 +10,7 @@ use crate::changes::{Fault, Scene, write_touches};
 use crate::connection::Held;
 use crate::lane::Work;
 use crate::lockout;
+use crate::many::Act;
 use crate::queue::{Reply, answer};
 use crate::touches::Touches;
 
@@ -91,9 +92,7 @@ impl Writer {
         let any = held.get().map_err(Failed::Unknown)?;
         let mut scene = Scene::new(any, &self.touches);
         let work = write_touches(scene.any, touches).map_err(Fault::from);
-        let work = work.and_then(|()| {
-            changes.iter().map(|change| scene.apply(change)).collect::<Result<Vec<_>, _>>()
-        });
+        let work = work.and_then(|()| scene.apply(changes));
         let consumed = scene.consumed;
         match work {
             Ok(applied) => {
@@ -213,8 +212,10 @@ impl Work for Writer {
                 Write::Tick(done) => self.waiting.push(Waiter::Tick(done)),
             }
         }
-        // Stable: a failure is counted before the next try asks for a place.
-        asked.sort_by_cached_key(|(change, _)| lockout::turn(change));
+        // Stable: a failure is counted before the next try asks for a place. What does the same to sessions comes together.
+        asked.sort_by_cached_key(|(change, _)| {
+            (lockout::turn(change), Act::of(change).map(|(act, _)| act))
+        });
         let (changes, replies) = asked.into_iter().unzip();
         let touches = self.next_touches();
         if let Err(failed) = self.write(held, &touches, changes, replies) {

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use futures_channel::oneshot;
 use futures_executor::block_on;
-use parlance_core::ports::{Applied, StoreError};
+use parlance_core::Timestamp;
+use parlance_core::ports::{Applied, Change, StoreError};
 
-use super::{bump, digest, found, opening, populate, sqlite::fresh, touch, user};
+use super::{bump, digest, found, opening, populate, session, sqlite::fresh, touch, user};
 use crate::checks::{Check, Checks};
 use crate::connection::{Held, Setup, pool};
 use crate::lane::{Work, run};
@@ -146,6 +147,42 @@ fn a_batch_of_changes_is_one_transaction_even_with_touches() {
     assert_eq!(block_on(flush), Ok(()));
     let store = open(&fresh.url, Options::default()).unwrap();
     assert_eq!(found(&store, 3).unwrap().unwrap().expires, touch(3, 500).expires);
+}
+
+#[test]
+fn what_is_done_to_many_sessions_is_one_statement_for_each_kind() {
+    let fresh = fresh();
+    populate(&open(&fresh.url, Options::default()).unwrap(), 1..=6);
+    let (mut held, statements) = held(&fresh.url);
+    let queue = Queue::new(9999);
+    let id = |number| session(number).id;
+    let now = Timestamp::from_millis(7);
+    let renew = |number| Change::Renew { id: id(number), now, expires: None };
+    let close = |number| Change::Close { id: id(number), now };
+    let (done, refused) = (Applied::Done, Applied::Refused);
+    // Ends come before renewals.
+    let changes = [
+        (renew(1), done.clone()),
+        (close(4), done.clone()),
+        (renew(2), done.clone()),
+        (close(5), done.clone()),
+        (renew(7), refused.clone()),
+        (close(4), refused.clone()),
+        (renew(4), refused),
+        (renew(1), done),
+    ];
+    let changes = changes
+        .map(|(change, expected)| (ask(&queue, |reply| Write::Change(change, reply)), expected));
+    queue.close();
+    run(&queue, &mut held, &mut Writer::new(Arc::default()));
+    for (answer, expected) in changes {
+        assert_eq!(block_on(answer), Ok(expected));
+    }
+    // BEGIN, two ends, one more of the same session, four renewals, one more of the same session, COMMIT.
+    assert_eq!(statements.load(Ordering::SeqCst), 6);
+    let store = open(&fresh.url, Options::default()).unwrap();
+    let version = |number| found(&store, number).unwrap().map(|session| session.version);
+    assert_eq!([1, 2, 4].map(version), [Some(2), Some(1), Some(1)]);
 }
 
 #[test]
