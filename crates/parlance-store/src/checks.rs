@@ -1,19 +1,20 @@
-//! The lane of checks: sessions by digest, users by name. All that has gathered is answered by one query.
+//! The lane of checks: sessions by digest, users by name, clients by id. All that has gathered is answered by one query of each kind.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use diesel::prelude::*;
 use parlance_core::ports::StoreError;
-use parlance_core::{CanonicalName, Digest, Session, Timestamp, User};
+use parlance_core::{CanonicalName, Client, Digest, Session, Timestamp, User};
+use uuid::Uuid;
 
 use crate::any::AnyConnection;
 use crate::connection::Held;
 use crate::fragments::{MOST, OneOf};
 use crate::lane::Work;
 use crate::queue::{Reply, answer};
-use crate::rows::{SessionRow, UserRow};
-use crate::schema::{sessions, users};
+use crate::rows::{ClientRow, SessionRow, UserRow};
+use crate::schema::{service_clients, sessions, users};
 use crate::touches::Touches;
 
 /// How often a query is made again because touches moved under it. Twice within one query means that it took longer than a tick.
@@ -23,6 +24,7 @@ const TRIES: usize = 3;
 pub(crate) enum Check {
     Session(Digest, Reply<Option<(Session, User)>>),
     User(CanonicalName, Reply<Option<User>>),
+    Client(Uuid, Reply<Vec<Client>>),
     Ping(Reply<()>),
     Time(Reply<Option<Timestamp>>),
 }
@@ -39,6 +41,7 @@ type Askers<T> = Vec<Reply<Option<T>>>;
 pub(crate) struct Asked {
     sessions: HashMap<Digest, Askers<(Session, User)>>,
     users: HashMap<CanonicalName, Askers<User>>,
+    clients: HashMap<Uuid, Vec<Reply<Vec<Client>>>>,
     pings: Vec<Reply<()>>,
     times: Vec<Reply<Option<Timestamp>>>,
 }
@@ -48,6 +51,7 @@ pub(crate) struct Asked {
 pub(crate) struct Found {
     sessions: HashMap<Digest, (Session, User)>,
     users: HashMap<CanonicalName, User>,
+    clients: HashMap<Uuid, Client>,
     time: Option<Timestamp>,
 }
 
@@ -65,7 +69,7 @@ impl Checks {
         Self { touches }
     }
 
-    /// Answers all of it with one query for the sessions and one for the users.
+    /// Answers all of it with one query for each of what there is: sessions, users, clients.
     pub(crate) fn look_up(
         &self,
         any: &mut AnyConnection,
@@ -78,7 +82,12 @@ impl Checks {
         if !asked.users.is_empty() {
             found.users = users_by_name(any, asked.users.keys())?;
         }
-        if asked.sessions.is_empty() && asked.users.is_empty() && !asked.pings.is_empty() {
+        if !asked.clients.is_empty() {
+            found.clients = clients_by_id(any, asked.clients.keys())?;
+        }
+        let nothing =
+            asked.sessions.is_empty() && asked.users.is_empty() && asked.clients.is_empty();
+        if nothing && !asked.pings.is_empty() {
             diesel::r2d2::R2D2Connection::ping(any)?;
         }
         if !asked.times.is_empty() {
@@ -130,6 +139,16 @@ fn users_by_name<'n>(
     Ok(rows.into_iter().map(User::from).map(|user| (user.canonical.clone(), user)).collect())
 }
 
+fn clients_by_id<'i>(
+    any: &mut AnyConnection,
+    ids: impl Iterator<Item = &'i Uuid>,
+) -> QueryResult<HashMap<Uuid, Client>> {
+    let wanted = OneOf::new(service_clients::id, ids.map(|id| id.as_bytes().as_slice()));
+    let clients = service_clients::table.filter(wanted).select(ClientRow::as_select());
+    let rows = clients.load::<ClientRow>(any)?;
+    Ok(rows.into_iter().map(Client::from).map(|client| (client.id, client)).collect())
+}
+
 impl Work for Checks {
     type Job = Check;
     const MOST: usize = MOST;
@@ -154,10 +173,12 @@ impl Asked {
             match check {
                 Check::Session(_, reply) if reply.is_canceled() => {}
                 Check::User(_, reply) if reply.is_canceled() => {}
+                Check::Client(_, reply) if reply.is_canceled() => {}
                 Check::Session(digest, reply) => {
                     asked.sessions.entry(digest).or_default().push(reply);
                 }
                 Check::User(name, reply) => asked.users.entry(name).or_default().push(reply),
+                Check::Client(id, reply) => asked.clients.entry(id).or_default().push(reply),
                 Check::Ping(reply) => asked.pings.push(reply),
                 Check::Time(reply) => asked.times.push(reply),
             }
@@ -173,6 +194,9 @@ impl Asked {
         for (name, replies) in self.users {
             deal(replies, found.users.remove(&name));
         }
+        for (id, replies) in self.clients {
+            deal(replies, found.clients.remove(&id).into_iter().collect());
+        }
         self.pings.into_iter().for_each(|reply| answer(reply, Ok(())));
         deal(self.times, found.time);
     }
@@ -185,9 +209,12 @@ impl Asked {
         let users = self.users.into_iter().flat_map(|(name, replies)| {
             replies.into_iter().map(move |reply| Check::User(name.clone(), reply))
         });
+        let clients = self.clients.into_iter().flat_map(|(id, replies)| {
+            replies.into_iter().map(move |reply| Check::Client(id, reply))
+        });
         let pings = self.pings.into_iter().map(Check::Ping);
         let times = self.times.into_iter().map(Check::Time);
-        sessions.chain(users).chain(pings).chain(times).collect()
+        sessions.chain(users).chain(clients).chain(pings).chain(times).collect()
     }
 }
 
@@ -197,6 +224,7 @@ impl Check {
         match self {
             Self::Session(_, reply) => answer(reply, Err(error)),
             Self::User(_, reply) => answer(reply, Err(error)),
+            Self::Client(_, reply) => answer(reply, Err(error)),
             Self::Ping(reply) => answer(reply, Err(error)),
             Self::Time(reply) => answer(reply, Err(error)),
         }

@@ -5,7 +5,6 @@ use diesel::prelude::*;
 use parlance_core::lockout::Rung;
 use parlance_core::ports::{SealedKey, StoreError, UserPage};
 use parlance_core::{CanonicalName, Client, Digest, Session, Timestamp, User};
-use uuid::Uuid;
 
 use crate::any::AnyConnection;
 use crate::connection::Held;
@@ -22,7 +21,7 @@ pub(crate) enum Report {
     Sessions { of: Option<CanonicalName>, now: Timestamp, reply: Reply<Vec<(Session, String)>> },
     Live { now: Timestamp, reply: Reply<Vec<(String, u64)>> },
     Keys(Reply<Vec<SealedKey>>),
-    Clients { of: Option<Uuid>, reply: Reply<Vec<Client>> },
+    Clients(Reply<Vec<Client>>),
     Rung(Digest, Reply<Option<Rung>>),
 }
 
@@ -47,7 +46,7 @@ impl Work for Reports {
                 Report::Rung(account, reply) => {
                     make(held, reply, |any| lockout::rung(any, account))
                 }
-                Report::Clients { of, reply } => make(held, reply, |any| clients(any, of)),
+                Report::Clients(reply) => make(held, reply, clients),
             }
         }
     }
@@ -109,13 +108,9 @@ pub(crate) fn keys(any: &mut AnyConnection) -> QueryResult<Vec<SealedKey>> {
     Ok(keys)
 }
 
-fn clients(any: &mut AnyConnection, of: Option<Uuid>) -> QueryResult<Vec<Client>> {
+fn clients(any: &mut AnyConnection) -> QueryResult<Vec<Client>> {
     let by_name = service_clients::table.order(service_clients::name);
-    let by_name = by_name.select(ClientRow::as_select());
-    let rows: Vec<ClientRow> = match of {
-        Some(id) => by_name.filter(service_clients::id.eq(id.as_bytes().as_slice())).load(any)?,
-        None => by_name.load(any)?,
-    };
+    let rows: Vec<ClientRow> = by_name.select(ClientRow::as_select()).load(any)?;
     Ok(rows.into_iter().map(Client::from).collect())
 }
 

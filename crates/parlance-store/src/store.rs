@@ -197,7 +197,11 @@ impl Store for Database {
     }
 
     fn clients(&self, of: Option<Uuid>) -> Pending<Vec<Client>> {
-        ask(&self.reports, |reply| Report::Clients { of, reply })
+        match of {
+            // Each introspection asks for its client: no report may hold it up.
+            Some(id) => self.gather.ask(|reply| Check::Client(id, reply)),
+            None => ask(&self.reports, Report::Clients),
+        }
     }
 
     fn rung(&self, account: Digest) -> Pending<Option<Rung>> {
