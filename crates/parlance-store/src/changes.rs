@@ -10,11 +10,11 @@ use crate::any::AnyConnection;
 use crate::fragments::{MOST, OneOf, OrNothing, TouchAll};
 use crate::live::is_live;
 use crate::lockout;
-use crate::many::{Act, One};
+use crate::many::Act;
 use crate::rows::{Id, Moment, SessionRow, pack};
 use crate::schema::{sessions, users};
 use crate::services::{add_client, add_key, drop_key, remove_client};
-use crate::touches::Touches;
+use crate::touches::{Touches, outlasts};
 
 /// Why a change cannot share its transaction.
 #[derive(Debug, thiserror::Error)]
@@ -54,18 +54,21 @@ impl<'s> Scene<'s> {
     /// One of them cannot be made in this transaction, which is to be rolled back.
     pub(crate) fn apply(&mut self, changes: &[Change]) -> Result<Vec<Applied>, Fault> {
         let mut applied = Vec::with_capacity(changes.len());
-        while let Some(change) = changes.get(applied.len()) {
-            match Act::run(changes.get(applied.len()..).unwrap_or_default()) {
-                Some((act, ones)) => applied.extend(self.act(act, &ones)?),
-                None => applied.push(self.make(change)?),
-            }
+        let mut left = changes;
+        while let Some(change) = left.first() {
+            let made = self.make(change, left)?;
+            left = left.get(made.len()..).unwrap_or_default();
+            applied.extend(made);
         }
         Ok(applied)
     }
 
-    /// Makes one change.
-    fn make(&mut self, change: &Change) -> Result<Applied, Fault> {
-        match change {
+    /// Makes a change, the first of those that are left, and with it as many of the next as are one statement with it.
+    fn make(&mut self, change: &Change, left: &[Change]) -> Result<Vec<Applied>, Fault> {
+        let made: Result<_, Fault> = match change {
+            Change::Close { .. } => return Ok(self.act(Act::Close, left)?),
+            Change::RevokeSession(..) => return Ok(self.act(Act::Revoke, left)?),
+            Change::Renew { .. } => return Ok(self.act(Act::Renew, left)?),
             Change::Open { session, rivals, rehash, max_sessions, slot } => {
                 self.open(session, *rivals, rehash.as_ref(), *max_sessions, slot.as_deref())
             }
@@ -100,10 +103,6 @@ impl<'s> Scene<'s> {
                 Ok(done(diesel::update(named(name)).set(set).execute(self.any)?))
             }
             Change::RemoveUser(name) => Ok(done(diesel::delete(named(name)).execute(self.any)?)),
-            // `apply` has made them, as many at a time as there are.
-            Change::Renew { .. } | Change::Close { .. } | Change::RevokeSession(..) => {
-                Ok(Applied::Refused)
-            }
             Change::RevokeUser(name) => {
                 let set =
                     (users::epoch.eq(users::epoch + 1), users::version.eq(users::version + 1));
@@ -122,7 +121,8 @@ impl<'s> Scene<'s> {
             Change::AddClient(client) => Ok(add_client(self.any, client)?),
             Change::RemoveClient(name) => Ok(done(remove_client(self.any, name)?)),
             Change::Purge { before, limit } => Ok(self.purge(*before, *limit)?),
-        }
+        };
+        Ok(vec![made?])
     }
 
     fn open(
@@ -264,15 +264,13 @@ impl<'s> Scene<'s> {
         })
     }
 
-    /// Does to each of these sessions what a change says, in one statement.
-    fn act(&mut self, act: Act, ones: &[One]) -> QueryResult<Vec<Applied>> {
-        let touches = self.touches;
-        let is_used = |one: &One| is_used(touches, one.id, one.now);
-        let known: Vec<_> = ones.iter().map(|one| touches.of(one.id)).collect();
-        let acted = act.apply(self.any, ones, is_used)?;
+    /// Makes the first of these changes, and those after it that do the same to another session.
+    fn act(&mut self, act: Act, changes: &[Change]) -> QueryResult<Vec<Applied>> {
+        let ones = act.first_of(changes, self.touches);
+        let acted = act.apply(self.any, &ones)?;
         if act == Act::Renew {
-            self.consumed
-                .extend(known.into_iter().flatten().filter(|touch| acted.contains(&touch.id)));
+            let touches = ones.iter().filter_map(|one| one.touch);
+            self.consumed.extend(touches.filter(|touch| acted.contains(&touch.id)));
         }
         Ok(ones.iter().map(|one| done(usize::from(acted.contains(&one.id)))).collect())
     }
@@ -280,7 +278,7 @@ impl<'s> Scene<'s> {
     fn forget(&mut self, id: SessionId, now: Timestamp) -> QueryResult<Applied> {
         let dead = sessions::table
             .filter(sessions::id.eq(id.0.as_bytes().as_slice()))
-            .filter(not(is_live(now, is_used(self.touches, id, now))));
+            .filter(not(is_live(now, outlasts(self.touches.of(id), now))));
         Ok(done(diesel::delete(dead).execute(self.any)?))
     }
 
@@ -350,11 +348,6 @@ impl<'s> Scene<'s> {
         }
         Ok(Applied::Rows(dropped as u64))
     }
-}
-
-/// Whether a use that may not be written yet keeps a session from having expired.
-fn is_used(touches: &Touches, id: SessionId, now: Timestamp) -> bool {
-    touches.of(id).and_then(|touch| touch.expires).is_some_and(|expires| now < expires)
 }
 
 #[diesel::dsl::auto_type(no_type_alias)]

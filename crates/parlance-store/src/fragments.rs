@@ -29,9 +29,26 @@ impl<'v, C, V: ?Sized> OneOf<'v, C, V> {
 }
 
 /// The values, and the last of them again and again up to a power of two.
-pub(crate) fn filled<T>(values: &[T]) -> impl Iterator<Item = &T> {
+fn filled<T>(values: &[T]) -> impl Iterator<Item = &T> {
     let missing = values.len().next_power_of_two() - values.len();
     values.iter().chain(std::iter::repeat_n(values.last(), missing).flatten())
+}
+
+/// `(VALUES (...),(...)) AS t`: a row for each of these, and of the last one as many as [`OneOf`] has. Both databases call the columns
+/// `column1` and so on.
+pub(crate) fn values<'b, T, DB: Backend>(
+    mut out: AstPass<'_, 'b, DB>,
+    rows: &'b [T],
+    bind: impl Fn(&'b T, AstPass<'_, 'b, DB>) -> QueryResult<()>,
+) -> QueryResult<()> {
+    out.push_sql("(VALUES ");
+    for (number, row) in filled(rows).enumerate() {
+        out.push_sql(if number > 0 { ",(" } else { "(" });
+        bind(row, out.reborrow())?;
+        out.push_sql(")");
+    }
+    out.push_sql(") AS t");
+    Ok(())
 }
 
 impl<C: Column, V: ?Sized> Expression for OneOf<'_, C, V> {
@@ -135,23 +152,20 @@ where
     Option<i64>: ToSql<Nullable<BigInt>, DB>,
 {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
-        // Both databases call the columns of VALUES so.
         out.push_sql(
             "UPDATE sessions SET \
              last_used_at = CASE WHEN last_used_at >= t.column2 THEN last_used_at ELSE t.column2 END, \
              expires_at = CASE WHEN expires_at < t.column3 THEN t.column3 ELSE expires_at END \
-             FROM (VALUES ",
+             FROM ",
         );
-        for (number, touch) in filled(&self.0).enumerate() {
-            out.push_sql(if number > 0 { ",(" } else { "(" });
+        values(out.reborrow(), &self.0, |touch, mut out| {
             out.push_bind_param::<Binary, [u8]>(&touch.id)?;
             out.push_sql(",");
             out.push_bind_param::<BigInt, i64>(&touch.used)?;
             out.push_sql(",");
-            out.push_bind_param::<Nullable<BigInt>, Option<i64>>(&touch.expires)?;
-            out.push_sql(")");
-        }
-        out.push_sql(") AS t WHERE sessions.id = t.column1 AND sessions.revoked_at IS NULL");
+            out.push_bind_param::<Nullable<BigInt>, Option<i64>>(&touch.expires)
+        })?;
+        out.push_sql(" WHERE sessions.id = t.column1 AND sessions.revoked_at IS NULL");
         Ok(())
     }
 }

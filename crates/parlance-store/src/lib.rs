@@ -26,6 +26,7 @@ mod schema;
 mod services;
 mod store;
 mod touches;
+mod turn;
 mod url;
 mod writer;
 

@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use parlance_core::lockout::{
     Admission, Attempt, KNOWN_ADDRESSES, RESERVE, Rung, Slot, account, day,
 };
-use parlance_core::ports::{Applied, Change};
+use parlance_core::ports::Applied;
 use parlance_core::{CanonicalName, Digest, Timestamp, UserId};
 
 use crate::any::AnyConnection;
@@ -13,36 +13,6 @@ use crate::fragments::{MOST, OneOf, OrNothing};
 use crate::ladder::{Climb, Take};
 use crate::rows::{Hash, Moment};
 use crate::schema::{known_addresses, login_attempts, users};
-
-/// Where a change stands in its transaction, so that two nodes lock rows in the same order: by the ladder it is about, and those first
-/// that lock its user's row before it.
-pub(crate) fn turn(change: &Change) -> Option<(Digest, bool)> {
-    match change {
-        Change::Open { slot, .. } => slot.as_ref().map(|slot| (slot.attempt.account, false)),
-        Change::Attempt(attempt) => Some((attempt.account, true)),
-        Change::Failed(slot) | Change::GiveBack(slot) => Some((slot.attempt.account, true)),
-        Change::Unlock(name) => Some((account(name), true)),
-        Change::Renew { .. }
-        | Change::Close { .. }
-        | Change::Forget { .. }
-        | Change::Bump { .. }
-        | Change::AddUser(_)
-        | Change::KeepUser(_)
-        | Change::SetPassword(..)
-        | Change::SetEnabled(..)
-        | Change::ExpirePassword(_)
-        | Change::RemoveUser(_)
-        | Change::RevokeSession(..)
-        | Change::RevokeUser(_)
-        | Change::RevokeAll
-        | Change::AddKey { .. }
-        | Change::DropKey { .. }
-        | Change::AddClient(_)
-        | Change::RemoveClient(_)
-        | Change::PurgeAttempts { .. }
-        | Change::Purge { .. } => None,
-    }
-}
 
 pub(crate) fn attempt(any: &mut AnyConnection, attempt: &Attempt) -> QueryResult<Applied> {
     let taken: Vec<(i64, i64)> = Take::new(attempt).load(any)?;

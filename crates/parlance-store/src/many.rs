@@ -8,12 +8,13 @@ use diesel::prelude::RunQueryDsl;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::serialize::ToSql;
 use diesel::sql_types::{BigInt, Binary, Bool, HasSqlType, Nullable};
-use parlance_core::ports::Change;
+use parlance_core::ports::{Change, Touch};
 use parlance_core::{SessionId, Timestamp};
 
 use crate::any::AnyConnection;
-use crate::fragments::{MOST, filled};
+use crate::fragments::{MOST, values};
 use crate::rows::Id;
+use crate::touches::{Touches, outlasts};
 
 /// What is done to sessions, each found by its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,56 +27,44 @@ pub(crate) enum Act {
     Renew,
 }
 
-/// To which session, when, and until when it then lives.
-#[derive(Debug, Clone, Copy)]
+/// A session to which something is done.
+#[derive(Debug)]
 pub(crate) struct One {
     pub(crate) id: SessionId,
-    pub(crate) now: Timestamp,
-    pub(crate) expires: Option<Timestamp>,
+    now: i64,
+    /// Until when it then lives.
+    expires: Option<i64>,
+    /// Its use that may not be written yet.
+    pub(crate) touch: Option<Touch>,
+    /// Whether that use keeps it from having expired.
+    used: bool,
 }
 
 impl Act {
-    /// The act that a change is, if it is one of them.
-    pub(crate) fn of(change: &Change) -> Option<(Self, One)> {
-        let (act, id, now, expires) = match *change {
-            Change::Close { id, now } => (Self::Close, id, now, None),
-            Change::RevokeSession(id, now) => (Self::Revoke, id, now, None),
-            Change::Renew { id, now, expires } => (Self::Renew, id, now, expires),
-            Change::Open { .. }
-            | Change::Attempt(_)
-            | Change::Failed(_)
-            | Change::GiveBack(_)
-            | Change::Unlock(_)
-            | Change::PurgeAttempts { .. }
-            | Change::Forget { .. }
-            | Change::Bump { .. }
-            | Change::AddUser(_)
-            | Change::KeepUser(_)
-            | Change::SetPassword(..)
-            | Change::SetEnabled(..)
-            | Change::ExpirePassword(_)
-            | Change::RemoveUser(_)
-            | Change::RevokeUser(_)
-            | Change::RevokeAll
-            | Change::AddKey { .. }
-            | Change::DropKey { .. }
-            | Change::AddClient(_)
-            | Change::RemoveClient(_)
-            | Change::Purge { .. } => return None,
-        };
-        Some((act, One { id, now, expires }))
-    }
-
-    /// How many of these changes, from the first on, are this act on sessions that differ: so many can be one statement.
-    pub(crate) fn run(changes: &[Change]) -> Option<(Self, Vec<One>)> {
-        let (act, _) = Self::of(changes.first()?)?;
+    /// The sessions to which the first of these changes do this, and no session twice: so many are one statement.
+    pub(crate) fn first_of(self, changes: &[Change], touches: &Touches) -> Vec<One> {
         let mut seen = HashSet::new();
-        let same = changes.iter().map_while(Self::of).take(MOST);
-        let same = same.take_while(|(other, one)| *other == act && seen.insert(one.id));
-        Some((act, same.map(|(_, one)| one).collect()))
+        let same = changes.iter().map_while(|change| self.on(change)).take(MOST);
+        let other = same.take_while(|(id, ..)| seen.insert(*id));
+        let one = |(id, now, expires): (SessionId, Timestamp, Option<Timestamp>)| {
+            let touch = touches.of(id);
+            let (used, expires) = (outlasts(touch, now), expires.map(Timestamp::millis));
+            One { id, now: now.millis(), expires, touch, used }
+        };
+        other.map(one).collect()
     }
 
-    /// Does it. Which sessions it was done to.
+    /// To which session a change does this, when, and until when it then lives.
+    fn on(self, change: &Change) -> Option<(SessionId, Timestamp, Option<Timestamp>)> {
+        match (self, change) {
+            (Self::Close, Change::Close { id, now })
+            | (Self::Revoke, Change::RevokeSession(id, now)) => Some((*id, *now, None)),
+            (Self::Renew, Change::Renew { id, now, expires }) => Some((*id, *now, *expires)),
+            _ => None,
+        }
+    }
+
+    /// Does it to these sessions, at least one. To which of them it was done.
     ///
     /// # Errors
     /// The database's.
@@ -83,18 +72,11 @@ impl Act {
         self,
         any: &mut AnyConnection,
         ones: &[One],
-        is_used: impl Fn(&One) -> bool,
     ) -> QueryResult<HashSet<SessionId>> {
-        let row = |one: &One| Row {
-            id: one.id.0.into_bytes(),
-            now: one.now.millis(),
-            expires: one.expires.map(Timestamp::millis),
-            used: is_used(one),
-        };
-        let mut rows: Vec<_> = ones.iter().map(row).collect();
+        let mut ones: Vec<_> = ones.iter().collect();
         // Two nodes that are about the same sessions meet in the same order.
-        rows.sort_unstable_by_key(|row| row.id);
-        let ids: Vec<Id> = Many { act: self, rows }.load(any)?;
+        ones.sort_unstable_by_key(|one| one.id);
+        let ids: Vec<Id> = Many { act: self, ones }.load(any)?;
         Ok(ids.into_iter().map(|id| SessionId(id.0)).collect())
     }
 
@@ -122,33 +104,24 @@ impl Act {
 
 /// The statement.
 #[derive(Debug)]
-struct Many {
+struct Many<'o> {
     act: Act,
-    rows: Vec<Row>,
+    ones: Vec<&'o One>,
 }
 
-#[derive(Debug)]
-struct Row {
-    id: [u8; 16],
-    now: i64,
-    expires: Option<i64>,
-    /// Whether a use that is not written yet keeps it from having expired.
-    used: bool,
-}
-
-impl QueryId for Many {
+impl QueryId for Many<'_> {
     type QueryId = ();
     // The text differs from length to length.
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
-impl Query for Many {
+impl Query for Many<'_> {
     type SqlType = Binary;
 }
 
-impl<Conn> RunQueryDsl<Conn> for Many {}
+impl<Conn> RunQueryDsl<Conn> for Many<'_> {}
 
-impl<DB> QueryFragment<DB> for Many
+impl<DB> QueryFragment<DB> for Many<'_>
 where
     DB: Backend
         + HasSqlType<Binary>
@@ -163,20 +136,17 @@ where
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
         out.push_sql("UPDATE sessions SET version = sessions.version + 1, ");
         out.push_sql(self.act.set());
-        // Both databases call the columns of VALUES so.
-        out.push_sql(" FROM (VALUES ");
-        for (number, row) in filled(&self.rows).enumerate() {
-            out.push_sql(if number > 0 { ",(" } else { "(" });
-            out.push_bind_param::<Binary, [u8]>(&row.id)?;
+        out.push_sql(" FROM ");
+        values(out.reborrow(), &self.ones, |one, mut out| {
+            out.push_bind_param::<Binary, [u8]>(one.id.0.as_bytes())?;
             out.push_sql(",");
-            out.push_bind_param::<BigInt, i64>(&row.now)?;
+            out.push_bind_param::<BigInt, i64>(&one.now)?;
             out.push_sql(",");
-            out.push_bind_param::<Nullable<BigInt>, Option<i64>>(&row.expires)?;
+            out.push_bind_param::<Nullable<BigInt>, Option<i64>>(&one.expires)?;
             out.push_sql(",");
-            out.push_bind_param::<Bool, bool>(&row.used)?;
-            out.push_sql(")");
-        }
-        out.push_sql(") AS t WHERE sessions.id = t.column1 AND ");
+            out.push_bind_param::<Bool, bool>(&one.used)
+        })?;
+        out.push_sql(" WHERE sessions.id = t.column1 AND ");
         out.push_sql(self.act.filter());
         out.push_sql(" RETURNING sessions.id");
         Ok(())

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use parlance_core::ports::Touch;
-use parlance_core::{Session, SessionId};
+use parlance_core::{Session, SessionId, Timestamp};
 
 /// The touches of this process that may not be in the database yet.
 #[derive(Debug, Default)]
@@ -131,6 +131,11 @@ impl State {
             .copied()
             .reduce(later)
     }
+}
+
+/// Whether a use that may not be written yet keeps its session from having expired.
+pub(crate) fn outlasts(touch: Option<Touch>, now: Timestamp) -> bool {
+    touch.and_then(|touch| touch.expires).is_some_and(|expires| now < expires)
 }
 
 fn later(one: Touch, other: Touch) -> Touch {

@@ -9,10 +9,9 @@ use parlance_core::ports::{Applied, Change, StoreError, Touch};
 use crate::changes::{Fault, Scene, write_touches};
 use crate::connection::Held;
 use crate::lane::Work;
-use crate::lockout;
-use crate::many::Act;
 use crate::queue::{Reply, answer};
 use crate::touches::Touches;
+use crate::turn::Turn;
 
 /// How many changes share a transaction at most.
 const MOST: usize = 512;
@@ -212,10 +211,8 @@ impl Work for Writer {
                 Write::Tick(done) => self.waiting.push(Waiter::Tick(done)),
             }
         }
-        // Stable: a failure is counted before the next try asks for a place. What does the same to sessions comes together.
-        asked.sort_by_cached_key(|(change, _)| {
-            (lockout::turn(change), Act::of(change).map(|(act, _)| act))
-        });
+        // Stable: a failure is counted before the next try asks for a place.
+        asked.sort_by_cached_key(|(change, _)| Turn::of(change));
         let (changes, replies) = asked.into_iter().unzip();
         let touches = self.next_touches();
         if let Err(failed) = self.write(held, &touches, changes, replies) {
