@@ -154,13 +154,13 @@ impl Rung {
         if self.taken >= policy.open_to_all().into() {
             return Some(Timestamp::from_millis((self.day + 1).saturating_mul(DAY)));
         }
-        Some(self.until).filter(|until| self.waits() && *until > now)
+        Some(self.until).filter(|_| self.waits(now))
     }
 
-    /// Whether it is so far up that logins wait. Below, the moment until which they do counts for nothing: logins that came at the same
-    /// time, or through a node whose clock is a little ahead, may have made it later than now.
+    /// Whether the next login waits. While failures are free the moment counts for nothing: logins that came at the same time, or through
+    /// a node whose clock is a little ahead, may have made it later than now.
     #[must_use]
-    pub(crate) fn waits(&self) -> bool {
-        self.failures > FREE
+    pub(crate) fn waits(&self, now: Timestamp) -> bool {
+        self.failures > FREE && self.until > now
     }
 }

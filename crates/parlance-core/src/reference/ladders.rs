@@ -40,8 +40,7 @@ impl Ladders {
         if rung.day < today {
             *rung = fresh;
         }
-        let waits = rung.waits() && rung.until > attempt.now;
-        if rung.taken < attempt.limit.into() && !waits {
+        if rung.taken < attempt.limit.into() && !rung.waits(attempt.now) {
             *known = attempt.user.is_some();
             rung.taken += 1;
             rung.until = attempt.now.plus(wait_after(rung.failures));
