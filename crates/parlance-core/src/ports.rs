@@ -1,12 +1,14 @@
 //! What the authority needs from outside: time, randomness, a store, somebody who counts.
 
+mod observer;
+
 use std::fmt;
 use std::future::Future;
-use std::net::IpAddr;
 use std::pin::Pin;
 
 use uuid::Uuid;
 
+pub use self::observer::{Action, Event, Observer, TurnedAway, Unobserved};
 use crate::lockout::{Admission, Attempt, Rung, Slot};
 use crate::{
     CanonicalName, Client, Digest, Failure, PasswordHash, Rivals, Session, SessionId, Timestamp,
@@ -275,9 +277,13 @@ pub trait Store: Send + Sync + 'static {
     fn live(&self, now: Timestamp) -> Pending<Vec<(String, u64)>>;
     /// All keys of all purposes, in the order in which they sign.
     fn keys(&self) -> Pending<Vec<SealedKey>>;
-    /// The service client of this id, or all in the order of their names. A store that keeps none need not say so.
-    fn clients(&self, of: Option<Uuid>) -> Pending<Vec<Client>> {
-        let _ = of;
+    /// The service client of this id. A store that keeps none need not say so.
+    fn client(&self, id: Uuid) -> Pending<Option<Client>> {
+        let _ = id;
+        Box::pin(std::future::ready(Ok(None)))
+    }
+    /// All service clients in the order of their names. A store that keeps none need not say so.
+    fn clients(&self) -> Pending<Vec<Client>> {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
     /// How far up its ladder an account stands, if anything was tried on it lately. A store that keeps no ladders need not say so.
@@ -370,78 +376,4 @@ pub trait Users: Send + Sync + 'static {
     fn verify(&self, _user: Option<&User>, _password: &str) -> Result<bool, StoreError> {
         Ok(false)
     }
-}
-
-/// What happened, for those who count and log.
-#[derive(Debug, Clone, Copy)]
-pub struct Event<'e> {
-    /// The dialect it came through.
-    pub dialect: &'static str,
-    /// What was asked.
-    pub action: Action,
-    /// The refusal, if it was refused.
-    pub failure: Option<Failure>,
-    /// The user that it was about, where he is known: of a refusal too, for the record and never for the client.
-    pub user: Option<UserId>,
-    /// The name that was shown at a login; untrusted.
-    pub shown: Option<&'e str>,
-    /// The client's address.
-    pub peer: Option<IpAddr>,
-    /// Whether it was let pass though the address is foreign to the session ([`crate::Binding::Log`]).
-    pub foreign: bool,
-    /// How many failures in a row on the account came before this login, as far as it is known.
-    pub failures: i64,
-}
-
-/// What was asked, in the words of the counters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Action {
-    /// A login.
-    Login,
-    /// A use.
-    Check,
-    /// A renewal.
-    Renewal,
-    /// A logout.
-    End,
-}
-
-/// Why a request was refused before the authority was asked anything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum TurnedAway {
-    /// It shows no credential that could be looked up: none, or one that nobody can have minted.
-    NoCredential,
-    /// It is no call of its dialect: it cannot be read, or asks for what is not served.
-    Malformed,
-}
-
-impl TurnedAway {
-    /// The reason in one word, for metrics and logs.
-    #[must_use]
-    pub fn reason(self) -> &'static str {
-        match self {
-            Self::NoCredential => Failure::NoCredential.reason(),
-            Self::Malformed => "malformed",
-        }
-    }
-}
-
-/// Somebody who counts and logs.
-pub trait Observer: Send + Sync + 'static {
-    /// Takes note of what the authority decided.
-    fn observe(&self, event: &Event<'_>);
-
-    /// Takes note of a request that a dialect refused by itself.
-    fn turned_away(&self, _dialect: &'static str, _why: TurnedAway, _peer: Option<IpAddr>) {}
-
-    /// Takes note of why the store did not answer. Called for each call that fails, so whoever logs it must bound how often.
-    fn store_failed(&self, _error: &StoreError) {}
-}
-
-/// Takes no note.
-#[derive(Debug, Clone, Copy)]
-pub struct Unobserved;
-
-impl Observer for Unobserved {
-    fn observe(&self, _: &Event<'_>) {}
 }

@@ -385,11 +385,12 @@ impl Store for Reference {
         self.answer(|state| state.keys.clone())
     }
 
-    fn clients(&self, of: Option<Uuid>) -> Pending<Vec<Client>> {
-        self.answer(|state| {
-            let clients = state.clients.values();
-            clients.filter(|client| of.is_none_or(|id| id == client.id)).cloned().collect()
-        })
+    fn client(&self, id: Uuid) -> Pending<Option<Client>> {
+        self.answer(|state| state.clients.values().find(|client| client.id == id).cloned())
+    }
+
+    fn clients(&self) -> Pending<Vec<Client>> {
+        self.answer(|state| state.clients.values().cloned().collect())
     }
 
     fn rung(&self, account: Digest) -> Pending<Option<Rung>> {

@@ -1,6 +1,7 @@
 //! The lane of checks: sessions by digest, users by name, clients by id. All that has gathered is answered by one query of each kind.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use diesel::prelude::*;
@@ -24,7 +25,7 @@ const TRIES: usize = 3;
 pub(crate) enum Check {
     Session(Digest, Reply<Option<(Session, User)>>),
     User(CanonicalName, Reply<Option<User>>),
-    Client(Uuid, Reply<Vec<Client>>),
+    Client(Uuid, Reply<Option<Client>>),
     Ping(Reply<()>),
     Time(Reply<Option<Timestamp>>),
 }
@@ -34,14 +35,14 @@ pub(crate) struct Checks {
     touches: Arc<Touches>,
 }
 
-type Askers<T> = Vec<Reply<Option<T>>>;
+type Askers<K, T> = HashMap<K, Vec<Reply<Option<T>>>>;
 
 /// Who asks for what. Many ask for the same.
 #[derive(Default)]
 pub(crate) struct Asked {
-    sessions: HashMap<Digest, Askers<(Session, User)>>,
-    users: HashMap<CanonicalName, Askers<User>>,
-    clients: HashMap<Uuid, Vec<Reply<Vec<Client>>>>,
+    sessions: Askers<Digest, (Session, User)>,
+    users: Askers<CanonicalName, User>,
+    clients: Askers<Uuid, Client>,
     pings: Vec<Reply<()>>,
     times: Vec<Reply<Option<Timestamp>>>,
 }
@@ -187,31 +188,19 @@ impl Asked {
     }
 
     /// Tells everybody.
-    pub(crate) fn answer(self, mut found: Found) {
-        for (digest, replies) in self.sessions {
-            deal(replies, found.sessions.remove(&digest));
-        }
-        for (name, replies) in self.users {
-            deal(replies, found.users.remove(&name));
-        }
-        for (id, replies) in self.clients {
-            deal(replies, found.clients.remove(&id).into_iter().collect());
-        }
+    pub(crate) fn answer(self, found: Found) {
+        tell(self.sessions, found.sessions);
+        tell(self.users, found.users);
+        tell(self.clients, found.clients);
         self.pings.into_iter().for_each(|reply| answer(reply, Ok(())));
         deal(self.times, found.time);
     }
 
     /// The look-ups again, for somebody else to answer.
     pub(crate) fn into_checks(self) -> Vec<Check> {
-        let sessions = self.sessions.into_iter().flat_map(|(digest, replies)| {
-            replies.into_iter().map(move |reply| Check::Session(digest, reply))
-        });
-        let users = self.users.into_iter().flat_map(|(name, replies)| {
-            replies.into_iter().map(move |reply| Check::User(name.clone(), reply))
-        });
-        let clients = self.clients.into_iter().flat_map(|(id, replies)| {
-            replies.into_iter().map(move |reply| Check::Client(id, reply))
-        });
+        let sessions = again(self.sessions, Check::Session);
+        let users = again(self.users, Check::User);
+        let clients = again(self.clients, Check::Client);
         let pings = self.pings.into_iter().map(Check::Ping);
         let times = self.times.into_iter().map(Check::Time);
         sessions.chain(users).chain(clients).chain(pings).chain(times).collect()
@@ -229,6 +218,22 @@ impl Check {
             Self::Time(reply) => answer(reply, Err(error)),
         }
     }
+}
+
+/// Tells everybody who asks for one of these what there is of it.
+fn tell<K: Eq + Hash, T: Clone>(asked: Askers<K, T>, mut found: HashMap<K, T>) {
+    asked.into_iter().for_each(|(key, replies)| deal(replies, found.remove(&key)));
+}
+
+/// The look-ups that ask for these.
+fn again<K: Clone, T>(
+    asked: Askers<K, T>,
+    check: fn(K, Reply<Option<T>>) -> Check,
+) -> impl Iterator<Item = Check> {
+    let each = move |(key, replies): (K, Vec<_>)| {
+        replies.into_iter().map(move |reply| check(key.clone(), reply))
+    };
+    asked.into_iter().flat_map(each)
 }
 
 /// The same answer for each; the last one gets it uncopied.

@@ -196,12 +196,12 @@ impl Store for Database {
         ask(&self.reports, Report::Keys)
     }
 
-    fn clients(&self, of: Option<Uuid>) -> Pending<Vec<Client>> {
-        match of {
-            // Each introspection asks for its client: no report may hold it up.
-            Some(id) => self.gather.ask(|reply| Check::Client(id, reply)),
-            None => ask(&self.reports, Report::Clients),
-        }
+    fn client(&self, id: Uuid) -> Pending<Option<Client>> {
+        self.gather.ask(|reply| Check::Client(id, reply))
+    }
+
+    fn clients(&self) -> Pending<Vec<Client>> {
+        ask(&self.reports, Report::Clients)
     }
 
     fn rung(&self, account: Digest) -> Pending<Option<Rung>> {

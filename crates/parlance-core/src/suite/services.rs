@@ -81,7 +81,7 @@ pub(super) fn a_dropped_key_hands_over_to_the_next_or_to_the_spare(store: &Arc<d
 
 pub(super) fn a_client_is_found_as_it_was_made_until_it_is_removed(store: &Arc<dyn Store>) {
     let world = World(store);
-    assert_eq!(wait(store.clients(None)), []);
+    assert_eq!(wait(store.clients()), []);
     let client = |number, name: &str| Client {
         id: Uuid::from_u128(number),
         name: name.to_owned(),
@@ -94,15 +94,11 @@ pub(super) fn a_client_is_found_as_it_was_made_until_it_is_removed(store: &Arc<d
     }
     let taken = Change::AddClient(Box::new(client(3, "wiki")));
     assert_eq!(world.apply(taken), Applied::Taken);
-    assert_eq!(
-        wait(store.clients(None)),
-        [mail.clone(), wiki.clone()],
-        "in the order of the names"
-    );
-    assert_eq!(wait(store.clients(Some(wiki.id))), [wiki]);
-    assert_eq!(wait(store.clients(Some(Uuid::from_u128(3)))), []);
+    assert_eq!(wait(store.clients()), [mail.clone(), wiki.clone()], "in the order of the names");
+    assert_eq!(wait(store.client(wiki.id)), Some(wiki));
+    assert_eq!(wait(store.client(Uuid::from_u128(3))), None);
     assert_eq!(world.apply(Change::RemoveClient("Wiki".to_owned())), Applied::Refused);
     assert_eq!(world.apply(Change::RemoveClient("wiki".to_owned())), Applied::Done);
     assert_eq!(world.apply(Change::RemoveClient("wiki".to_owned())), Applied::Refused);
-    assert_eq!(wait(store.clients(None)), [mail]);
+    assert_eq!(wait(store.clients()), [mail]);
 }

@@ -29,9 +29,9 @@ pub(super) async fn authenticate(
     // As it is printed: a UUID has other spellings, which are none of ours.
     let id = Uuid::try_parse(&id).ok().filter(|parsed| parsed.to_string() == id);
     let id = id.ok_or(Refused::Unknown)?;
-    let found = desk.store.clients(Some(id)).await.map_err(Failure::from);
+    let found = desk.store.client(id).await.map_err(Failure::from);
     let known = found.map_err(|_| Refused::Away)?;
-    let client = known.iter().find(|client| client.is_known_by(secret.expose()));
+    let client = known.filter(|client| client.is_known_by(secret.expose()));
     client.map(|_| ()).ok_or(Refused::Unknown)
 }
 

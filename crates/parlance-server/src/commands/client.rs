@@ -58,7 +58,7 @@ impl Command {
                 Ok(())
             }
             Self::List => {
-                let clients = wait(store.clients(None)).map_err(Failed::refused)?;
+                let clients = wait(store.clients()).map_err(Failed::refused)?;
                 if common.json {
                     let json = |client: &Client| {
                         json!({

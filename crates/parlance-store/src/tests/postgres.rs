@@ -176,8 +176,12 @@ impl Store for Nodes {
         self.next().keys()
     }
 
-    fn clients(&self, of: Option<Uuid>) -> Pending<Vec<Client>> {
-        self.next().clients(of)
+    fn client(&self, id: Uuid) -> Pending<Option<Client>> {
+        self.next().client(id)
+    }
+
+    fn clients(&self) -> Pending<Vec<Client>> {
+        self.next().clients()
     }
 
     fn ping(&self) -> Pending<()> {
