@@ -142,10 +142,8 @@ pub(crate) fn connections(bench: &mut Bench) -> Result<Section> {
         let entries = [counted(name, &load, server), plain(&load, &empty)];
         let all = rounds::checks(bench.plan, &entries)?;
         let rate = Contestant::rates_of(&all, name).median();
-        let [p99, least] = [name, EMPTY].map(|name| {
-            let one = all.iter().find(|one| one.name == name);
-            one.map(|one| one.figures(|run| run.p99)).unwrap_or_default()
-        });
+        let [p99, least] =
+            [name, EMPTY].map(|name| Contestant::figures_of(&all, name, |run| run.p99));
         let what = format!(
             "{name}: p99 at half load, {rate:.0} checks a second (of {EMPTY} then: {least}), ms"
         );

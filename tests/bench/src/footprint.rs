@@ -23,8 +23,9 @@ pub(crate) fn footprint(bench: &mut Bench) -> Result<Section> {
             start.push(server.memory("VmRSS")?);
             let run = rounds::measure(counted(name, &load, &server), "checks", bench.plan.checks)?;
             // The peak counts pages of the file that SQLite maps, once for each of its connections; the system has them anyway.
-            under_load.push(server.memory("VmHWM")? - server.memory("RssFile")?);
-            mapped.push(server.memory("RssFile")?);
+            let pages = server.memory("RssFile")?;
+            under_load.push(server.memory("VmHWM")? - pages);
+            mapped.push(pages);
             rounds::say(round, name, format_args!("{:>9.0}/s", run.rate));
         }
         let figures = Figures::from_iter;

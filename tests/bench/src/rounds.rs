@@ -29,7 +29,13 @@ impl Contestant {
 
     /// The rates of the one of this name.
     pub(crate) fn rates_of(all: &[Self], name: &str) -> Figures {
-        all.iter().find(|one| one.name == name).map(Self::rates).unwrap_or_default()
+        Self::figures_of(all, name, |run| run.rate)
+    }
+
+    /// One figure of each run of the one of this name.
+    pub(crate) fn figures_of(all: &[Self], name: &str, figure: fn(&Run) -> f64) -> Figures {
+        let one = all.iter().find(|one| one.name == name);
+        one.map(|one| one.figures(figure)).unwrap_or_default()
     }
 
     /// One figure of each run.
