@@ -5,6 +5,7 @@ mod app;
 mod cli;
 mod commands;
 mod config;
+mod connections;
 mod demo;
 mod grpc;
 mod logging;

@@ -24,6 +24,7 @@ struct Inner {
     registry: Registry,
     dialects: HashMap<&'static str, PerDialect>,
     refusals: Family<Labels, Counter>,
+    connections_refused: Counter,
     live: Family<Labels, Gauge>,
 }
 
@@ -56,6 +57,12 @@ impl Metrics {
             "Uses of a session that were let pass from another address than that of its login",
         );
         let refusals = counter(&mut registry, "refusals", "Refusals by what was asked and why");
+        let connections_refused = Counter::default();
+        registry.register(
+            "connections_refused",
+            "Connections that were ended at once: their address held as many as it may",
+            connections_refused.clone(),
+        );
         let live = Family::<Labels, Gauge>::default();
         registry.register("live_sessions", "Sessions that live now", live.clone());
         // From 50 microseconds to some 1.6 seconds, each bucket twice the one before.
@@ -80,7 +87,7 @@ impl Metrics {
             (entry.name, counters)
         });
         let dialects = dialects.collect();
-        Self(Arc::new(Inner { registry, dialects, refusals, live }))
+        Self(Arc::new(Inner { registry, dialects, refusals, connections_refused, live }))
     }
 
     /// Counts what the authority decided.
@@ -105,6 +112,11 @@ impl Metrics {
     /// Counts what a dialect refused by itself.
     pub(crate) fn turned_away(&self, dialect: &'static str, why: TurnedAway) {
         self.refused(dialect, crate::logging::CALL, why.reason());
+    }
+
+    /// Counts a connection that was ended at once.
+    pub(crate) fn connection_refused(&self) {
+        self.0.connections_refused.inc();
     }
 
     fn refused(&self, dialect: &'static str, action: &'static str, reason: &'static str) {

@@ -21,6 +21,7 @@ use tracing::{info, warn};
 use crate::app::AtWork;
 use crate::cli::Failed;
 use crate::config::Config;
+use crate::connections::Connections;
 use crate::logging::{self, Recorder};
 use crate::metrics::Metrics;
 use crate::{admin, app, grpc};
@@ -98,7 +99,12 @@ impl Running {
             keychain: Arc::clone(&keychain),
             gate,
         };
-        let (door, dialects) = dialect_server(config.listen, shell, mounts, metrics)?;
+        let connections = Connections::new(
+            config.max_connections_per_address,
+            Arc::clone(&shell.proxies),
+            metrics.clone(),
+        );
+        let (door, dialects) = dialect_server(config.listen, connections, shell, mounts, metrics)?;
         let (back, admin) = admin::server(config.admin_listen, desk)?;
         for (address, what) in [(dialects, "dialects"), (admin, "admin")] {
             if !address.ip().is_loopback() {
@@ -184,6 +190,7 @@ impl Signals {
 
 fn dialect_server(
     listen: SocketAddr,
+    connections: Connections,
     shell: Shell,
     mounts: Vec<Mount>,
     metrics: Metrics,
@@ -209,7 +216,11 @@ fn dialect_server(
                     .body("Not found.\n")
             }))
     });
-    let server = server.disable_signals().shutdown_timeout(DRAIN_SECONDS).bind(listen);
+    let server = server
+        .on_connect(move |connection, extensions| connections.admit(connection, extensions))
+        .disable_signals()
+        .shutdown_timeout(DRAIN_SECONDS)
+        .bind(listen);
     let server = server.map_err(|error| cannot_listen(listen, "--listen", &error))?;
     let address = server.addrs().first().copied().unwrap_or(listen);
     Ok((server.run(), address))

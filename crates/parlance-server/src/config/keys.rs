@@ -166,6 +166,12 @@ pub(crate) fn keys() -> Vec<Key> {
             "How many sessions a user may have, all dialects together; a login beyond drops his oldest. 1 to 100000.",
         ),
         top(
+            "max_connections_per_address",
+            Kind::Number,
+            "2000",
+            "How many connections an address may hold (of IPv6 a /64) on the dialects' listener; trusted proxies any number.",
+        ),
+        top(
             "log_format",
             Kind::Choice(&["text", "json"]),
             "text",

@@ -45,6 +45,7 @@ pub(crate) struct Config {
     pub(crate) policy: PasswordPolicy,
     pub(crate) guesses: Guesses,
     pub(crate) max_sessions_per_user: u32,
+    pub(crate) max_connections_per_address: u32,
     pub(crate) dialects: Vec<DialectConfig>,
     pub(crate) forward_auth: ForwardAuth,
     /// `PARLANCE_*` variables that mean nothing.
@@ -189,6 +190,7 @@ impl Config {
             policy,
             guesses: Guesses::read(layers)?,
             max_sessions_per_user,
+            max_connections_per_address: number("max_connections_per_address")?,
             dialects,
             forward_auth: ForwardAuth::read(layers)?,
             unknown_variables,

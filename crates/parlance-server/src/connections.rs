@@ -1,0 +1,106 @@
+//! How many connections one address may hold.
+//!
+//! Each costs a descriptor and some memory, and none of the time limits bounds how many there are: a single client could take every one
+//! that a process may have.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use actix_web::dev::Extensions;
+use actix_web::rt::net::TcpStream;
+use parlance::actix::TrustedProxies;
+use parlance::core::lockout::home;
+
+use crate::metrics::Metrics;
+
+/// The connections that are open, by the addresses they came from (of IPv6 the networks, as [`home`] has them).
+#[derive(Debug, Clone)]
+pub(crate) struct Connections {
+    most: u32,
+    proxies: Arc<TrustedProxies>,
+    metrics: Metrics,
+    open: Arc<Mutex<HashMap<IpAddr, u32>>>,
+}
+
+/// A connection that is counted until this is dropped.
+#[derive(Debug)]
+struct Place {
+    connections: Connections,
+    address: IpAddr,
+}
+
+impl Connections {
+    /// At most so many for each address, but for proxies, whose connections are those of many clients.
+    pub(crate) fn new(most: u32, proxies: Arc<TrustedProxies>, metrics: Metrics) -> Self {
+        Self { most, proxies, metrics, open: Arc::default() }
+    }
+
+    /// Counts a connection as long as it is open, or ends it at once.
+    pub(crate) fn admit(&self, connection: &dyn Any, extensions: &mut Extensions) {
+        let Some(stream) = connection.downcast_ref::<TcpStream>() else { return };
+        let Ok(peer) = stream.peer_addr() else { return };
+        let address = home(peer.ip().to_canonical());
+        if self.proxies.trusts(peer.ip()) {
+            return;
+        }
+        if let Some(place) = self.enter(address) {
+            extensions.insert(place);
+        } else {
+            self.metrics.connection_refused();
+            // The server drops a connection that it can read nothing from.
+            let _gone = rustix::net::shutdown(stream, rustix::net::Shutdown::Both);
+        }
+    }
+
+    fn enter(&self, address: IpAddr) -> Option<Place> {
+        let mut open = self.lock();
+        let held = open.entry(address).or_default();
+        if *held >= self.most {
+            return None;
+        }
+        *held += 1;
+        drop(open);
+        Some(Place { connections: self.clone(), address })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, u32>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.connections.lock();
+        if let Some(held) = open.get_mut(&self.address) {
+            *held -= 1;
+            if *held == 0 {
+                open.remove(&self.address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of connections from these addresses, one after the other, these many are let in.
+    #[track_caller]
+    fn check(from: &[&str], let_in: usize) {
+        let connections = Connections::new(2, Arc::default(), Metrics::new());
+        let enter = |address: &&str| connections.enter(home(address.parse().unwrap()));
+        let places: Vec<_> = from.iter().filter_map(enter).collect();
+        assert_eq!(places.len(), let_in, "{from:?}");
+        drop(places);
+        assert!(connections.lock().is_empty(), "{from:?}");
+    }
+
+    #[test]
+    fn each_address_has_its_own_places_and_an_ipv6_network_counts_as_one() {
+        check(&["192.0.2.1"; 3], 2);
+        check(&["192.0.2.1", "192.0.2.2", "192.0.2.1", "192.0.2.2"], 4);
+        check(&["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1"], 3);
+    }
+}
