@@ -12,7 +12,7 @@ function setup(thread)
 end
 
 function init(arguments)
-  local file, of, order = arguments[1], tonumber(arguments[2]), arguments[3]
+  local file, of, order, started = arguments[1], tonumber(arguments[2]), arguments[3], arguments[5]
   pause = tonumber(arguments[4])
   math.randomseed(number)
   local line_number = 0
@@ -30,8 +30,28 @@ function init(arguments)
   else
     request = function() return requests[math.random(#requests)] end
   end
+  if number == of then
+    io.open(started, "w"):close()
+  end
+  wait_for(started)
   if pause > 0 then
     delay = function() return math.random(0, 2 * pause) end
+  end
+end
+
+-- wrk starts a thread before the next one has read its requests, and takes the time from the start of the last one on. Whoever is early
+-- waits: what it sent until then would count, and the time would not.
+function wait_for(file)
+  local next_request = request
+  local calls = 0
+  request = function()
+    calls = calls + 1
+    -- The first thread's first is wrk's own look at what will come.
+    if number > 1 or calls > 1 then
+      while not io.open(file) do end
+      request = next_request
+    end
+    return next_request()
   end
 end
 
