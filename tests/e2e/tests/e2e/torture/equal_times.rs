@@ -1,4 +1,4 @@
-//! How long a refused login takes tells nothing: unknown, wrong, disabled and expired, on every dialect.
+//! How long a refused login takes tells nothing: unknown, wrong, disabled, expired and locked, on every dialect.
 //!
 //! The long form measures, and wants the machine to itself. The short form measures nothing: it asks that the refusals are the same bytes,
 //! and tries the judge on distributions that are made up. That the work is the same, statement for statement and hash for hash, is a claim
@@ -10,8 +10,12 @@ use super::{is_long, times};
 use crate::harness::http::Connection;
 use crate::harness::{Database, Dice, PASSWORD, Request, Response, Site, Watch, Wire};
 
+/// After so many rounds every ladder but one is at its foot again: none may come to where a login waits.
+const FREE: usize = 15;
 /// How many of the first answers of each kind say nothing yet.
 const WARM_UP: usize = 50;
+/// As many failures in a row as nobody else has here.
+const LOCKED: usize = 90;
 /// What Welch's t may be at most (dudect's bound).
 const T: f64 = 4.5;
 /// How far apart medians may be at most: so many seconds, or this part of the greater.
@@ -25,19 +29,23 @@ enum Refused {
     Unknown,
     Disabled,
     Expired,
+    Locked,
 }
 
 impl Refused {
-    const ALL: [Self; 5] = [Self::Wrong, Self::Again, Self::Unknown, Self::Disabled, Self::Expired];
+    const ALL: [Self; 6] =
+        [Self::Wrong, Self::Again, Self::Unknown, Self::Disabled, Self::Expired, Self::Locked];
 
     /// A login that is refused so. All names are of one length, and all passwords.
     fn login(self, wire: Wire) -> Request {
         let wrong = "x".repeat(PASSWORD.len());
         match self {
-            Self::Wrong | Self::Again => wire.login("user-known", &wrong),
+            Self::Wrong => wire.login("user-known", &wrong),
+            Self::Again => wire.login("user-again", &wrong),
             Self::Unknown => wire.login("user-other", &wrong),
             Self::Disabled => wire.login("user-quiet", PASSWORD),
             Self::Expired => wire.login("user-stale", PASSWORD),
+            Self::Locked => wire.login("user-tried", PASSWORD),
         }
     }
 }
@@ -129,6 +137,7 @@ fn judge(samples: &[Vec<f64>], planted: &[f64]) -> Verdict {
 /// The answers to logins that are refused, in turns that are shuffled anew each round, and how long each took.
 fn measure(
     wire: Wire,
+    database: &Database,
     connection: &mut Connection,
     rounds: usize,
 ) -> (Vec<Vec<f64>>, Vec<Response>) {
@@ -137,6 +146,9 @@ fn measure(
     let (mut spans, mut answers) = (vec![Vec::new(); kinds.len()], vec![None; kinds.len()]);
     let mut dice = Dice::new(12);
     for round in 0..rounds + WARM_UP {
+        if round % FREE == 0 {
+            database.run(&format!("DELETE FROM login_attempts WHERE failures < {LOCKED}"));
+        }
         let mut order: Vec<_> = (0..kinds.len()).collect();
         for place in (1..order.len()).rev() {
             order.swap(place, dice.below(place + 1));
@@ -160,20 +172,22 @@ fn how_long_a_refused_login_takes_tells_nothing() {
     let database = Database::sqlite();
     let site = if is_long() { Site::costly(database, "") } else { Site::new(database) };
     let rounds = times(1, 2000);
-    // What bounds guesses would answer in its place.
-    let server = site.start_with(&[
-        ("PARLANCE_LOCKOUT__ENABLED", "false"),
-        ("PARLANCE_THROTTLE__ENABLED", "false"),
-    ]);
-    ["user-known", "user-quiet", "user-stale"]
+    // What slows one address down would answer in its place.
+    let server = site.start_with(&[("PARLANCE_THROTTLE__ENABLED", "false")]);
+    ["user-known", "user-again", "user-quiet", "user-stale", "user-tried"]
         .iter()
         .for_each(|name| site.add_user(name, PASSWORD));
     site.must(&["user", "disable", "user-quiet"]);
     site.must(&["user", "expire-password", "user-stale"]);
+    // Until after tomorrow, whatever the hour.
+    server.refusal(Wire::Polish, "user-tried", "wrong");
+    site.database.run(&format!(
+        "UPDATE login_attempts SET failures = {LOCKED}, day = day + 1, until_at = until_at + 172800000"
+    ));
     let mut wrong = Vec::new();
     for wire in Wire::ALL {
         let mut connection = Connection::open(server.dialects).unwrap();
-        let (mut spans, mut answers) = measure(wire, &mut connection, rounds);
+        let (mut spans, mut answers) = measure(wire, &site.database, &mut connection, rounds);
         let planted = spans.pop().unwrap();
         answers.pop();
         alike(wire, &answers);
@@ -198,13 +212,14 @@ fn how_long_a_refused_login_takes_tells_nothing() {
 }
 
 /// The refusals are one answer, byte for byte, but where a document has two: cluster-api tells an unknown name, 1010-cookie an expired
-/// password, once it was right.
+/// password, once it was right, and axxon-jsonrpc an account that is locked, whether anybody has it or not.
 #[track_caller]
 fn alike(wire: Wire, answers: &[Response]) {
     for (refused, answer) in Refused::ALL.iter().zip(answers) {
         let documented = match (wire, refused) {
             (Wire::Cluster, Refused::Unknown) => Some((200, "Username not found")),
             (Wire::Cookie, Refused::Expired) => Some((403, "expired")),
+            (Wire::Axxon, Refused::Locked) => Some((200, "AUTHENTICATE_CODE_USER_LOCKED")),
             _ => None,
         };
         let same = answer.status == answers[0].status && answer.body == answers[0].body;
@@ -226,9 +241,9 @@ fn made_up(seconds: f64, count: usize, dice: &mut Dice) -> Vec<f64> {
         .collect()
 }
 
-/// The judge says this of five samples about these many milliseconds, and an early return about that many.
+/// The judge says this of six samples about these many milliseconds, and an early return about that many.
 #[track_caller]
-fn check(millis: [f64; 5], planted: f64, expected: &Verdict) {
+fn check(millis: [f64; 6], planted: f64, expected: &Verdict) {
     let mut dice = Dice::new(7);
     let samples = millis.map(|millis| made_up(millis / 1000.0, 2000, &mut dice));
     let planted = made_up(planted / 1000.0, 2000, &mut dice);
@@ -238,13 +253,14 @@ fn check(millis: [f64; 5], planted: f64, expected: &Verdict) {
 #[test]
 fn the_judge_tells_apart_what_differs_and_nothing_else() {
     let differs = |refused| Verdict::Differs(vec![refused]);
-    check([15.0; 5], 0.3, &Verdict::Equal);
-    check([15.0, 15.0, 0.3, 15.0, 15.0], 0.3, &differs(Refused::Unknown));
-    check([15.0, 15.0, 15.0, 15.0, 16.0], 0.3, &differs(Refused::Expired));
-    // Half a hash more or less is seen, whichever way.
-    check([15.0, 15.0, 15.0, 14.0, 15.0], 0.3, &differs(Refused::Disabled));
+    check([15.0; 6], 0.3, &Verdict::Equal);
+    check([15.0, 15.0, 0.3, 15.0, 15.0, 15.0], 0.3, &differs(Refused::Unknown));
+    check([15.0, 15.0, 15.0, 15.0, 16.0, 15.0], 0.3, &differs(Refused::Expired));
+    check([15.0, 15.0, 15.0, 15.0, 15.0, 14.0], 0.3, &differs(Refused::Locked));
+    // A fifteenth of a hash more or less is seen, whichever way.
+    check([15.0, 15.0, 15.0, 14.0, 15.0, 15.0], 0.3, &differs(Refused::Disabled));
     let control = Verdict::Inconclusive("the control differs from itself");
-    check([15.0, 17.0, 15.0, 15.0, 15.0], 0.3, &control);
+    check([15.0, 17.0, 15.0, 15.0, 15.0, 15.0], 0.3, &control);
     let blind = Verdict::Inconclusive("an early return was not noticed");
-    check([15.0; 5], 15.0, &blind);
+    check([15.0; 6], 15.0, &blind);
 }
