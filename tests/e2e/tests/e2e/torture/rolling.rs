@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::kill::LONG_LIVES;
+use super::kill::LASTING;
 use super::times;
 use crate::harness::client::{Client, together};
 use crate::harness::clock::unix_time;
@@ -36,7 +36,7 @@ impl Balancer {
     fn before(site: &Site, places: &[Place]) -> Self {
         let address = free();
         let mut text = format!(
-            "defaults\n  mode http\n  timeout connect 5s\n  timeout client 30s\n  timeout server 30s\n  retries 3\n  option redispatch 1\n\
+            "defaults\n  mode http\n  timeout connect 5s\n  timeout client 30s\n  timeout server 30s\n  timeout check 5s\n  retries 3\n  option redispatch 1\n\
              frontend clients\n  bind {address}\n  default_backend nodes\n\
              backend nodes\n  balance roundrobin\n  option httpchk GET /readyz\n"
         );
@@ -102,7 +102,7 @@ fn restart(site: &Site, place: &Place, server: &mut Server) -> Duration {
 fn nodes_that_are_restarted_one_by_one_lose_nothing_and_fail_no_request() {
     let rounds = times(1, 20);
     let watch = Watch::start();
-    let site = Site::with(Database::postgres(), &format!("stop_delay = \"1s\"\n{LONG_LIVES}"));
+    let site = Site::with(Database::postgres(), &format!("stop_delay = \"1s\"\n{LASTING}"));
     let places: Vec<Place> = (0..NODES).map(|_| [free(), free()]).collect();
     let mut servers: Vec<_> = places.iter().map(|place| start(&site, place)).collect();
     site.add_user(USER, PASSWORD);
