@@ -3,8 +3,8 @@
 mod program;
 mod upstream;
 
-use std::io::Write as _;
-use std::net::IpAddr;
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, TcpStream};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -33,6 +33,10 @@ access_token_header = true
 audience = "app"
 [[forward_auth.routes]]
 path = "/admin"
+roles = ["9745b902-2a36-4035-bdd6-012e0dae66c0"]
+[[forward_auth.routes]]
+path = "/"
+host = "admin.example"
 roles = ["9745b902-2a36-4035-bdd6-012e0dae66c0"]
 [[forward_auth.routes]]
 path = "/"
@@ -230,6 +234,9 @@ fn check(proxy: Proxy, wire: Wire) {
         scene.refused(CLIENT, &elsewhere(scene.page(path)), &[400, 403]);
     }
     scene.shown("spoofed path");
+    if wire != Wire::Cluster {
+        check_odd_heads(&scene);
+    }
 
     // What a client of the old days does; guarded requests show the token in a header.
     scene.refused(CLIENT, &Request::get(&format!("/login?token={}", scene.held.secret)), &[401]);
@@ -253,6 +260,43 @@ fn check(proxy: Proxy, wire: Wire) {
         assert!(!front.written().contains(&secret), "{}", front.written());
         assert!(!log.contains(&secret), "{log}");
     }
+}
+
+/// Heads that a client may send and that nobody does.
+fn check_odd_heads(scene: &Scene) {
+    let get = |path: &str| scene.held.shown(Request::get(path));
+    // What is named there goes no further than the next program.
+    let by_hop = scene.page("/page").header("Connection", "X-Auth-User, X-Auth-Roles");
+    scene.passes(&by_hop);
+    let twice = by_hop.header("Connection", "X-Auth-Session, X-Forwarded-For");
+    // Envoy has an opinion on it.
+    if scene.proxy == Proxy::Envoy {
+        scene.refused(CLIENT, &twice, &[400]);
+    } else {
+        scene.passes(&twice);
+    }
+    // Which host it is for cannot be told, and one of them wants a role.
+    let old = String::from_utf8(get("/page").bytes(false)).unwrap();
+    let line = |line: &&str| !line.starts_with("Host:");
+    let old = old.replacen("HTTP/1.1", "HTTP/1.0", 1);
+    let old: Vec<_> = old.split("\r\n").filter(line).collect();
+    let before = scene.upstream.reached();
+    let mut stream = TcpStream::connect(scene.front.address).unwrap();
+    stream.write_all(old.join("\r\n").as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    // Envoy does not speak it.
+    let status = if scene.proxy == Proxy::Envoy { "426" } else { "400" };
+    assert_eq!(answer.split(' ').nth(1), Some(status), "{answer}");
+    assert_eq!(scene.upstream.reached(), before, "the upstream saw it");
+    // More headers than parlance reads, and fewer than the proxy does.
+    let many = |request: Request| {
+        (0..90).fold(request, |request, number| request.header(&format!("X-More-{number}"), "a"))
+    };
+    let status = if scene.proxy == Proxy::Envoy { 500 } else { 431 };
+    let answer = scene.refused(CLIENT, &many(get("/page")), &[status]);
+    assert_eq!(answer.header("retry-after"), None);
+    scene.passes(&scene.page("/page"));
 }
 
 /// Asserts what a client is told while parlance has no database, and that nothing passes.
