@@ -12,6 +12,7 @@ use actix_web::dev::Extensions;
 use actix_web::rt::net::TcpStream;
 use parlance::actix::TrustedProxies;
 use parlance::core::lockout::home;
+use tracing::debug;
 
 use crate::metrics::Metrics;
 
@@ -49,6 +50,7 @@ impl Connections {
             extensions.insert(place);
         } else {
             self.metrics.connection_refused();
+            debug!(%address, "connection ended: its address holds as many as it may");
             // The server drops a connection that it can read nothing from.
             let _gone = rustix::net::shutdown(stream, rustix::net::Shutdown::Both);
         }

@@ -3,9 +3,10 @@
 use parlance::dialect::Value;
 use uuid::Uuid;
 
-use super::keys::Typed;
+use super::keys::{ROUTES, Typed};
 use super::layers::{ConfigError, Layers};
 use super::wrong_kind;
+use crate::admin::path::lies_in;
 
 /// The configuration of forward auth.
 #[derive(Debug, Clone)]
@@ -62,9 +63,23 @@ impl ForwardAuth {
             )));
         }
         let routes = (0..layers.routes()).map(|number| Route::read(layers, number));
-        let audience = audience(layers, "forward_auth.audience")?;
-        Ok(Self { headers, audience, routes: routes.collect::<Result<_, _>>()? })
+        let routes: Vec<_> = routes.collect::<Result<_, _>>()?;
+        reachable(layers, &routes)?;
+        Ok(Self { headers, audience: audience(layers, "forward_auth.audience")?, routes })
     }
+}
+
+/// Whether each route decides about something. What one demands that is never asked is not demanded, whoever wrote it down.
+fn reachable(layers: &Layers, routes: &[Route]) -> Result<(), ConfigError> {
+    for (number, route) in routes.iter().enumerate() {
+        if let Some(first) = routes.iter().take(number).position(|first| first.covers(route)) {
+            let origin = layers.origin(&format!("{ROUTES}.{number}.path"));
+            return Err(ConfigError(format!(
+                "{origin}: {ROUTES}.{number} never decides: {ROUTES}.{first} comes first and matches all of its requests"
+            )));
+        }
+    }
+    Ok(())
 }
 
 impl HeaderNames {
@@ -74,6 +89,15 @@ impl HeaderNames {
 }
 
 impl Route {
+    /// Whether whatever matches the other matches this one.
+    fn covers(&self, other: &Self) -> bool {
+        let named = |method| self.methods.contains(method);
+        lies_in(&other.path, &self.path)
+            && (self.host.is_empty() || self.host == other.host)
+            && (self.methods.is_empty()
+                || !other.methods.is_empty() && other.methods.iter().all(named))
+    }
+
     fn read(layers: &Layers, number: usize) -> Result<Self, ConfigError> {
         let path = |key: &str| format!("forward_auth.routes.{number}.{key}");
         let roles = path("roles");

@@ -26,10 +26,6 @@ impl Guesses {
             let Typed::Number(number) = layers.get(path)? else { return Err(wrong_kind(path)) };
             Ok(number)
         };
-        let at_least_one = |path: &str| match number(path)? {
-            0 => Err(layers.wrong(path, "a whole number from 1 on")),
-            number => Ok(number),
-        };
         let (failures, window) = ("lockout.failures_per_day", "throttle.window");
         let lockout = LockoutPolicy::new(number(failures)?).ok_or_else(|| {
             let (least, most) = (LockoutPolicy::LEAST, LockoutPolicy::MOST);
@@ -39,8 +35,8 @@ impl Guesses {
             return Err(wrong_kind(window));
         };
         let throttle = ThrottlePolicy {
-            per_address: at_least_one("throttle.failures_per_address")?,
-            per_network: at_least_one("throttle.failures_per_network")?,
+            per_address: number("throttle.failures_per_address")?,
+            per_network: number("throttle.failures_per_network")?,
             window,
         };
         Ok(Self {

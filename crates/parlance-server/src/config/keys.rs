@@ -40,7 +40,7 @@ pub(crate) enum Kind {
     Path,
     /// A path in the file system, or nothing.
     OptionalPath,
-    /// A whole number.
+    /// A whole number from 1 on.
     Number,
     /// `true` or `false`.
     Switch,
@@ -359,7 +359,8 @@ impl Kind {
             Self::Path if text.is_empty() => Err("a path".to_owned()),
             Self::Path | Self::OptionalPath => Ok(Typed::Path(PathBuf::from(text))),
             Self::Number => {
-                text.parse().map(Typed::Number).map_err(|_| "a whole number".to_owned())
+                let number = text.parse().ok().filter(|number| *number > 0);
+                number.map(Typed::Number).ok_or_else(|| "a whole number from 1 on".to_owned())
             }
             Self::Switch => text.parse().map(Typed::Switch).map_err(|_| "true or false".to_owned()),
             Self::Prefix => {

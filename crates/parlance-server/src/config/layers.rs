@@ -220,8 +220,9 @@ impl Layers {
     /// Says of a key's value where it stands, and what the key takes.
     pub(crate) fn wrong(&self, path: &str, takes: &str) -> ConfigError {
         let Some((text, origin)) = self.values.get(path) else { return missing(path) };
-        // A database's URL may hold a password.
-        let shown = if path == "database" { String::new() } else { format!(" {text:?}") };
+        // A database's URL may hold a password, before an `@`, also where it does not belong.
+        let secret = path == "database" || text.contains('@') || text.contains("://");
+        let shown = if secret { String::new() } else { format!(" {text:?}") };
         ConfigError(format!("{origin}: {path}{shown} is not {takes}"))
     }
 }
