@@ -50,9 +50,13 @@ impl Refused {
     }
 }
 
-/// A login that shows nothing, and is refused before anything is hashed: what the judge must not take for the others.
+/// What is refused before anything is hashed, and the judge must not take for the others: a login that shows nothing. 1010-cookie hashes
+/// that too, so there it is one by another method.
 fn empty(wire: Wire) -> Request {
     let mut request = wire.login("user-known", PASSWORD);
+    if wire == Wire::Cookie {
+        return Request::new("PUT", &request.target);
+    }
     request.headers.retain(|(name, _)| name != "Authorization");
     request.body = if wire == Wire::Axxon { b"{}".to_vec() } else { Vec::new() };
     request
@@ -125,7 +129,7 @@ fn judge(samples: &[Vec<f64>], planted: &[f64]) -> Verdict {
     if !against(&samples[1]) {
         return Verdict::Inconclusive("the control differs from itself");
     }
-    if against(planted) {
+    if Comparison::of(&samples[0], planted).t.abs() < T {
         return Verdict::Inconclusive("an early return was not noticed");
     }
     let others = Refused::ALL.into_iter().zip(samples).skip(2);
