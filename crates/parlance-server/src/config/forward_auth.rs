@@ -3,7 +3,8 @@
 use parlance::dialect::Value;
 use uuid::Uuid;
 
-use super::keys::{ROUTES, Typed};
+use super::keys::ROUTES;
+use super::kinds::Typed;
 use super::layers::{ConfigError, Layers};
 use super::wrong_kind;
 use crate::admin::path::lies_in;
@@ -99,7 +100,7 @@ impl Route {
     }
 
     fn read(layers: &Layers, number: usize) -> Result<Self, ConfigError> {
-        let path = |key: &str| format!("forward_auth.routes.{number}.{key}");
+        let path = |key: &str| format!("{ROUTES}.{number}.{key}");
         let roles = path("roles");
         let Typed::Ids(roles) = layers.get(&roles)? else { return Err(wrong_kind(&roles)) };
         let dialects = words(layers, &path("dialects"))?;

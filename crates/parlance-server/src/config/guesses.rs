@@ -3,7 +3,7 @@
 use parlance::core::{LockoutPolicy, ThrottlePolicy};
 use parlance::dialect::Value;
 
-use super::keys::Typed;
+use super::kinds::Typed;
 use super::layers::Layers;
 use super::{ConfigError, wrong_kind};
 

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::keys::{Key, ROUTES, Typed, route_keys};
+use super::keys::{Key, ROUTES, route_keys};
+use super::kinds::Typed;
 
 /// Why the configuration cannot be used. Names the key, where it stands, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 mod forward_auth;
 mod guesses;
 mod keys;
+mod kinds;
 mod layers;
 mod schema;
 #[cfg(test)]
@@ -15,7 +16,8 @@ use std::time::Duration;
 
 pub(crate) use forward_auth::{ForwardAuth, HeaderNames, Route};
 pub(crate) use guesses::Guesses;
-use keys::{Typed, keys};
+use keys::keys;
+use kinds::Typed;
 pub(crate) use layers::ConfigError;
 use layers::Layers;
 use parlance::actix::TrustedProxies;

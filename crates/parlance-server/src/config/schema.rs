@@ -6,7 +6,8 @@ use parlance::dialect::Kind as DialectKind;
 use parlance::table::TABLE;
 use serde_json::{Map, Value, json};
 
-use super::keys::{Key, Kind, ROUTES, keys, route_keys};
+use super::keys::{Key, ROUTES, keys, route_keys};
+use super::kinds::Kind;
 
 /// The schema of the file.
 pub(crate) fn schema() -> Value {
