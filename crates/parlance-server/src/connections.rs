@@ -22,13 +22,15 @@ pub(crate) struct Connections {
     most: u32,
     proxies: Arc<TrustedProxies>,
     metrics: Metrics,
-    open: Arc<Mutex<HashMap<IpAddr, u32>>>,
+    open: Open,
 }
+
+type Open = Arc<Mutex<HashMap<IpAddr, u32>>>;
 
 /// A connection that is counted until this is dropped.
 #[derive(Debug)]
 struct Place {
-    connections: Connections,
+    open: Open,
     address: IpAddr,
 }
 
@@ -42,10 +44,10 @@ impl Connections {
     pub(crate) fn admit(&self, connection: &dyn Any, extensions: &mut Extensions) {
         let Some(stream) = connection.downcast_ref::<TcpStream>() else { return };
         let Ok(peer) = stream.peer_addr() else { return };
-        let address = home(peer.ip().to_canonical());
         if self.proxies.trusts(peer.ip()) {
             return;
         }
+        let address = home(peer.ip().to_canonical());
         if let Some(place) = self.enter(address) {
             extensions.insert(place);
         } else {
@@ -57,24 +59,20 @@ impl Connections {
     }
 
     fn enter(&self, address: IpAddr) -> Option<Place> {
-        let mut open = self.lock();
+        let mut open = lock(&self.open);
         let held = open.entry(address).or_default();
         if *held >= self.most {
             return None;
         }
         *held += 1;
         drop(open);
-        Some(Place { connections: self.clone(), address })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, u32>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        Some(Place { open: Arc::clone(&self.open), address })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut open = self.connections.lock();
+        let mut open = lock(&self.open);
         if let Some(held) = open.get_mut(&self.address) {
             *held -= 1;
             if *held == 0 {
@@ -82,6 +80,10 @@ impl Drop for Place {
             }
         }
     }
+}
+
+fn lock(open: &Open) -> MutexGuard<'_, HashMap<IpAddr, u32>> {
+    open.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -96,7 +98,7 @@ mod tests {
         let places: Vec<_> = from.iter().filter_map(enter).collect();
         assert_eq!(places.len(), let_in, "{from:?}");
         drop(places);
-        assert!(connections.lock().is_empty(), "{from:?}");
+        assert!(lock(&connections.open).is_empty(), "{from:?}");
     }
 
     #[test]
