@@ -70,8 +70,6 @@ impl Request {
 pub(crate) struct Load {
     script: PathBuf,
     lines: PathBuf,
-    /// A file that is made when the last thread of a run has its requests.
-    started: PathBuf,
     threads: usize,
     connections: usize,
     once: bool,
@@ -105,16 +103,13 @@ impl Load {
         let script = folder.join("load.lua");
         std::fs::write(&script, SCRIPT)?;
         let lines = folder.join(format!("{name}.requests"));
-        let started = folder.join(format!("{name}.started"));
         let mut file = BufWriter::new(File::create(&lines)?);
         for Request(text) in requests {
             writeln!(file, "{}", text.replace("\r\n", "\u{1}"))?;
         }
         file.flush()?;
         // Two, so that the generator is never the one that everybody waits for.
-        let threads = 2;
-        let (once, pause, patience) = (false, 0, 2);
-        Ok(Self { script, lines, started, threads, connections, once, pause, patience })
+        Ok(Self { script, lines, threads: 2, connections, once: false, pause: 0, patience: 2 })
     }
 
     /// The same over so many connections.
@@ -140,8 +135,10 @@ impl Load {
     /// Sends it for so long.
     pub(crate) fn run(&self, to: SocketAddr, seconds: u32) -> Result<Run> {
         let order = if self.once { "once" } else { "random" };
-        if self.started.exists() {
-            std::fs::remove_file(&self.started)?;
+        // Made by the script when the last thread has its requests.
+        let started = self.lines.with_extension("started");
+        if started.exists() {
+            std::fs::remove_file(&started)?;
         }
         let output = Command::new("wrk")
             .args([format!("-t{}", self.threads), format!("-c{}", self.connections)])
@@ -151,7 +148,7 @@ impl Load {
             .args([&format!("http://{to}"), "--"])
             .arg(&self.lines)
             .args([&self.threads.to_string(), order, &self.pause.to_string()])
-            .arg(&self.started)
+            .arg(&started)
             .stdin(Stdio::null())
             .output()
             .context("cannot run wrk")?;
