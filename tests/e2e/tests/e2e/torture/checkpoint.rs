@@ -9,7 +9,7 @@ use diesel::connection::SimpleConnection as _;
 use diesel::sql_types::Integer;
 use diesel::{Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection, sql_query};
 
-use super::kill::LASTING;
+use super::kill::lasting;
 use super::span;
 use crate::harness::client::{Client, list, together};
 use crate::harness::history::History;
@@ -24,7 +24,7 @@ struct Checkpoint {
 
 #[test]
 fn no_commit_is_lost_to_a_checkpoint() {
-    let site = Site::with(Database::sqlite(), LASTING);
+    let site = Site::with(Database::sqlite(), &lasting());
     let servers = [site.start(), site.start()];
     let history = Arc::new(History::begin(site.folder()));
     let client = |number| Client::new(&history, format!("load{number}"), number);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use super::kill::LASTING;
+use super::kill::lasting;
 use super::times;
 use crate::harness::client::{Client, list, together};
 use crate::harness::cluster::Cluster;
@@ -28,7 +28,7 @@ struct Scene {
 
 impl Scene {
     fn new(database: Database) -> Self {
-        let site = Site::with(database, LASTING);
+        let site = Site::with(database, &lasting());
         let server = site.start_with_user();
         site.add_user(PROBER, PASSWORD);
         let history = Arc::new(History::begin(site.folder()));

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::kill::LASTING;
+use super::kill::lasting;
 use super::times;
 use crate::harness::client::{Client, together};
 use crate::harness::cluster::Cluster;
@@ -42,7 +42,7 @@ fn fail_over(standby: Standby, seed: u64) -> (Judgement, Duration) {
         primary.address(),
         second.address()
     );
-    let site = Site::with(Database::Foreign(url), LASTING);
+    let site = Site::with(Database::Foreign(url), &lasting());
     let server = site.start();
     let history = Arc::new(History::begin(site.folder()));
     let client = |number| Client::new(&history, format!("load{number}"), seed + number as u64);

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::kill::LASTING;
+use super::kill::lasting;
 use super::{good_client, recovers, span};
 use crate::harness::http::exchange;
 use crate::harness::{Database, PASSWORD, Site, USER, Verdict, Watch, Wire, pace};
@@ -18,7 +18,7 @@ const ROOM: u64 = 48 * 1024;
 #[test]
 fn a_login_flood_is_shed_and_checks_go_on() {
     let watch = Watch::start();
-    let site = Site::costly(Database::sqlite(), LASTING);
+    let site = Site::costly(Database::sqlite(), &lasting());
     let server = site.start_with_user();
     let held = server.log_in(Wire::Polish);
     let base = server.memory().1;

@@ -18,9 +18,14 @@ const CLIENTS: usize = 16;
 const KILLS: usize = 50;
 /// How many old sessions a client looks at after each restart, besides those it has just had to do with.
 const OLD: usize = 10;
-/// All sessions of a run outlive it: those that slide, and however many there are of one user.
-pub(super) const LASTING: &str = "max_sessions_per_user = 100000\n\
-    [dialects.cluster-api]\nlifetime = \"1d\"\n[dialects.1010-cookie]\nidle_lifetime = \"1d\"\n";
+/// The sliding sessions of a run outlive it.
+pub(super) const LONG_LIVES: &str =
+    "[dialects.cluster-api]\nlifetime = \"1d\"\n[dialects.1010-cookie]\nidle_lifetime = \"1d\"\n";
+
+/// And so do the others, however many there are of one user.
+pub(super) fn lasting() -> String {
+    format!("max_sessions_per_user = 100000\n{LONG_LIVES}")
+}
 
 /// A site, its clients and their log.
 struct Scene {
@@ -34,7 +39,7 @@ struct Scene {
 
 impl Scene {
     fn new(database: Database, seed: u64) -> Self {
-        let site = Site::with(database, LASTING);
+        let site = Site::with(database, &lasting());
         let history = Arc::new(History::begin(site.folder()));
         let client = |number: usize| {
             let seed = seed.wrapping_mul(1000).wrapping_add(number as u64);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::kill::LASTING;
+use super::kill::lasting;
 use super::{is_long, times};
 use crate::harness::client::{Client, together};
 use crate::harness::cluster::Cluster;
@@ -34,7 +34,7 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let cluster = Cluster::start();
-        let site = Site::with(Database::Foreign(cluster.url()), LASTING);
+        let site = Site::with(Database::Foreign(cluster.url()), &lasting());
         let server = site.start_with_user();
         let history = Arc::new(History::begin(site.folder()));
         let client = |number| Client::new(&history, format!("load{number}"), 1000 + number as u64);

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::kill::LASTING;
+use super::kill::lasting;
 use super::times;
 use crate::harness::client::{Client, together};
 use crate::harness::clock::unix_time;
@@ -102,7 +102,7 @@ fn restart(site: &Site, place: &Place, server: &mut Server) -> Duration {
 fn nodes_that_are_restarted_one_by_one_lose_nothing_and_fail_no_request() {
     let rounds = times(1, 20);
     let watch = Watch::start();
-    let site = Site::with(Database::postgres(), &format!("stop_delay = \"1s\"\n{LASTING}"));
+    let site = Site::with(Database::postgres(), &format!("stop_delay = \"1s\"\n{}", lasting()));
     let places: Vec<Place> = (0..NODES).map(|_| [free(), free()]).collect();
     let mut servers: Vec<_> = places.iter().map(|place| start(&site, place)).collect();
     site.add_user(USER, PASSWORD);

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::kill::LONG_LIVES;
 use super::{is_long, times};
 use crate::harness::client::{Client, together};
 use crate::harness::history::History;
@@ -14,10 +15,6 @@ use crate::harness::tap::Tap;
 use crate::harness::{
     Database, Held, PASSWORD, Server, Site, Verdict, binary, on_both_databases, pace,
 };
-
-/// The sliding sessions of a run outlive it. The release before may know no more keys than these.
-const LONG_LIVES: &str =
-    "[dialects.cluster-api]\nlifetime = \"1d\"\n[dialects.1010-cookie]\nidle_lifetime = \"1d\"\n";
 
 on_both_databases!(a_database_of_every_earlier_schema_is_brought_up_to_date_with_all_that_lives);
 
@@ -245,6 +242,7 @@ fn the_release_before_works_beside_this_one_on_one_schema() {
         return;
     }
     let database = Database::postgres();
+    // The release before may know no more keys than these.
     let before = Site::of(&release_before(), Database::Foreign(database.url()), LONG_LIVES);
     let after = Site::with(Database::Foreign(database.url()), LONG_LIVES);
     let old = before.start_with_user();
