@@ -95,6 +95,7 @@ impl Running {
             clock: Arc::clone(&clock),
             stopping: Arc::clone(&stopping),
             metrics: metrics.clone(),
+            live: Arc::default(),
             services,
             keychain: Arc::clone(&keychain),
             gate,

@@ -1,8 +1,9 @@
 //! What is counted.
 
-use actix_web::{HttpResponse, rt};
+use std::sync::Arc;
 
-use super::health::PATIENCE;
+use actix_web::HttpResponse;
+
 use super::openapi::{self, answer};
 use super::{Page, Shared, read};
 
@@ -19,9 +20,7 @@ pub(super) const PAGES: &[Page] = &[Page {
 
 async fn scrape(desk: Shared) -> HttpResponse {
     // The counters are worth having while the database is away.
-    let live = match rt::time::timeout(PATIENCE, desk.store.live(desk.clock.now())).await {
-        Ok(Ok(live)) => Some(live),
-        Ok(Err(_)) | Err(_) => None,
-    };
+    let (store, clock) = (Arc::clone(&desk.store), Arc::clone(&desk.clock));
+    let live = Arc::clone(&desk.live).per_dialect(store, clock).await;
     HttpResponse::Ok().content_type(FORMAT).body(desk.metrics.text(live.as_deref()))
 }

@@ -5,6 +5,7 @@ mod forward_auth;
 mod health;
 mod introspect;
 mod jwks;
+mod live;
 mod metrics;
 mod openapi;
 pub(crate) mod path;
@@ -38,6 +39,7 @@ pub(crate) struct Desk {
     /// Whether a signal has said to stop.
     pub(crate) stopping: Arc<AtomicBool>,
     pub(crate) metrics: Metrics,
+    pub(crate) live: Arc<live::LiveSessions>,
     /// The dialects that are enabled.
     pub(crate) services: Vec<Arc<dyn Service>>,
     pub(crate) keychain: Arc<Keychain>,

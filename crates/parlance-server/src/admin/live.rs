@@ -1,0 +1,92 @@
+//! How many sessions live. Among millions a count takes seconds of a core, so that it is not made anew for everybody who asks.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use actix_web::rt;
+use futures_util::lock;
+use parlance::core::ports::{Clock, Store};
+use parlance::system::Stopwatch;
+
+use super::health::PATIENCE;
+
+/// A count stands for so many times as long as it took: counting takes a twentieth of one core at most.
+const STANDS: u32 = 19;
+
+/// So many of each dialect.
+type PerDialect = Arc<[(String, u64)]>;
+
+/// The last count.
+#[derive(Default)]
+pub(crate) struct LiveSessions {
+    /// Whoever counts holds it, so that nobody else does.
+    turn: lock::Mutex<()>,
+    last: Mutex<Option<Count>>,
+}
+
+struct Count {
+    found: PerDialect,
+    took: Duration,
+    since: Stopwatch,
+}
+
+impl LiveSessions {
+    /// How many live, by a count that stands or by a new one. One that is not made within [`PATIENCE`] goes on, and what is known meanwhile is
+    /// the one before. `None` if there is none, or if the database did not answer the last time.
+    pub(super) async fn per_dialect(
+        self: Arc<Self>,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+    ) -> Option<PerDialect> {
+        let counting = rt::spawn(Arc::clone(&self).count(store, clock));
+        let _in_time = rt::time::timeout(PATIENCE, counting).await;
+        self.last().as_ref().map(|count| Arc::clone(&count.found))
+    }
+
+    async fn count(self: Arc<Self>, store: Arc<dyn Store>, clock: Arc<dyn Clock>) {
+        let _turn = self.turn.lock().await;
+        if self.last().as_ref().is_some_and(Count::stands) {
+            return;
+        }
+        let watch = Stopwatch::start();
+        let found = store.live(clock.now()).await.ok();
+        let took = watch.elapsed();
+        let count = |found: Vec<_>| Count { found: found.into(), took, since: Stopwatch::start() };
+        *self.last() = found.map(count);
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<Count>> {
+        // Nothing that is done under the lock can panic halfway.
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Count {
+    fn stands(&self) -> bool {
+        stands(self.took, self.since.elapsed())
+    }
+}
+
+/// Whether a count that took so long still stands when it is so old.
+fn stands(took: Duration, age: Duration) -> bool {
+    age < took * STANDS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(took: Duration, age: Duration, expected: bool) {
+        assert_eq!(stands(took, age), expected, "took {took:?}, {age:?} old");
+    }
+
+    #[test]
+    fn counting_takes_a_twentieth_of_a_core_at_most() {
+        let (millisecond, second) = (Duration::from_millis(1), Duration::from_secs(1));
+        check(millisecond, 18 * millisecond, true);
+        check(millisecond, 19 * millisecond, false);
+        check(16 * second, 303 * second, true);
+        check(16 * second, 304 * second, false);
+    }
+}
