@@ -106,6 +106,8 @@ pub struct Rung {
     pub failures: i64,
     /// Until when the next one waits.
     pub until: Timestamp,
+    /// Logins in a row that have found no place.
+    pub refused: i64,
 }
 
 /// Whose ladder a name climbs.

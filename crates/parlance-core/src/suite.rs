@@ -116,6 +116,7 @@ macro_rules! store_cases {
             a_client_is_found_as_it_was_made_until_it_is_removed
             a_place_is_taken_before_and_given_back_after
             each_failure_in_a_row_waits_as_the_ladder_says
+            logins_that_find_no_place_are_counted_until_one_does
             while_failures_are_free_a_clock_that_is_behind_is_let_pass
             while_it_waits_one_at_a_time_is_let_pass
             no_more_than_the_limit_is_taken_in_a_day

@@ -20,9 +20,10 @@ fn wait(failures: &str) -> String {
     sql + " ELSE 0 END"
 }
 
-/// Takes a place on a ladder if there is one now, and tells the day it counts for and the failures in a row before it. A row of an earlier
-/// day counts for nothing; one of a later day, which the clock of another node made, counts. While failures are free nobody waits, not even
-/// for a moment that has not come yet on the clock of this node.
+/// Takes a place on a ladder if there is one now, and counts otherwise that there was none. It tells the day that a place counts for, the failures
+/// in a row before it, and how many in a row, this one included, have found none. A row of an earlier day counts for nothing; one of a later day,
+/// which the clock of another node made, counts. While failures are free nobody waits, not even for a moment that has not come yet on the
+/// clock of this node.
 #[derive(Debug, QueryId)]
 pub(crate) struct Take {
     account: [u8; 32],
@@ -44,25 +45,29 @@ impl Take {
     }
 }
 
-/// An excluded row is the one that would have been inserted: its day is today, its wait ends now.
-static TAKE: LazyLock<[String; 2]> = LazyLock::new(|| {
+/// Its text around the places of the limit. An excluded row is the one that would have been inserted: its day is today, its wait ends now.
+static TAKE: LazyLock<Vec<String>> = LazyLock::new(|| {
     let is_old = "login_attempts.day < excluded.day";
+    let is_free = format!(
+        "(login_attempts.failures <= {FREE} OR login_attempts.until_at <= excluded.until_at) AND login_attempts.taken < LIMIT"
+    );
     let wait = wait("login_attempts.failures");
-    let update = format!(
+    let sql = format!(
         ", 1, 0) ON CONFLICT (account) DO UPDATE SET \
          known = excluded.known, \
-         taken = CASE WHEN {is_old} THEN 1 ELSE login_attempts.taken + 1 END, \
-         until_at = excluded.until_at + CASE WHEN {is_old} THEN 0 ELSE {wait} END, \
+         taken = CASE WHEN {is_old} THEN 1 WHEN {is_free} THEN login_attempts.taken + 1 ELSE login_attempts.taken END, \
+         until_at = CASE WHEN {is_old} THEN excluded.until_at WHEN {is_free} THEN excluded.until_at + {wait} \
+         ELSE login_attempts.until_at END, \
          failures = CASE WHEN {is_old} THEN 0 ELSE login_attempts.failures END, \
-         day = CASE WHEN {is_old} THEN excluded.day ELSE login_attempts.day END \
-         WHERE {is_old} OR ((login_attempts.failures <= {FREE} OR login_attempts.until_at <= excluded.until_at) \
-         AND login_attempts.taken < "
+         day = CASE WHEN {is_old} THEN excluded.day ELSE login_attempts.day END, \
+         refused = CASE WHEN {is_old} OR {is_free} THEN 0 ELSE login_attempts.refused + 1 END \
+         RETURNING day, failures, refused"
     );
-    [update, ") RETURNING day, failures".to_owned()]
+    sql.split("LIMIT").map(str::to_owned).collect()
 });
 
 impl Query for Take {
-    type SqlType = (BigInt, BigInt);
+    type SqlType = (BigInt, BigInt, BigInt);
 }
 
 impl<Conn> RunQueryDsl<Conn> for Take {}
@@ -75,7 +80,6 @@ where
     bool: ToSql<Bool, DB>,
 {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
-        let [update, returning] = &*TAKE;
         out.push_sql(
             "INSERT INTO login_attempts (account, known, day, until_at, taken, failures) VALUES (",
         );
@@ -86,9 +90,12 @@ where
         out.push_bind_param::<BigInt, i64>(&self.day)?;
         out.push_sql(",");
         out.push_bind_param::<BigInt, i64>(&self.now)?;
-        out.push_sql(update);
-        out.push_bind_param::<BigInt, i64>(&self.limit)?;
-        out.push_sql(returning);
+        for (number, piece) in TAKE.iter().enumerate() {
+            if number > 0 {
+                out.push_bind_param::<BigInt, i64>(&self.limit)?;
+            }
+            out.push_sql(piece);
+        }
         Ok(())
     }
 }

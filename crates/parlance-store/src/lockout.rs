@@ -1,9 +1,10 @@
 //! Ladders: a place is taken before a password is verified, in one statement, and given back or kept once it was.
 
-use diesel::dsl::{count_star, insert_into, not};
+use diesel::dsl::{case_when, count_star, insert_into, not};
 use diesel::prelude::*;
+use diesel::sql_types::BigInt;
 use parlance_core::lockout::{
-    Admission, Attempt, KNOWN_ADDRESSES, RESERVE, Rung, Slot, account, day,
+    self, Admission, Attempt, KNOWN_ADDRESSES, RESERVE, Rung, Slot, account,
 };
 use parlance_core::ports::Applied;
 use parlance_core::{CanonicalName, Digest, Timestamp, UserId};
@@ -15,23 +16,20 @@ use crate::rows::{Hash, Moment};
 use crate::schema::{known_addresses, login_attempts, users};
 
 pub(crate) fn attempt(any: &mut AnyConnection, attempt: &Attempt) -> QueryResult<Applied> {
-    let taken: Vec<(i64, i64)> = Take::new(attempt).load(any)?;
-    if let Some(&(day, failures)) = taken.first() {
+    let (day, failures, refused): (i64, i64, i64) = Take::new(attempt).get_result(any)?;
+    if refused == 0 {
         return Ok(Applied::Admitted(Admission { day, failures, reserved: false }));
     }
     // Asked for a name that nobody has as well: a refusal costs the same.
-    let today = day(attempt.now);
-    let kept = || known(attempt.user.unwrap_or(UserId(uuid::Uuid::nil())), attempt);
-    let set = (known_addresses::day.eq(today), known_addresses::taken.eq(1));
-    let fresh = kept().filter(known_addresses::day.lt(today));
-    let left =
-        kept().filter(known_addresses::day.ge(today).and(known_addresses::taken.lt(RESERVE)));
-    if diesel::update(fresh).set(set).execute(any)? > 0
-        || diesel::update(left)
-            .set(known_addresses::taken.eq(known_addresses::taken + 1))
-            .execute(any)?
-            > 0
-    {
+    let today = lockout::day(attempt.now);
+    let kept = known(attempt.user.unwrap_or(UserId(uuid::Uuid::nil())), attempt);
+    let is_old = || known_addresses::day.lt(today);
+    let is_left = known_addresses::taken.lt(RESERVE);
+    let one_more =
+        case_when(is_old(), 1i64.into_sql::<BigInt>()).otherwise(known_addresses::taken + 1);
+    let latest = case_when(is_old(), today.into_sql::<BigInt>()).otherwise(known_addresses::day);
+    let set = (known_addresses::taken.eq(one_more), known_addresses::day.eq(latest));
+    if diesel::update(kept.filter(is_old().or(is_left))).set(set).execute(any)? > 0 {
         return Ok(Applied::Admitted(Admission { day: today, failures: 0, reserved: true }));
     }
     Ok(Applied::Refused)
@@ -80,7 +78,7 @@ pub(crate) fn succeeded(any: &mut AnyConnection, slot: &Slot) -> QueryResult<()>
         known_addresses::user_id.eq(id),
         known_addresses::address.eq(address.to_string()),
         seen,
-        known_addresses::day.eq(day(slot.attempt.now)),
+        known_addresses::day.eq(lockout::day(slot.attempt.now)),
         known_addresses::taken.eq(0),
     ));
     OrNothing(insert).execute(any)?;
@@ -159,13 +157,21 @@ pub(crate) fn rung(any: &mut AnyConnection, account: Digest) -> QueryResult<Opti
         login_attempts::taken,
         login_attempts::failures,
         login_attempts::until_at,
+        login_attempts::refused,
     );
-    let found: Option<(i64, i64, i64, Moment)> = login_attempts::table
+    let found: Option<(i64, i64, i64, Moment, i64)> = login_attempts::table
         .find(account.as_bytes().as_slice())
         .select(columns)
         .first(any)
         .optional()?;
-    Ok(found.map(|(day, taken, failures, until)| Rung { day, taken, failures, until: until.0 }))
+    let rung = |(day, taken, failures, until, refused): (_, _, _, Moment, _)| Rung {
+        day,
+        taken,
+        failures,
+        until: until.0,
+        refused,
+    };
+    Ok(found.map(rung))
 }
 
 /// Gives back what was taken from what is kept for an address.

@@ -64,6 +64,7 @@ diesel::table! {
         taken -> BigInt,
         failures -> BigInt,
         until_at -> BigInt,
+        refused -> BigInt,
     }
 }
 

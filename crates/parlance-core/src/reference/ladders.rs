@@ -34,19 +34,21 @@ impl Ladders {
 
     pub(super) fn attempt(&mut self, attempt: &Attempt) -> Applied {
         let today = day(attempt.now);
-        let fresh = Rung { day: today, taken: 0, failures: 0, until: attempt.now };
+        let fresh = Rung { day: today, taken: 0, failures: 0, until: attempt.now, refused: 0 };
         let entry = self.rungs.entry(attempt.account).or_insert((fresh, false));
         let (rung, known) = entry;
         if rung.day < today {
             *rung = fresh;
         }
+        *known = attempt.user.is_some();
         if rung.taken < attempt.limit.into() && !rung.waits(attempt.now) {
-            *known = attempt.user.is_some();
             rung.taken += 1;
+            rung.refused = 0;
             rung.until = attempt.now.plus(wait_after(rung.failures));
             let Rung { day, failures, .. } = *rung;
             return Applied::Admitted(Admission { day, failures, reserved: false });
         }
+        rung.refused += 1;
         let Some(known) = known_by(attempt).and_then(|key| self.known.get_mut(&key)) else {
             return Applied::Refused;
         };

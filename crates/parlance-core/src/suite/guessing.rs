@@ -74,7 +74,7 @@ pub(super) fn a_place_is_taken_before_and_given_back_after(store: &Arc<dyn Store
     let slot = world.place(&login);
     let admission = Admission { day: day(at(0)), reserved: false, failures: 0 };
     assert_eq!(slot.as_ref().map(|slot| slot.admission), Some(admission));
-    let taken = Rung { day: day(at(0)), taken: 1, failures: 0, until: at(0) };
+    let taken = Rung { day: day(at(0)), taken: 1, failures: 0, until: at(0), refused: 0 };
     assert_eq!(world.rung(login.account), Some(taken));
     slot.into_iter().for_each(|slot| drop(world.apply(Change::GiveBack(Box::new(slot)))));
     assert_eq!(world.rung(login.account), Some(Rung { taken: 0, ..taken }));
@@ -97,6 +97,27 @@ pub(super) fn each_failure_in_a_row_waits_as_the_ladder_says(store: &Arc<dyn Sto
     // A name that nobody has climbs alike.
     let nobody = Attempt { user: None, ..attempt(&user(2, "nobody"), 0, 1000) };
     assert!((0..=FREE).all(|_| world.fails(&nobody)) && !world.fails(&nobody));
+}
+
+pub(super) fn logins_that_find_no_place_are_counted_until_one_does(store: &Arc<dyn Store>) {
+    let world = World(store);
+    let (ann, nobody) = (user(1, "ann"), user(2, "nobody"));
+    for login in [attempt(&ann, 0, 2), Attempt { user: None, ..attempt(&nobody, 0, 2) }] {
+        let refused = || world.rung(login.account).map(|rung| rung.refused);
+        assert!((0..2).all(|_| world.place(&login).is_some()));
+        for count in 1..=3 {
+            assert!(world.place(&login).is_none());
+            assert_eq!(refused(), Some(count));
+        }
+        let tomorrow = Attempt { now: at(DAY), ..login.clone() };
+        assert!(world.place(&tomorrow).is_some());
+        assert_eq!(refused(), Some(0));
+        assert!(world.place(&tomorrow).is_some() && world.place(&tomorrow).is_none());
+        let more = Attempt { limit: 3, ..tomorrow };
+        assert_eq!(refused(), Some(1));
+        assert!(world.place(&more).is_some());
+        assert_eq!(refused(), Some(0));
+    }
 }
 
 pub(super) fn while_failures_are_free_a_clock_that_is_behind_is_let_pass(store: &Arc<dyn Store>) {
@@ -158,7 +179,7 @@ pub(super) fn a_success_gives_back_its_own_place_and_starts_anew(store: &Arc<dyn
     let ann = world.user(1, "ann");
     assert!((0..3).all(|_| world.fails(&attempt(&ann, 0, 10))));
     assert!(world.succeeds(&attempt(&ann, 5, 10), &ann, 1));
-    let rung = Rung { day: day(at(0)), taken: 3, failures: 0, until: at(5) };
+    let rung = Rung { day: day(at(0)), taken: 3, failures: 0, until: at(5), refused: 0 };
     assert_eq!(world.rung(account(&ann.canonical)), Some(rung));
     // What failed that day still counts for the day.
     let elsewhere = Attempt { address: None, ..attempt(&ann, 6, 10) };

@@ -28,6 +28,7 @@ pub(crate) struct List {
 #[group(required = true, multiple = false)]
 pub(crate) struct Revoke {
     /// The session's id, as `session list` shows it
+    #[arg(value_parser = id)]
     id: Option<Uuid>,
     /// All sessions of this user
     #[arg(long, value_name = "NAME")]
@@ -35,6 +36,10 @@ pub(crate) struct Revoke {
     /// All sessions of everybody
     #[arg(long)]
     all: bool,
+}
+
+fn id(shown: &str) -> Result<Uuid, &'static str> {
+    shown.parse().map_err(|_| "no session has such an id; `parlance session list` shows the ids")
 }
 
 impl Command {

@@ -246,13 +246,16 @@ fn list(common: &Common, users: &[User]) {
 }
 
 fn show(common: &Common, user: &User, rung: Option<(Rung, Option<Timestamp>)>) {
-    let failures = rung.map_or(0, |(rung, _)| rung.taken);
+    let (failures, refused) = rung.map_or((0, 0), |(rung, _)| (rung.taken, rung.refused));
     let locked_until = rung.and_then(|(_, until)| until).map(date);
     if common.json {
         let mut value = json(user);
         if let Some(value) = value.as_object_mut() {
             if failures > 0 {
                 value.insert("failed_logins_today".to_owned(), json!(failures));
+            }
+            if refused > 0 {
+                value.insert("refused_logins".to_owned(), json!(refused));
             }
             if let Some(until) = locked_until {
                 value.insert("locked_until".to_owned(), json!(until));
@@ -272,6 +275,7 @@ fn show(common: &Common, user: &User, rung: Option<(Rung, Option<Timestamp>)>) {
         ("created", date(user.created)),
         ("last login", user.last_login.map_or_else(|| "never".to_owned(), date)),
         ("failed today", failures.to_string()),
+        ("refused", refused.to_string()),
         ("locked", locked),
     ];
     for (name, value) in rows {

@@ -76,6 +76,8 @@ fn failures_on_any_dialect_and_node_make_one_account_wait(database: Database) {
     // From where he is known he gets in, whatever others do.
     assert_eq!(log_in(&there, Wire::Flask, "192.0.2.7", USER, PASSWORD).status, 200);
     assert_eq!(show()["failed_logins_today"], FREE + 1);
+    site.database.run("UPDATE login_attempts SET refused = 7");
+    assert_eq!(show()["refused_logins"], 7);
     let line = "reason=\"locked\"";
     assert!([&here, &there].iter().any(|server| server.log.text().contains(line)));
 
@@ -87,8 +89,9 @@ fn failures_on_any_dialect_and_node_make_one_account_wait(database: Database) {
     assert_eq!(heard.expect("this machine is too slow to tell"), unknown);
 
     unlock();
-    assert!(show().get("failed_logins_today").is_none());
-    assert!(show().get("locked_until").is_none());
+    for gone in ["failed_logins_today", "refused_logins", "locked_until"] {
+        assert!(show().get(gone).is_none(), "{gone}");
+    }
     assert_eq!(log_in(&here, Wire::Polish, "198.51.100.9", USER, PASSWORD).status, 200);
     let nobody = site.operate(&["user", "unlock", "nobody"]);
     assert_eq!((nobody.code, nobody.stderr.contains("there is no user of that name")), (1, true));
