@@ -254,7 +254,14 @@ async fn keep_keys(keychain: Arc<Keychain>, poll: Duration) {
     loop {
         tick.tick().await;
         match keychain.tick().await {
-            Ok(()) => failing = false,
+            Ok(changed) => {
+                failing = false;
+                for (purpose, keys) in changed {
+                    let keys: Vec<_> =
+                        keys.iter().map(|(kid, turn)| format!("{kid} {}", turn.name())).collect();
+                    info!(purpose = purpose.name(), keys = keys.join(", "), "signing keys changed");
+                }
+            }
             // Once: the database away for an hour is one event.
             Err(error) if !failing => {
                 warn!(%error, "signing keys stay as they are until they can be read");

@@ -44,7 +44,11 @@ impl LiveSessions {
     }
 
     async fn count(self: Arc<Self>, store: Arc<dyn Store>, clock: Arc<dyn Clock>) {
-        let _turn = self.turn.lock().await;
+        let Some(_turn) = self.turn.try_lock() else {
+            // Somebody is counting: that count will do.
+            drop(self.turn.lock().await);
+            return;
+        };
         if self.last().as_ref().is_some_and(Count::stands) {
             return;
         }

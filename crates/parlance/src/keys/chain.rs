@@ -85,11 +85,13 @@ impl Keychain {
         Ok(ring)
     }
 
-    /// Publishes the next key where it is time, drops those whose time is over, and puts to work what the store holds now.
+    /// Publishes the next key where it is time, drops those whose time is over, and puts to work what the store holds now. The keys of each
+    /// purpose for which that changed anything: their ids, in the order of their turns.
     ///
     /// # Errors
     /// See [`KeyError`]. What was at work goes on.
-    pub async fn tick(&self) -> Result<(), KeyError> {
+    pub async fn tick(&self) -> Result<Vec<(Purpose, Vec<(String, Turn)>)>, KeyError> {
+        let mut changed = Vec::new();
         for link in &self.links {
             let mut keys = self.bench().keys(link.purpose).await?;
             let now = self.clock.now();
@@ -99,9 +101,11 @@ impl Keychain {
                 self.change(link.purpose, &keys, due, over).await?;
                 keys = self.bench().keys(link.purpose).await?;
             }
-            link.put_to_work(&self.bench(), &keys, self.clock.now())?;
+            if let Some(keys) = link.put_to_work(&self.bench(), &keys, self.clock.now())? {
+                changed.push((link.purpose, keys));
+            }
         }
-        Ok(())
+        Ok(changed)
     }
 
     async fn change(
@@ -153,16 +157,17 @@ impl Keychain {
 }
 
 impl Link {
+    /// Which keys are at work from now on; `None` if they were before.
     fn put_to_work(
         &self,
         bench: &Bench<'_>,
         keys: &[SealedKey],
         now: Timestamp,
-    ) -> Result<(), KeyError> {
+    ) -> Result<Option<Vec<(String, Turn)>>, KeyError> {
         let standing = standing(keys, now);
         let mut at_work = self.at_work.lock().unwrap_or_else(PoisonError::into_inner);
         if *at_work == standing {
-            return Ok(());
+            return Ok(None);
         }
         match &self.ring {
             #[cfg(feature = "axxon-jsonrpc")]
@@ -176,8 +181,8 @@ impl Link {
                 ring.replace(active, others);
             }
         }
-        *at_work = standing;
-        Ok(())
+        at_work.clone_from(&standing);
+        Ok(Some(standing))
     }
 }
 

@@ -103,6 +103,9 @@ fn a_key_that_is_rotated_by_hand_signs_on_both_servers(database: Database) {
     for server in servers {
         assert!(publishes(server, &kid(&old)) && publishes(server, &new));
         assert_eq!(server.check(&old), Verdict::Yes, "what the old one has signed is good");
+        let turned = format!("{} retired, {new} active", kid(&old));
+        let record = server.log.line_with(&turned).unwrap();
+        assert!(record.contains("INFO signing keys changed purpose=\"axxon-jsonrpc\""), "{record}");
     }
     assert_eq!(keys(&site), [(kid(&old), "retired".to_owned()), (new, "active".to_owned())]);
 }
