@@ -8,7 +8,7 @@ use crate::figures::Figures;
 use crate::load::{Load, Request};
 use crate::report::{Aimed, Section};
 use crate::rounds::{self, Contestant, Entry};
-use crate::seed::World;
+use crate::seed::{World, read_through};
 use crate::server::Server;
 use crate::{Bench, CONNECTIONS, counted, plot};
 
@@ -75,6 +75,7 @@ pub(crate) fn scale(bench: &mut Bench) -> Result<Section> {
         }
         entries.extend(servers.iter().map(|(name, server)| counted(name, load, server)));
     }
+    read_through(&bench.home, &bench.cluster)?;
     let all = rounds::checks(bench.plan, &entries)?;
     let [(_, small, small_pg), _, (_, large, large_pg)] = SIZES;
     let aimed = [(large, small), (large_pg, small_pg)]

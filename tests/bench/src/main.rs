@@ -78,7 +78,7 @@ pub(crate) struct Bench {
     /// A folder that goes with us: databases, requests, logs.
     pub(crate) home: PathBuf,
     /// The PostgreSQL that databases are made in.
-    cluster: String,
+    pub(crate) cluster: String,
     program: PathBuf,
     worlds: Vec<World>,
 }
