@@ -10,7 +10,7 @@ use parlance::system::Stopwatch;
 
 use super::health::PATIENCE;
 
-/// A count stands for so many times as long as it took: counting takes a twentieth of one core at most.
+/// A count stands for so many times as long as it took, also one that failed: counting takes a twentieth of one core at most.
 const STANDS: u32 = 19;
 
 /// So many of each dialect.
@@ -25,7 +25,8 @@ pub(crate) struct LiveSessions {
 }
 
 struct Count {
-    found: PerDialect,
+    /// `None` if the database did not answer, or gave up.
+    found: Option<PerDialect>,
     took: Duration,
     since: Stopwatch,
 }
@@ -40,7 +41,7 @@ impl LiveSessions {
     ) -> Option<PerDialect> {
         let counting = rt::spawn(Arc::clone(&self).count(store, clock));
         let _in_time = rt::time::timeout(PATIENCE, counting).await;
-        self.last().as_ref().map(|count| Arc::clone(&count.found))
+        self.last().as_ref().and_then(|count| count.found.clone())
     }
 
     async fn count(self: Arc<Self>, store: Arc<dyn Store>, clock: Arc<dyn Clock>) {
@@ -53,10 +54,9 @@ impl LiveSessions {
             return;
         }
         let watch = Stopwatch::start();
-        let found = store.live(clock.now()).await.ok();
+        let found = store.live(clock.now()).await.ok().map(Into::into);
         let took = watch.elapsed();
-        let count = |found: Vec<_>| Count { found: found.into(), took, since: Stopwatch::start() };
-        *self.last() = found.map(count);
+        *self.last() = Some(Count { found, took, since: Stopwatch::start() });
     }
 
     fn last(&self) -> MutexGuard<'_, Option<Count>> {
