@@ -106,7 +106,7 @@ pub struct Rung {
     pub failures: i64,
     /// Until when the next one waits.
     pub until: Timestamp,
-    /// Logins in a row that have found no place.
+    /// Logins in a row that have found no place, those included that a known address then let pass.
     pub refused: i64,
 }
 

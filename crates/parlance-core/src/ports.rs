@@ -119,7 +119,8 @@ pub enum Change {
         slot: Option<Box<Slot>>,
     },
     /// Take a place for a login before its password is verified: [`Applied::Admitted`], or [`Applied::Refused`] if its account must wait.
-    /// The place comes from the ladder, or else from what is kept for the address.
+    /// The place comes from the ladder, or else from what is kept for the address; that there was none on the ladder is counted in
+    /// [`crate::lockout::Rung::refused`].
     Attempt(Box<Attempt>),
     /// It failed: the ladder is climbed.
     Failed(Box<Slot>),

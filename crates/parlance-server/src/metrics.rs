@@ -64,7 +64,11 @@ impl Metrics {
             connections_refused.clone(),
         );
         let live = Family::<Labels, Gauge>::default();
-        registry.register("live_sessions", "Sessions that live now", live.clone());
+        registry.register(
+            "live_sessions",
+            "Sessions that lived when they were last counted",
+            live.clone(),
+        );
         // From 50 microseconds to some 1.6 seconds, each bucket twice the one before.
         let latency = Family::<Labels, Histogram>::new_with_constructor(|| {
             Histogram::new(exponential_buckets(0.000_05, 2.0, 16))

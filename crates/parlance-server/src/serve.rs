@@ -14,7 +14,7 @@ use parlance::actix::{Mount, Served, Shell, mount};
 use parlance::core::Authority;
 use parlance::core::lockout::UNKNOWN_NAMES;
 use parlance::core::ports::{Applied, Change, Clock, Store};
-use parlance::keys::Keychain;
+use parlance::keys::{Keychain, Purpose, Turn};
 use parlance::system::{Stopwatch, SystemClock};
 use tracing::{info, warn};
 
@@ -253,15 +253,13 @@ async fn keep_keys(keychain: Arc<Keychain>, poll: Duration) {
     let mut failing = false;
     loop {
         tick.tick().await;
-        match keychain.tick().await {
-            Ok(changed) => {
-                failing = false;
-                for (purpose, keys) in changed {
-                    let keys: Vec<_> =
-                        keys.iter().map(|(kid, turn)| format!("{kid} {}", turn.name())).collect();
-                    info!(purpose = purpose.name(), keys = keys.join(", "), "signing keys changed");
-                }
-            }
+        let tell = |purpose: Purpose, keys: &[(String, Turn)]| {
+            let keys: Vec<_> =
+                keys.iter().map(|(kid, turn)| format!("{kid} {}", turn.name())).collect();
+            info!(purpose = purpose.name(), keys = keys.join(", "), "signing keys changed");
+        };
+        match keychain.tick(tell).await {
+            Ok(()) => failing = false,
             // Once: the database away for an hour is one event.
             Err(error) if !failing => {
                 warn!(%error, "signing keys stay as they are until they can be read");

@@ -82,9 +82,11 @@ impl World {
 /// Reads all that the databases consist of once: what was put in half an hour ago has left the machine's memory, and a short round does not bring
 /// it back.
 pub(crate) fn read_through(home: &Path, cluster: &str) -> Result<()> {
-    let shown = Command::new("psql")
-        .args(["-X", "-q", "-t", "-A", "-c", "SHOW data_directory", cluster])
-        .output()?;
+    let arguments = ["-X", "-q", "-t", "-A", "-c", "SHOW data_directory", cluster];
+    let shown = Command::new("psql").args(arguments).output()?;
+    if !shown.status.success() {
+        bail!("psql failed: {}", shown.status);
+    }
     let tables = Path::new(String::from_utf8(shown.stdout)?.trim()).join("base");
     for folder in [home, &tables] {
         read_files(folder).with_context(|| format!("cannot read {}", folder.display()))?;
@@ -92,22 +94,29 @@ pub(crate) fn read_through(home: &Path, cluster: &str) -> Result<()> {
     Ok(())
 }
 
+/// Reads every file below a folder. PostgreSQL drops meanwhile what it needs no more.
 fn read_files(folder: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
+    let Some(entries) = if_there(fs::read_dir(folder))? else { return Ok(()) };
+    for entry in entries {
         let entry = entry?;
         let kind = entry.file_type()?;
         if kind.is_dir() {
             read_files(&entry.path())?;
-        } else if kind.is_file() {
-            match fs::File::open(entry.path()) {
-                Ok(mut file) => drop(io::copy(&mut file, &mut io::sink())?),
-                // PostgreSQL drops what it needs no more.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
+        } else if kind.is_file()
+            && let Some(mut file) = if_there(fs::File::open(entry.path()))?
+        {
+            io::copy(&mut file, &mut io::sink())?;
         }
     }
     Ok(())
+}
+
+fn if_there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// The forms with which people log in.

@@ -210,8 +210,9 @@ pub(super) fn an_address_that_is_known_keeps_places_of_its_own(store: &Arc<dyn S
     assert!((2..20).all(|number| world.succeeds(&own(1), &ann, number)));
     let wrong = (0..20).filter(|_| world.fails(&own(2))).count();
     assert_eq!(i64::try_from(wrong), Ok(RESERVE));
-    // The ladder was left alone.
-    assert_eq!(world.rung(account(&ann.canonical)).map(|rung| rung.taken), Some(1));
+    // The ladder was left alone, but for the count of those who found no place on it.
+    let rung = world.rung(account(&ann.canonical)).map(|rung| (rung.taken, rung.refused));
+    assert_eq!(rung, Some((1, 1 + 18 + 20)));
     // Another name's address, another user's, none at all: no place.
     let nobody = Attempt { user: None, ..own(3) };
     let bob = Attempt { user: Some(world.user(2, "bob").id), ..own(3) };

@@ -255,7 +255,7 @@ fn show(common: &Common, user: &User, rung: Option<(Rung, Option<Timestamp>)>) {
                 value.insert("failed_logins_today".to_owned(), json!(failures));
             }
             if refused > 0 {
-                value.insert("refused_logins".to_owned(), json!(refused));
+                value.insert("logins_while_locked".to_owned(), json!(refused));
             }
             if let Some(until) = locked_until {
                 value.insert("locked_until".to_owned(), json!(until));
@@ -275,7 +275,7 @@ fn show(common: &Common, user: &User, rung: Option<(Rung, Option<Timestamp>)>) {
         ("created", date(user.created)),
         ("last login", user.last_login.map_or_else(|| "never".to_owned(), date)),
         ("failed today", failures.to_string()),
-        ("refused", refused.to_string()),
+        ("while locked", refused.to_string()),
         ("locked", locked),
     ];
     for (name, value) in rows {

@@ -85,13 +85,15 @@ impl Keychain {
         Ok(ring)
     }
 
-    /// Publishes the next key where it is time, drops those whose time is over, and puts to work what the store holds now. The keys of each
-    /// purpose for which that changed anything: their ids, in the order of their turns.
+    /// Publishes the next key where it is time, drops those whose time is over, and puts to work what the store holds now. It tells which
+    /// keys are at work from now on, by their ids and in their order, for each purpose where that is news.
     ///
     /// # Errors
     /// See [`KeyError`]. What was at work goes on.
-    pub async fn tick(&self) -> Result<Vec<(Purpose, Vec<(String, Turn)>)>, KeyError> {
-        let mut changed = Vec::new();
+    pub async fn tick(
+        &self,
+        mut tell: impl FnMut(Purpose, &[(String, Turn)]),
+    ) -> Result<(), KeyError> {
         for link in &self.links {
             let mut keys = self.bench().keys(link.purpose).await?;
             let now = self.clock.now();
@@ -102,10 +104,10 @@ impl Keychain {
                 keys = self.bench().keys(link.purpose).await?;
             }
             if let Some(keys) = link.put_to_work(&self.bench(), &keys, self.clock.now())? {
-                changed.push((link.purpose, keys));
+                tell(link.purpose, &keys);
             }
         }
-        Ok(changed)
+        Ok(())
     }
 
     async fn change(

@@ -77,7 +77,7 @@ fn failures_on_any_dialect_and_node_make_one_account_wait(database: Database) {
     assert_eq!(log_in(&there, Wire::Flask, "192.0.2.7", USER, PASSWORD).status, 200);
     assert_eq!(show()["failed_logins_today"], FREE + 1);
     site.database.run("UPDATE login_attempts SET refused = 7");
-    assert_eq!(show()["refused_logins"], 7);
+    assert_eq!(show()["logins_while_locked"], 7);
     let line = "reason=\"locked\"";
     assert!([&here, &there].iter().any(|server| server.log.text().contains(line)));
 
@@ -89,7 +89,7 @@ fn failures_on_any_dialect_and_node_make_one_account_wait(database: Database) {
     assert_eq!(heard.expect("this machine is too slow to tell"), unknown);
 
     unlock();
-    for gone in ["failed_logins_today", "refused_logins", "locked_until"] {
+    for gone in ["failed_logins_today", "logins_while_locked", "locked_until"] {
         assert!(show().get(gone).is_none(), "{gone}");
     }
     assert_eq!(log_in(&here, Wire::Polish, "198.51.100.9", USER, PASSWORD).status, 200);

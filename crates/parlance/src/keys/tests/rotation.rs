@@ -44,7 +44,7 @@ impl Node {
     }
 
     fn tick(&self) {
-        wait(self.chain.tick()).unwrap();
+        wait(self.chain.tick(|_, _| {})).unwrap();
     }
 
     fn log_in(&self, world: &World) -> String {
@@ -240,11 +240,11 @@ fn with_the_store_or_the_file_away_the_keys_stay_at_work() {
     let token = node.log_in(&world);
     world.clock.advance(4 * SECOND);
     place.store.set_away(true);
-    assert!(matches!(wait(node.chain.tick()), Err(KeyError::Store(_))));
+    assert!(matches!(wait(node.chain.tick(|_, _| {})), Err(KeyError::Store(_))));
     assert_eq!(node.judge(&world, &token), Ok(()));
     place.store.set_away(false);
     fs::rename(&place.file, place.folder.path().join("elsewhere")).unwrap();
-    assert!(matches!(wait(node.chain.tick()), Err(KeyError::Missing { .. })));
+    assert!(matches!(wait(node.chain.tick(|_, _| {})), Err(KeyError::Missing { .. })));
     assert_eq!(place.keys().len(), 1, "no key is made without it, nor another file");
     assert!(!place.file.exists());
     assert_eq!(node.judge(&world, &token), Ok(()));
@@ -307,7 +307,7 @@ fn what_making_a_key_takes_is_not_taken_off_its_notice() {
         (Arc::new(Slow(TestClock::at(at(20)))), Arc::new(SeededEntropy::default()));
     let mut chain = Keychain::new(store, place.file.clone(), clock, entropy, BRISK);
     wait(chain.axxon(LIFE)).unwrap();
-    wait(chain.tick()).unwrap();
+    wait(chain.tick(|_, _| {})).unwrap();
     let newest = place.keys().pop().unwrap();
     assert!(newest.active >= newest.created.plus(3 * SECOND), "{newest:?}");
 }
