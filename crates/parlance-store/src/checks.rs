@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::any::AnyConnection;
 use crate::connection::Held;
-use crate::fragments::{MOST, OneOf};
+use crate::fragments::{MOST, OneOf, SessionsAndUsers};
 use crate::lane::Work;
 use crate::queue::{Reply, answer};
 use crate::rows::{ClientRow, SessionRow, UserRow};
@@ -118,10 +118,7 @@ fn sessions_by_digest<'d>(
     digests: impl Iterator<Item = &'d Digest>,
 ) -> QueryResult<HashMap<Digest, (Session, User)>> {
     let wanted = OneOf::new(sessions::digest, digests.map(|digest| digest.as_bytes().as_slice()));
-    let query = sessions::table.inner_join(users::table).filter(wanted);
-    let rows = query
-        .select((SessionRow::as_select(), UserRow::as_select()))
-        .load_iter::<(SessionRow, UserRow), _>(any)?;
+    let rows = SessionsAndUsers(wanted).load_iter::<(SessionRow, UserRow), _>(any)?;
     rows.map(|row| {
         row.map(|(session, user)| {
             let session = Session::from(session);
