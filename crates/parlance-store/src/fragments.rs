@@ -1,4 +1,5 @@
-//! The pieces of SQL that diesel's own language lacks, and one that it writes too slowly. Each means the same on both databases, and each can be kept prepared.
+//! The pieces of SQL that diesel's own language lacks, and one that it writes too slowly. Each means the same on both databases, and each can
+//! be kept prepared.
 
 use std::sync::LazyLock;
 
@@ -8,7 +9,7 @@ use diesel::expression::{
     AppearsOnTable, Expression, SelectableExpression, ValidGrouping, is_aggregate,
 };
 use diesel::prelude::{Column, QueryDsl, RunQueryDsl, SelectableHelper};
-use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::query_builder::{AstPass, Query, QueryBuilder as _, QueryFragment, QueryId};
 use diesel::serialize::ToSql;
 use diesel::sql_types::{BigInt, Binary, Bool, HasSqlType, Nullable};
 use diesel::{QueryResult, QuerySource};
@@ -109,8 +110,8 @@ where
     }
 }
 
-/// Sessions with their users, by digest. diesel writes the text once and not each time anew, name by name: a statement that is kept prepared is found
-/// again by its text.
+/// Sessions with their users, by digest. diesel writes the text once and not each time anew, name by name: a statement that is kept prepared
+/// is found again by its text.
 pub(crate) struct SessionsAndUsers<'v>(pub(crate) OneOf<'v, sessions::digest, [u8]>);
 
 #[cfg(feature = "sqlite")]
@@ -119,10 +120,13 @@ type Writes = diesel::sqlite::Sqlite;
 type Writes = diesel::pg::Pg;
 
 static SESSIONS_AND_USERS: LazyLock<String> = LazyLock::new(|| {
-    let columns = (SessionRow::as_select(), UserRow::as_select());
+    let columns: (AsSelect<SessionRow, Writes>, AsSelect<UserRow, Writes>) =
+        (SessionRow::as_select(), UserRow::as_select());
     let query = sessions::table.inner_join(users::table).select(columns);
-    let text = diesel::debug_query::<Writes, _>(&query).to_string();
-    let (text, _) = text.split_once(" -- binds").unwrap_or((&text, ""));
+    let mut text = <Writes as Backend>::QueryBuilder::default();
+    // Writing it cannot fail; the databases would refuse an empty text.
+    let written = QueryFragment::<Writes>::to_sql(&query, &mut text, &Writes::default());
+    let text = written.map(|()| text.finish()).unwrap_or_default();
     // Both databases take the quotes of the standard.
     text.replace('`', "\"") + " WHERE "
 });
