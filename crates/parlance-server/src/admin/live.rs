@@ -56,7 +56,7 @@ impl LiveSessions {
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
     ) {
-        if self.last().as_ref().is_some_and(Count::stands) {
+        if self.last().as_ref().is_some_and(|last| stands(last.took, last.since.elapsed())) {
             return;
         }
         let watch = Stopwatch::start();
@@ -68,12 +68,6 @@ impl LiveSessions {
     fn last(&self) -> MutexGuard<'_, Option<Count>> {
         // Nothing that is done under the lock can panic halfway.
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Count {
-    fn stands(&self) -> bool {
-        stands(self.took, self.since.elapsed())
     }
 }
 

@@ -4,14 +4,12 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
+use super::kill::lasting;
 use super::times;
 use crate::harness::{
     Database, Held, PASSWORD, Request, Response, Server, Site, Verdict, Watch, Wire, clock,
     on_both_databases,
 };
-
-/// Thousands of refused logins and of sessions of few users are what the long form is made of.
-const UNBOUNDED: &str = "max_sessions_per_user = 100000\n[lockout]\nenabled = false\n";
 
 on_both_databases!(races_have_one_winner_at_most);
 
@@ -32,7 +30,8 @@ const RACES: [(&str, Race); 5] = [
 fn races_have_one_winner_at_most(database: Database) {
     let watch = Watch::start();
     let kind = if matches!(database, Database::Sqlite(_)) { "SQLite" } else { "PostgreSQL" };
-    let site = Site::with(database, UNBOUNDED);
+    // Thousands of refused logins and of sessions of few users are what the long form is made of.
+    let site = Site::with(database, &format!("{}[lockout]\nenabled = false\n", lasting()));
     let server = site.start();
     let users: Vec<_> = (0..LANES).map(|lane| format!("racer{lane}")).collect();
     users.iter().for_each(|user| site.add_user(user, PASSWORD));
