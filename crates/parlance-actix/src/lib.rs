@@ -18,7 +18,7 @@ pub use guard::{Guard, Guarded};
 pub use mount::{Mount, Served, Site, mount};
 pub use peer::TrustedProxies;
 pub use shell::{
-    ANSWER_PATIENCE, BODY_LIMIT, BODY_PATIENCE, Shell, Silence, answered, body, cut_off, respond,
-    silent,
+    ANSWER_PATIENCE, BODY_LIMIT, BODY_PATIENCE, Head, Shell, Silence, answered, body, cut_off,
+    respond, silent,
 };
 pub use turn::soon;

@@ -49,45 +49,50 @@ pub enum Silence {
 }
 
 impl Shell {
-    /// The client's address and whether he came over TLS, as far as the socket and trusted proxies say.
-    #[must_use]
-    pub fn peer(&self, request: &HttpRequest) -> (Option<IpAddr>, bool) {
-        let Some(peer) = request.peer_addr().map(|peer| peer.ip()) else {
-            return (None, request.app_config().secure());
-        };
-        let values =
-            |name: &'static str| request.headers().get_all(name).map(HeaderValue::as_bytes);
-        // The nearest proxy's word stands last, whether it has a line of its own or not.
-        let is_tls = |line: &[u8]| {
-            let last = line.rsplit(|&byte| byte == b',').next();
-            last.is_some_and(|word| word.trim_ascii().eq_ignore_ascii_case(b"https"))
-        };
-        let forwarded_tls =
-            || self.proxies.trusts(peer) && values("x-forwarded-proto").last().is_some_and(is_tls);
-        (
-            Some(self.proxies.client(peer, values("x-forwarded-for"))),
-            request.app_config().secure() || forwarded_tls(),
-        )
-    }
-
     /// A request as it is known before its body is.
-    pub(crate) fn head<'r>(&self, request: &'r HttpRequest, path: &'r str) -> Head<'r> {
-        let (peer, secure) = self.peer(request);
+    #[must_use]
+    pub fn head<'r>(&self, request: &'r HttpRequest, path: &'r str) -> Head<'r> {
         let lines = request.headers().iter();
+        let headers: Vec<_> =
+            lines.map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        let (peer, secure) = self.peer(request, &headers);
         Head {
             method: request.method().as_str(),
             path,
             query: request.uri().query(),
-            headers: lines.map(|(name, value)| (name.as_str(), value.as_bytes())).collect(),
+            headers,
             peer,
             secure,
             now: self.clock.now(),
         }
     }
+
+    /// The client's address and whether he came over TLS, as far as the socket and trusted proxies say.
+    fn peer(&self, request: &HttpRequest, headers: &[Header<'_>]) -> (Option<IpAddr>, bool) {
+        let secure = request.app_config().secure();
+        let Some(peer) = request.peer_addr().map(|peer| peer.ip()) else {
+            return (None, secure);
+        };
+        if !self.proxies.trusts(peer) {
+            return (Some(peer.to_canonical()), secure);
+        }
+        // The map's names are in lower case.
+        let values = |name: &'static str| {
+            let lines = headers.iter().filter(move |(other, _)| *other == name);
+            lines.map(|(_, value)| *value)
+        };
+        // The nearest proxy's word stands last, whether it has a line of its own or not.
+        let is_tls = |line: &[u8]| {
+            let last = line.rsplit(|&byte| byte == b',').next();
+            last.is_some_and(|word| word.trim_ascii().eq_ignore_ascii_case(b"https"))
+        };
+        let forwarded_tls = values("x-forwarded-proto").next_back().is_some_and(is_tls);
+        (Some(self.proxies.client(peer, values("x-forwarded-for"))), secure || forwarded_tls)
+    }
 }
 
 /// A request without its body.
-pub(crate) struct Head<'r> {
+pub struct Head<'r> {
     method: &'r str,
     path: &'r str,
     query: Option<&'r str>,
@@ -99,7 +104,8 @@ pub(crate) struct Head<'r> {
 
 impl Head<'_> {
     /// The request with this body.
-    pub(crate) fn with<'h>(&'h self, body: &'h [u8]) -> Request<'h> {
+    #[must_use]
+    pub fn with<'h>(&'h self, body: &'h [u8]) -> Request<'h> {
         let Self { method, path, query, ref headers, peer, secure, now } = *self;
         Request { method, path, query, headers, body, peer, secure, now }
     }
@@ -185,5 +191,12 @@ pub fn silent(silence: Silence, late: impl FnOnce() -> Response) -> HttpResponse
 impl fmt::Debug for Shell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shell").field("proxies", &self.proxies).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Head<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A request shows no secret.
+        f.debug_tuple("Head").field(&self.with(&[])).finish()
     }
 }

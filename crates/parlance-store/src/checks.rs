@@ -1,7 +1,5 @@
 //! The lane of checks: sessions by digest, users by name, clients by id. All that has gathered is answered by one query of each kind.
 
-use std::collections::HashMap;
-use std::hash::Hash;
 use std::sync::Arc;
 
 use diesel::prelude::*;
@@ -35,8 +33,6 @@ pub(crate) struct Checks {
     touches: Arc<Touches>,
 }
 
-type Askers<K, T> = HashMap<K, Vec<Reply<Option<T>>>>;
-
 /// Who asks for what. Many ask for the same.
 #[derive(Default)]
 pub(crate) struct Asked {
@@ -47,12 +43,15 @@ pub(crate) struct Asked {
     times: Vec<Reply<Option<Timestamp>>>,
 }
 
-/// What there is of it.
+/// Who asks by a key, in the order of the keys.
+struct Askers<K, T>(Vec<(K, Reply<Option<T>>)>);
+
+/// What there is of it, in any order.
 #[derive(Default)]
 pub(crate) struct Found {
-    sessions: HashMap<Digest, (Session, User)>,
-    users: HashMap<CanonicalName, User>,
-    clients: HashMap<Uuid, Client>,
+    sessions: Vec<(Session, User)>,
+    users: Vec<User>,
+    clients: Vec<Client>,
     time: Option<Timestamp>,
 }
 
@@ -81,10 +80,10 @@ impl Checks {
             found.sessions = self.sessions(any, &asked.sessions)?;
         }
         if !asked.users.is_empty() {
-            found.users = users_by_name(any, asked.users.keys())?;
+            found.users = users_by_name(any, &asked.users)?;
         }
         if !asked.clients.is_empty() {
-            found.clients = clients_by_id(any, asked.clients.keys())?;
+            found.clients = clients_by_id(any, &asked.clients)?;
         }
         let nothing =
             asked.sessions.is_empty() && asked.users.is_empty() && asked.clients.is_empty();
@@ -97,15 +96,15 @@ impl Checks {
         Ok(found)
     }
 
-    fn sessions<T>(
+    fn sessions(
         &self,
         any: &mut AnyConnection,
-        asked: &HashMap<Digest, T>,
-    ) -> Result<HashMap<Digest, (Session, User)>, CheckError> {
+        asked: &Askers<Digest, (Session, User)>,
+    ) -> Result<Vec<(Session, User)>, CheckError> {
         for _ in 0..TRIES {
             let mark = self.touches.mark();
-            let mut found = sessions_by_digest(any, asked.keys())?;
-            if self.touches.overlay(mark, found.values_mut().map(|(session, _)| session)) {
+            let mut found = sessions_by_digest(any, asked)?;
+            if self.touches.overlay(mark, found.iter_mut().map(|(session, _)| session)) {
                 return Ok(found);
             }
         }
@@ -113,38 +112,38 @@ impl Checks {
     }
 }
 
-fn sessions_by_digest<'d>(
+fn sessions_by_digest(
     any: &mut AnyConnection,
-    digests: impl Iterator<Item = &'d Digest>,
-) -> QueryResult<HashMap<Digest, (Session, User)>> {
-    let wanted = OneOf::new(sessions::digest, digests.map(|digest| digest.as_bytes().as_slice()));
+    asked: &Askers<Digest, (Session, User)>,
+) -> QueryResult<Vec<(Session, User)>> {
+    let digests = asked.keys().map(|digest| digest.as_bytes().as_slice());
+    let wanted = OneOf::new(sessions::digest, digests);
     let rows = SessionsAndUsers(wanted).load_iter::<(SessionRow, UserRow), _>(any)?;
-    rows.map(|row| {
-        row.map(|(session, user)| {
-            let session = Session::from(session);
-            (session.digest, (session, User::from(user)))
-        })
-    })
-    .collect()
+    let mut found = Vec::with_capacity(asked.0.len());
+    for row in rows {
+        let (session, user) = row?;
+        found.push((session.into(), user.into()));
+    }
+    Ok(found)
 }
 
-fn users_by_name<'n>(
+fn users_by_name(
     any: &mut AnyConnection,
-    names: impl Iterator<Item = &'n CanonicalName>,
-) -> QueryResult<HashMap<CanonicalName, User>> {
-    let wanted = OneOf::new(users::canonical, names.map(CanonicalName::as_str));
+    asked: &Askers<CanonicalName, User>,
+) -> QueryResult<Vec<User>> {
+    let wanted = OneOf::new(users::canonical, asked.keys().map(CanonicalName::as_str));
     let rows = users::table.filter(wanted).select(UserRow::as_select()).load::<UserRow>(any)?;
-    Ok(rows.into_iter().map(User::from).map(|user| (user.canonical.clone(), user)).collect())
+    Ok(rows.into_iter().map(User::from).collect())
 }
 
-fn clients_by_id<'i>(
+fn clients_by_id(
     any: &mut AnyConnection,
-    ids: impl Iterator<Item = &'i Uuid>,
-) -> QueryResult<HashMap<Uuid, Client>> {
-    let wanted = OneOf::new(service_clients::id, ids.map(|id| id.as_bytes().as_slice()));
+    asked: &Askers<Uuid, Client>,
+) -> QueryResult<Vec<Client>> {
+    let wanted = OneOf::new(service_clients::id, asked.keys().map(|id| id.as_bytes().as_slice()));
     let clients = service_clients::table.filter(wanted).select(ClientRow::as_select());
     let rows = clients.load::<ClientRow>(any)?;
-    Ok(rows.into_iter().map(Client::from).map(|client| (client.id, client)).collect())
+    Ok(rows.into_iter().map(Client::from).collect())
 }
 
 impl Work for Checks {
@@ -172,35 +171,76 @@ impl Asked {
                 Check::Session(_, reply) if reply.is_canceled() => {}
                 Check::User(_, reply) if reply.is_canceled() => {}
                 Check::Client(_, reply) if reply.is_canceled() => {}
-                Check::Session(digest, reply) => {
-                    asked.sessions.entry(digest).or_default().push(reply);
-                }
-                Check::User(name, reply) => asked.users.entry(name).or_default().push(reply),
-                Check::Client(id, reply) => asked.clients.entry(id).or_default().push(reply),
+                Check::Session(digest, reply) => asked.sessions.0.push((digest, reply)),
+                Check::User(name, reply) => asked.users.0.push((name, reply)),
+                Check::Client(id, reply) => asked.clients.0.push((id, reply)),
                 Check::Ping(reply) => asked.pings.push(reply),
                 Check::Time(reply) => asked.times.push(reply),
             }
         }
+        asked.sessions.sort();
+        asked.users.sort();
+        asked.clients.sort();
         asked
     }
 
     /// Tells everybody.
     pub(crate) fn answer(self, found: Found) {
-        tell(self.sessions, found.sessions);
-        tell(self.users, found.users);
-        tell(self.clients, found.clients);
+        self.sessions.tell(found.sessions, |(session, _)| &session.digest);
+        self.users.tell(found.users, |user| &user.canonical);
+        self.clients.tell(found.clients, |client| &client.id);
         self.pings.into_iter().for_each(|reply| answer(reply, Ok(())));
-        deal(self.times, found.time);
+        self.times.into_iter().for_each(|reply| answer(reply, Ok(found.time)));
     }
 
     /// The look-ups again, for somebody else to answer.
     pub(crate) fn into_checks(self) -> Vec<Check> {
-        let sessions = again(self.sessions, Check::Session);
-        let users = again(self.users, Check::User);
-        let clients = again(self.clients, Check::Client);
+        let sessions =
+            self.sessions.0.into_iter().map(|(digest, reply)| Check::Session(digest, reply));
+        let users = self.users.0.into_iter().map(|(name, reply)| Check::User(name, reply));
+        let clients = self.clients.0.into_iter().map(|(id, reply)| Check::Client(id, reply));
         let pings = self.pings.into_iter().map(Check::Ping);
         let times = self.times.into_iter().map(Check::Time);
         sessions.chain(users).chain(clients).chain(pings).chain(times).collect()
+    }
+}
+
+impl<K: Ord, T: Clone> Askers<K, T> {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn sort(&mut self) {
+        self.0.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    }
+
+    /// Each key once.
+    fn keys(&self) -> impl Iterator<Item = &K> {
+        self.0
+            .chunk_by(|(one, _), (other, _)| one == other)
+            .filter_map(|same| Some(&same.first()?.0))
+    }
+
+    /// Tells each what there is of what he asks for; the last of those who ask for the same gets it uncopied.
+    fn tell(self, mut found: Vec<T>, key: fn(&T) -> &K) {
+        found.sort_unstable_by(|one, other| key(one).cmp(key(other)));
+        let mut found = found.into_iter().peekable();
+        let mut askers = self.0.into_iter().peekable();
+        while let Some((wanted, reply)) = askers.next() {
+            let again = askers.peek().is_some_and(|(next, _)| *next == wanted);
+            let there = if again {
+                found.peek().filter(|one| *key(one) == wanted).cloned()
+            } else {
+                found.next_if(|one| *key(one) == wanted)
+            };
+            answer(reply, Ok(there));
+        }
+    }
+}
+
+impl<K, T> Default for Askers<K, T> {
+    fn default() -> Self {
+        Self(Vec::new())
     }
 }
 
@@ -214,30 +254,5 @@ impl Check {
             Self::Ping(reply) => answer(reply, Err(error)),
             Self::Time(reply) => answer(reply, Err(error)),
         }
-    }
-}
-
-/// Tells everybody who asks for one of these what there is of it.
-fn tell<K: Eq + Hash, T: Clone>(asked: Askers<K, T>, mut found: HashMap<K, T>) {
-    asked.into_iter().for_each(|(key, replies)| deal(replies, found.remove(&key)));
-}
-
-/// The look-ups that ask for these.
-fn again<K: Clone, T>(
-    asked: Askers<K, T>,
-    check: fn(K, Reply<Option<T>>) -> Check,
-) -> impl Iterator<Item = Check> {
-    let each = move |(key, replies): (K, Vec<_>)| {
-        replies.into_iter().map(move |reply| check(key.clone(), reply))
-    };
-    asked.into_iter().flat_map(each)
-}
-
-/// The same answer for each; the last one gets it uncopied.
-fn deal<T: Clone>(mut replies: Vec<Reply<T>>, result: T) {
-    let last = replies.pop();
-    replies.into_iter().for_each(|reply| answer(reply, Ok(result.clone())));
-    if let Some(reply) = last {
-        answer(reply, Ok(result));
     }
 }

@@ -109,8 +109,10 @@ async fn forward_auth(
             None => return plain(404, "No such dialect is enabled.\n"),
         },
     };
-    match original(&request) {
-        Some(original) => gate.answer(&request, payload, original, named.as_deref()).await,
+    let head = gate.shell.head(&request, request.path());
+    let asked = head.with(&[]);
+    match original(&asked) {
+        Some(original) => gate.answer(&request, payload, &asked, original, named.as_deref()).await,
         None => plain(400, "The original method and URI cannot be told: see docs/recipes.\n"),
     }
 }
@@ -123,27 +125,21 @@ async fn ext_authz(
 ) -> HttpResponse {
     let target = request.uri().path_and_query().map_or("", |target| target.as_str());
     let target = target.strip_prefix(EXT_AUTHZ).unwrap_or_default();
-    let original =
-        Original { method: request.method().as_str(), target, host: once(&request, "host") };
-    gate.answer(&request, payload, original, None).await
+    let head = gate.shell.head(&request, target);
+    let asked = head.with(&[]);
+    let original = Original { method: asked.method, target, host: asked.header("host") };
+    gate.answer(&request, payload, &asked, original, None).await
 }
 
 /// What the headers say, where one proxy says it once: with two pairs, one may be the client's own.
-fn original(request: &HttpRequest) -> Option<Original<'_>> {
-    let has = |name: &str| request.headers().contains_key(name);
-    let mut pairs = ORIGINAL.into_iter().filter(|(method, uri)| has(method) || has(uri));
+fn original<'r>(asked: &Request<'r>) -> Option<Original<'r>> {
+    let mut pairs =
+        ORIGINAL.into_iter().filter(|(method, uri)| asked.has(method) || asked.has(uri));
     let (method, target) = pairs.next().filter(|_| pairs.next().is_none())?;
-    let (method, target) = (once(request, method)?, once(request, target)?);
-    let host = if has("x-forwarded-host") { "x-forwarded-host" } else { "host" };
+    let (method, target) = (asked.header(method)?, asked.header(target)?);
+    let host = if asked.has("x-forwarded-host") { "x-forwarded-host" } else { "host" };
     let good = Method::from_bytes(method.as_bytes()).is_ok() && target.starts_with('/');
-    good.then_some(Original { method, target, host: once(request, host) })
-}
-
-/// The value of a header that stands once and is visible ASCII.
-fn once<'r>(request: &'r HttpRequest, name: &str) -> Option<&'r str> {
-    let mut values = request.headers().get_all(name);
-    let value = values.next().filter(|_| values.next().is_none())?;
-    value.to_str().ok()
+    good.then_some(Original { method, target, host: asked.header(host) })
 }
 
 impl Gate {
@@ -167,6 +163,7 @@ impl Gate {
         &self,
         request: &HttpRequest,
         payload: web::Payload,
+        asked: &Request<'_>,
         original: Original<'_>,
         named: Option<&[Arc<dyn Service>]>,
     ) -> HttpResponse {
@@ -185,26 +182,11 @@ impl Gate {
         let Some(guard) = fewer.as_ref().unwrap_or(&self.any) else {
             return plain(403, "No dialect is let pass here.\n");
         };
-        let (peer, secure) = self.shell.peer(request);
-        let headers: Vec<_> = request
-            .headers()
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_bytes()))
-            .collect();
         let (path, query) = match original.target.split_once('?') {
             Some((path, query)) => (path, Some(query)),
             None => (original.target, None),
         };
-        let head = Request {
-            method: original.method,
-            path,
-            query,
-            headers: &headers,
-            body: &[],
-            peer,
-            secure,
-            now: self.shell.clock.now(),
-        };
+        let head = Request { method: original.method, path, query, ..*asked };
         let body = if guard.needs_body(&head).is_some() {
             read(request, payload).await
         } else {
@@ -217,7 +199,9 @@ impl Gate {
         let shown = Request { body: &body, ..head };
         match answered(guard.admit(&shown)).await {
             Ok(Ok(caller)) if route.is_none_or(|route| entitled(route, &caller)) => {
-                let mut answer = respond(Response::new(200));
+                // What a page's answer says against sniffing and referrers is nothing to a proxy, which would read it for every request.
+                let mut answer =
+                    HttpResponse::Ok().insert_header(("cache-control", "no-store")).finish();
                 let assertion = self.assertion(route, &caller, shown.now);
                 identify(answer.headers_mut(), &self.config.headers, &caller, assertion);
                 answer

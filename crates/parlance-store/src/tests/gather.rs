@@ -82,6 +82,19 @@ fn what_a_turn_asks_for_is_one_query_of_its_own_thread() {
 }
 
 #[test]
+fn each_is_told_of_what_he_asked_for() {
+    let fresh = fresh();
+    let (store, _) = gathering(&fresh, LOOP);
+    // Some of them the same, one of them nobody's.
+    let numbers = [7, 3, 200, 7, 1, 3, 7];
+    let asked: Vec<_> = numbers.map(|number| store.session(digest(number))).into();
+    assert_eq!(turn(), 1);
+    let told = asked.into_iter().map(|answer| block_on(answer).unwrap());
+    let told: Vec<_> = told.map(|found| found.map(|(session, _)| session.digest)).collect();
+    assert_eq!(told, numbers.map(|number| (number != 200).then(|| digest(number))));
+}
+
+#[test]
 fn a_turn_that_never_ends_hands_its_lookups_over() {
     let fresh = fresh();
     let (store, _) = gathering(&fresh, LOOP);
