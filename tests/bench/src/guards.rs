@@ -41,11 +41,12 @@ pub(crate) fn guards(bench: &mut Bench) -> Result<Section> {
     let with = ["--config", &file.display().to_string()];
     let asserted = bench.serve("asserted", &world.sqlite, &with)?;
     let app = Server::guarded(&home.join("guarded"), &world.sqlite, &bench.key_file())?;
-    let empty = Server::empty(home)?;
+    // Who is asked is a process of his own, as parlance is.
+    let (empty, asked) = (Server::empty(home)?, Server::empty(&home.join("asked"))?);
     let admin = |server: &Server| server.admin.context("no admin listener");
     let ask = |at: SocketAddr| format!("{at}/forward-auth");
     let nginx = Server::nginx(&home.join("nginx"), &ask(admin(&plain)?), empty.address)?;
-    let nginx_empty = Server::nginx(&home.join("nginx-empty"), &ask(empty.address), empty.address)?;
+    let nginx_empty = Server::nginx(&home.join("nginx-empty"), &ask(asked.address), empty.address)?;
     let entry = |name, load, at, counted: Option<_>| Entry { name, load, at, counted };
     let count = |server| Some((server, "polish-longtoken"));
     let entries = [
