@@ -227,6 +227,8 @@ impl<K: Ord, T: Clone> Askers<K, T> {
         let mut found = found.into_iter().peekable();
         let mut askers = self.0.into_iter().peekable();
         while let Some((wanted, reply)) = askers.next() {
+            // What nobody asks for costs nobody his own.
+            while found.next_if(|one| *key(one) < wanted).is_some() {}
             let again = askers.peek().is_some_and(|(next, _)| *next == wanted);
             let there = if again {
                 found.peek().filter(|one| *key(one) == wanted).cloned()
@@ -254,5 +256,41 @@ impl Check {
             Self::Ping(reply) => answer(reply, Err(error)),
             Self::Time(reply) => answer(reply, Err(error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_channel::oneshot;
+    use futures_executor::block_on;
+
+    use super::*;
+
+    /// Each hears of what he asks for, if it was found, and of nothing else.
+    #[track_caller]
+    fn check(wanted: &[u8], found: &[u8]) {
+        let mut askers = Askers::default();
+        let answers = wanted.iter().map(|key| {
+            let (reply, answer) = oneshot::channel();
+            askers.0.push((*key, reply));
+            answer
+        });
+        let answers: Vec<_> = answers.collect();
+        askers.sort();
+        askers.tell(found.to_vec(), |one| one);
+        for (key, answer) in wanted.iter().zip(answers) {
+            let there = found.contains(key).then_some(*key);
+            assert_eq!(block_on(answer), Ok(Ok(there)), "{key} of {wanted:?} in {found:?}");
+        }
+    }
+
+    #[test]
+    fn whatever_a_database_finds_each_hears_of_his_own() {
+        check(&[], &[]);
+        check(&[2, 1], &[]);
+        check(&[3, 1, 2], &[2, 3, 1]);
+        check(&[2, 1, 2, 2], &[2]);
+        check(&[4, 2], &[2, 2, 4]);
+        check(&[4, 2, 4], &[9, 1, 4, 3, 2]);
     }
 }

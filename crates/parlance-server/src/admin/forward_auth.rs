@@ -125,7 +125,7 @@ async fn ext_authz(
 ) -> HttpResponse {
     let target = request.uri().path_and_query().map_or("", |target| target.as_str());
     let target = target.strip_prefix(EXT_AUTHZ).unwrap_or_default();
-    let head = gate.shell.head(&request, target);
+    let head = gate.shell.head(&request, request.path());
     let asked = head.with(&[]);
     let original = Original { method: asked.method, target, host: asked.header("host") };
     gate.answer(&request, payload, &asked, original, None).await

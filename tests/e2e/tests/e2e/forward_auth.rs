@@ -105,6 +105,7 @@ fn what_was_asked_must_be_told_once() {
         traefik("GET", "/a").header("X-Forwarded-Method", "GET"),
         nginx("GET", ""),
         nginx("GET", "a"),
+        nginx("GET", "/a\tb"),
         nginx("GET", "http://app.example/a"),
         nginx("GET", "*"),
         nginx("G T", "/a"),
