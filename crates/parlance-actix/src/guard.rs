@@ -37,17 +37,16 @@ impl Guard {
         // A caller is whom this guard admits, whatever stood there before.
         request.extensions_mut().remove::<Caller>();
         let mut bytes = Vec::new();
-        if let Some(dialect) = self.needs_body(request) {
+        let mut head = self.shell.head(request.request(), request.uri().path());
+        if let Some(dialect) = self.guard.needs_body(&head.with(&[])) {
             let payload = request.take_payload();
             bytes = body(request.headers(), payload)
                 .await
                 .map_err(|why| cut_off(dialect.unread(why)))?;
+            // It came when its body had come.
+            head = self.shell.head(request.request(), request.uri().path());
         }
-        let admitted = {
-            let head = self.shell.head(request.request(), request.uri().path());
-            answered(self.guard.admit(&head.with(&bytes))).await
-        };
-        match admitted {
+        match answered(self.guard.admit(&head.with(&bytes))).await {
             Ok(Ok(caller)) => {
                 request.extensions_mut().insert(Caller(caller));
                 if !bytes.is_empty() {
@@ -58,14 +57,6 @@ impl Guard {
             Ok(Err(Refusal { answer, .. })) => Err(respond(answer)),
             Err(silence) => Err(silent(silence, || self.guard.late())),
         }
-    }
-}
-
-impl Guard {
-    /// The dialect that needs the body of this request to find its credential.
-    fn needs_body(&self, request: &ServiceRequest) -> Option<Arc<dyn parlance_dialect::Service>> {
-        let head = self.shell.head(request.request(), request.uri().path());
-        self.guard.needs_body(&head.with(&[])).cloned()
     }
 }
 

@@ -69,13 +69,9 @@ impl Shell {
 
     /// The client's address and whether he came over TLS, as far as the socket and trusted proxies say.
     fn peer(&self, request: &HttpRequest, headers: &[Header<'_>]) -> (Option<IpAddr>, bool) {
-        let secure = request.app_config().secure();
         let Some(peer) = request.peer_addr().map(|peer| peer.ip()) else {
-            return (None, secure);
+            return (None, request.app_config().secure());
         };
-        if !self.proxies.trusts(peer) {
-            return (Some(peer.to_canonical()), secure);
-        }
         // The map's names are in lower case.
         let values = |name: &'static str| {
             let lines = headers.iter().filter(move |(other, _)| *other == name);
@@ -86,8 +82,13 @@ impl Shell {
             let last = line.rsplit(|&byte| byte == b',').next();
             last.is_some_and(|word| word.trim_ascii().eq_ignore_ascii_case(b"https"))
         };
-        let forwarded_tls = values("x-forwarded-proto").next_back().is_some_and(is_tls);
-        (Some(self.proxies.client(peer, values("x-forwarded-for"))), secure || forwarded_tls)
+        let forwarded_tls = || {
+            self.proxies.trusts(peer) && values("x-forwarded-proto").next_back().is_some_and(is_tls)
+        };
+        (
+            Some(self.proxies.client(peer, values("x-forwarded-for"))),
+            request.app_config().secure() || forwarded_tls(),
+        )
     }
 }
 

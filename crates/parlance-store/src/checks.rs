@@ -33,6 +33,9 @@ pub(crate) struct Checks {
     touches: Arc<Touches>,
 }
 
+/// Who asks by a key, in the order of the keys.
+struct Askers<K, T>(Vec<(K, Reply<Option<T>>)>);
+
 /// Who asks for what. Many ask for the same.
 #[derive(Default)]
 pub(crate) struct Asked {
@@ -42,9 +45,6 @@ pub(crate) struct Asked {
     pings: Vec<Reply<()>>,
     times: Vec<Reply<Option<Timestamp>>>,
 }
-
-/// Who asks by a key, in the order of the keys.
-struct Askers<K, T>(Vec<(K, Reply<Option<T>>)>);
 
 /// What there is of it, in any order.
 #[derive(Default)]
