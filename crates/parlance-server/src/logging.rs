@@ -4,7 +4,7 @@
 //! the escaped form of a Rust string, so that it cannot forge a line or colour a terminal.
 
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use parlance::core::Failure;
@@ -12,9 +12,9 @@ use parlance::core::ports::{Action, Event, Observer, StoreError, TurnedAway};
 use parlance::system::Stopwatch;
 use tracing::{debug, info, warn};
 use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::fmt;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Registry, fmt, reload};
 
 use crate::config::Config;
 use crate::metrics::Metrics;
@@ -24,18 +24,41 @@ const STRANGERS: &str = "actix_http::h1";
 /// How often the same trouble with the database is told.
 const REMIND_EVERY: Duration = Duration::from_secs(60);
 
+/// Which records are written, to be changed while the program runs.
+static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
+
 /// Starts logging: what this program says, and what goes wrong in the libraries below it.
 pub(crate) fn start(config: &Config) {
-    let level = config.log_level.parse().unwrap_or(LevelFilter::INFO);
-    let strangers = if level < LevelFilter::DEBUG { LevelFilter::OFF } else { LevelFilter::ERROR };
-    let wanted = Targets::new()
-        .with_target("parlance", level)
-        .with_target(STRANGERS, strangers)
-        .with_default(level.min(LevelFilter::WARN));
+    let (filter, handle) = reload::Layer::new(filter(&config.log_level));
     let log = fmt::layer().with_writer(std::io::stderr).with_ansi(false).with_target(false);
     let log = if config.log_json { log.json().boxed() } else { log.boxed() };
     // A second start in one process (the demo's) keeps the first log.
-    let _already = tracing_subscriber::registry().with(log.with_filter(wanted)).try_init();
+    if tracing_subscriber::registry().with(log.with_filter(filter)).try_init().is_ok() {
+        let _first = FILTER.set(handle);
+    }
+}
+
+/// From now on the log has the records of this level (`error`, `warn`, `info`, `debug`) and of those above it. Without a log that was
+/// started nothing happens.
+#[expect(
+    dead_code,
+    reason = "a reload is what changes the level; the command that reloads uses it"
+)]
+pub(crate) fn set_level(level: &str) {
+    if let Some(handle) = FILTER.get() {
+        // It fails only where there is no log any more.
+        let _gone = handle.reload(filter(level));
+    }
+}
+
+/// Which records a level lets through. A level that is no level counts as `info`.
+fn filter(level: &str) -> Targets {
+    let level = level.parse().unwrap_or(LevelFilter::INFO);
+    let strangers = if level < LevelFilter::DEBUG { LevelFilter::OFF } else { LevelFilter::ERROR };
+    Targets::new()
+        .with_target("parlance", level)
+        .with_target(STRANGERS, strangers)
+        .with_default(level.min(LevelFilter::WARN))
 }
 
 /// Counts and logs what the authority decides.
@@ -151,5 +174,32 @@ pub(crate) fn name(action: Action) -> &'static str {
         Action::Check => "check",
         Action::Renewal => "renewal",
         Action::End => "end",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    /// Whether the level lets a record of this module through.
+    #[track_caller]
+    fn check(level: &str, target: &str, of: Level, expected: bool) {
+        assert_eq!(filter(level).would_enable(target, &of), expected, "{level}: {of} of {target}");
+    }
+
+    #[test]
+    fn a_level_lets_through_its_own_records_and_graver_ones() {
+        for (level, debug, info, warn) in
+            [("debug", true, true, true), ("info", false, true, true), ("warn", false, false, true)]
+        {
+            check(level, "parlance::serve", Level::DEBUG, debug);
+            check(level, "parlance::serve", Level::INFO, info);
+            check(level, "parlance::serve", Level::WARN, warn);
+            check(level, "hyper", Level::INFO, false);
+        }
+        check("error", "parlance::serve", Level::WARN, false);
+        check("loud", "parlance::serve", Level::INFO, true);
     }
 }
