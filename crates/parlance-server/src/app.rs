@@ -15,6 +15,7 @@ use parlance::table::Parts;
 
 use crate::cli::Failed;
 use crate::config::Config;
+use crate::output::tell;
 
 /// Opens the store and puts an authority over it.
 pub(crate) fn authority(
@@ -45,7 +46,7 @@ pub(crate) fn authority(
 /// Makes the database of a command that may come before the first `serve`. One that has tables is left as it is.
 pub(crate) fn make_database(config: &Config) -> Result<(), Failed> {
     if !store::make(&config.database).map_err(Failed::refused)?.is_empty() {
-        eprintln!("parlance: note: the database was not there yet, or empty, and is made");
+        tell("parlance: note: the database was not there yet, or empty, and is made");
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use parlance::core::OperatorError;
 
 use crate::config::{Config, ConfigError, Flags};
+use crate::output::tell;
 use crate::{commands, demo, serve};
 
 /// One session authority that speaks many login dialects.
@@ -80,6 +81,9 @@ pub(crate) struct Listen {
     pub(crate) axxon_grpc_listen: Option<String>,
 }
 
+/// The exit code of wrong usage.
+pub(crate) const USAGE: u8 = 2;
+
 /// How a command fails.
 #[derive(Debug)]
 pub(crate) enum Failed {
@@ -94,7 +98,7 @@ impl Failed {
     pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Refused(_) => 1,
-            Self::Usage(_) => 2,
+            Self::Usage(_) => USAGE,
         }
     }
 
@@ -140,7 +144,7 @@ impl Common {
         // Only `serve` and `demo` log; the others say it plainly.
         if listen.is_none() {
             for name in &config.unknown_variables {
-                eprintln!("parlance: warning: variable {name} is not known and was ignored");
+                tell(&format!("parlance: warning: variable {name} is not known and was ignored"));
             }
         }
         Ok(config)

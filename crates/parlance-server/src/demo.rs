@@ -7,9 +7,9 @@ use parlance::core::{LOWER_AND_DIGITS, NewUser, Secret, draw};
 use parlance::system::SystemEntropy;
 
 use crate::cli::{Common, Failed, Listen};
-use crate::commands::print;
 use crate::config::Config;
 use crate::logging;
+use crate::output::print;
 use crate::serve::Running;
 
 const USER: &str = "demo";
@@ -45,8 +45,8 @@ pub(crate) fn run(common: &Common, listen: &Listen) -> Result<(), Failed> {
             unrestricted: false,
         };
         server.authority.add_user(user, server.clock.now()).await?;
-        print(&tours(&config, server.dialects, &password));
-        server.announce();
+        print(&tours(&config, server.dialects, &password))?;
+        server.announce()?;
         server.wait(&config).await
     })
 }

@@ -10,6 +10,7 @@ mod demo;
 mod grpc;
 mod logging;
 mod metrics;
+mod output;
 mod serve;
 
 use std::process::ExitCode;
@@ -21,11 +22,19 @@ use clap::Parser as _;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
-    match cli.run() {
+    let done = match cli::Cli::try_parse() {
+        Ok(cli) => cli.run(),
+        // Help and the version are data, on standard output; what is wrong with a command line goes to standard error.
+        Err(other) if !other.use_stderr() => output::print_help(&other),
+        Err(wrong) => {
+            let _nobody_hears = wrong.print();
+            return ExitCode::from(cli::USAGE);
+        }
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("parlance: {error}");
+            output::tell(&format!("parlance: {error}"));
             ExitCode::from(error.code())
         }
     }

@@ -44,7 +44,7 @@ pub(crate) fn run(config: &Config) -> Result<(), Failed> {
     logging::start(config);
     rt::System::new().block_on(async {
         let server = Running::start(config).await?;
-        server.announce();
+        server.announce()?;
         server.wait(config).await
     })
 }
@@ -126,14 +126,14 @@ impl Running {
     }
 
     /// Says on standard output where it listens. Where the gRPC listens is news to those alone who chose it.
-    pub(crate) fn announce(&self) {
+    pub(crate) fn announce(&self) -> Result<(), Failed> {
         let chosen = self.grpc.as_ref().filter(|grpc| grpc.asked);
         let grpc = chosen.map_or_else(String::new, |grpc| format!(" grpc {}", grpc.url));
         let line = format!(
             "parlance ready: dialects http://{} admin http://{}{grpc}\n",
             self.dialects, self.admin
         );
-        crate::commands::print(&line);
+        crate::output::print(&line)
     }
 
     /// Serves until a signal, then finishes what is under way and writes what is still in memory. A second signal waits for nobody.

@@ -6,7 +6,7 @@ use parlance::core::ports::Change;
 use parlance::system::SystemEntropy;
 use serde_json::json;
 
-use super::{date, print, print_json, print_table, wait};
+use super::{date, print, print_json, print_once, print_table, wait};
 use crate::app;
 use crate::cli::{Common, Failed};
 
@@ -38,24 +38,36 @@ impl Command {
                         "client {name:?}: a name has 1 to 128 characters, none of them a control character, and no blank at either end"
                     )));
                 }
+                let taken = || {
+                    Failed::refused(format!(
+                        "client {name:?}: there is one of that name; remove it first, or choose another name"
+                    ))
+                };
+                let clients = wait(store.clients()).map_err(Failed::refused)?;
+                if clients.iter().any(|client| client.name == name) {
+                    return Err(taken());
+                }
                 let made = Client::new(name.clone(), clock.now(), &SystemEntropy);
                 let (client, secret) = made.map_err(Failed::refused)?;
-                let id = client.id.to_string();
-                let added = wait(store.apply(Change::AddClient(Box::new(client))));
-                if !added.map_err(Failed::refused)?.is_done() {
-                    return Err(Failed::refused(format!(
-                        "client {name:?}: there is one of that name; remove it first, or choose another name"
-                    )));
-                }
-                let secret = secret.expose();
-                if common.json {
-                    print_json(&json!({ "client_id": id, "client_secret": secret, "name": name }));
+                let (id, secret) = (client.id.to_string(), secret.expose());
+                // First of all: a client whose secret was never seen would be of use to nobody.
+                print_once(&if common.json {
+                    let shown = json!({ "client_id": id, "client_secret": secret, "name": name });
+                    format!("{shown:#}\n")
                 } else {
-                    print(&format!(
+                    format!(
                         "client_id      {id}\nclient_secret  {secret}\nThe secret is kept nowhere: write it down now.\n"
-                    ));
+                    )
+                })?;
+                let added = wait(store.apply(Change::AddClient(Box::new(client))));
+                let worthless = |reason: Failed| {
+                    Failed::refused(format!("{reason}; the secret above is of no use"))
+                };
+                match added {
+                    Ok(added) if added.is_done() => Ok(()),
+                    Ok(_) => Err(worthless(taken())),
+                    Err(error) => Err(worthless(Failed::refused(error))),
                 }
-                Ok(())
             }
             Self::List => {
                 let clients = wait(store.clients()).map_err(Failed::refused)?;
@@ -67,15 +79,14 @@ impl Command {
                             "created": date(client.created),
                         })
                     };
-                    print_json(&clients.iter().map(json).collect());
+                    print_json(&clients.iter().map(json).collect())
                 } else {
                     let row = |client: &Client| {
                         vec![client.id.to_string(), client.name.clone(), date(client.created)]
                     };
                     let rows: Vec<_> = clients.iter().map(row).collect();
-                    print_table(&["CLIENT ID", "NAME", "CREATED"], &rows);
+                    print_table(&["CLIENT ID", "NAME", "CREATED"], &rows)
                 }
-                Ok(())
             }
             Self::Remove { name } => {
                 let removed = wait(store.apply(Change::RemoveClient(name.clone())));
@@ -84,10 +95,7 @@ impl Command {
                         "client {name:?}: there is no client of that name; `parlance client list` shows them"
                     )));
                 }
-                if !common.json {
-                    print(&format!("client {name:?} is removed\n"));
-                }
-                Ok(())
+                if common.json { Ok(()) } else { print(&format!("client {name:?} is removed\n")) }
             }
         }
     }

@@ -27,6 +27,5 @@ impl Command {
             }
             Self::Schema => print_json(&crate::config::schema()),
         }
-        Ok(())
     }
 }

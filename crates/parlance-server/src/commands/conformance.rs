@@ -57,13 +57,13 @@ impl Command {
         for vector in folders.iter().flat_map(|folder| &folder.vectors) {
             report.add(run_file(vector, &users, &mut target()?));
         }
-        if common.json {
-            print_json(&report.to_json());
-        } else {
-            print(&report.to_string());
-        }
         if let Some((path, mut file)) = junit {
             file.write_all(report.to_junit().as_bytes()).map_err(|error| cannot(path, error))?;
+        }
+        if common.json {
+            print_json(&report.to_json())?;
+        } else {
+            print(&report.to_string())?;
         }
         if report.is_success() {
             Ok(())

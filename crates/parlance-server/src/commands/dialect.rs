@@ -34,8 +34,7 @@ impl Command {
                     "paths": paths(dialect),
                 })
             };
-            print_json(&config.dialects.iter().map(json).collect::<Value>());
-            return Ok(());
+            return print_json(&config.dialects.iter().map(json).collect::<Value>());
         }
         let row = |dialect: &DialectConfig| {
             let enabled = if dialect.enabled { "enabled" } else { "disabled" };
@@ -44,7 +43,6 @@ impl Command {
         print_table(
             &["NAME", "STATE", "PATHS"],
             &config.dialects.iter().map(row).collect::<Vec<_>>(),
-        );
-        Ok(())
+        )
     }
 }

@@ -50,10 +50,7 @@ impl Command {
         let clock = app::clock(&authority)?;
         let (store, file, now) = (&**authority.store(), &config.key_file, clock.now());
         match self {
-            Self::List => {
-                list(common, &wait(store.keys()).map_err(Failed::refused)?, now);
-                Ok(())
-            }
+            Self::List => list(common, &wait(store.keys()).map_err(Failed::refused)?, now),
             Self::Rotate(Rotate { purpose, now: at_once }) => {
                 let notice = if at_once { Duration::ZERO } else { config.key_schedule.notice() };
                 let purposes = purpose.as_ref().map_or(Purpose::ALL, std::slice::from_ref);
@@ -68,8 +65,7 @@ impl Command {
                         "there is no signing key to rotate: `parlance serve` makes the first ones",
                     ));
                 }
-                rotated(common, &made);
-                Ok(())
+                rotated(common, &made)
             }
             Self::Revoke { kid } => {
                 if !wait(keys::revoke(store, file, &kid, &*clock, &SystemEntropy))
@@ -79,29 +75,25 @@ impl Command {
                         "key {kid:?}: there is no key of that id; `parlance key list` shows them"
                     )));
                 }
-                if !common.json {
-                    print(&format!("key {kid} is revoked\n"));
-                }
-                Ok(())
+                if common.json { Ok(()) } else { print(&format!("key {kid} is revoked\n")) }
             }
         }
     }
 }
 
-fn rotated(common: &Common, made: &[SealedKey]) {
+fn rotated(common: &Common, made: &[SealedKey]) -> Result<(), Failed> {
     if common.json {
         let json = |key: &SealedKey| -> Value {
             json!({ "kid": key.kid, "purpose": key.purpose, "active": date(key.active) })
         };
-        print_json(&made.iter().map(json).collect());
-        return;
+        return print_json(&made.iter().map(json).collect());
     }
-    for SealedKey { kid, purpose, active, .. } in made {
-        print(&format!("{purpose}: key {kid} signs from {} on\n", date(*active)));
-    }
+    made.iter().try_for_each(|SealedKey { kid, purpose, active, .. }| {
+        print(&format!("{purpose}: key {kid} signs from {} on\n", date(*active)))
+    })
 }
 
-fn list(common: &Common, all: &[SealedKey], now: Timestamp) {
+fn list(common: &Common, all: &[SealedKey], now: Timestamp) -> Result<(), Failed> {
     let mut rows: Vec<(&SealedKey, Turn)> = Vec::new();
     let mut purposes: Vec<&str> = all.iter().map(|key| key.purpose.as_str()).collect();
     purposes.sort_unstable();
@@ -123,13 +115,12 @@ fn list(common: &Common, all: &[SealedKey], now: Timestamp) {
                 "active": date(key.active),
             })
         };
-        print_json(&rows.iter().map(json).collect());
-        return;
+        return print_json(&rows.iter().map(json).collect());
     }
     let row = |(key, turn): &(&SealedKey, Turn)| {
         let (purpose, state) = (key.purpose.clone(), turn.name().to_owned());
         vec![key.kid.clone(), purpose, state, date(key.created), date(key.active)]
     };
     let rows: Vec<_> = rows.iter().map(row).collect();
-    print_table(&["KID", "PURPOSE", "STATE", "CREATED", "SIGNS FROM"], &rows);
+    print_table(&["KID", "PURPOSE", "STATE", "CREATED", "SIGNS FROM"], &rows)
 }

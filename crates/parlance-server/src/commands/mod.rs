@@ -9,77 +9,19 @@ pub(crate) mod session;
 pub(crate) mod user;
 
 use std::future::Future;
-use std::io::{IsTerminal as _, Read as _, Write as _};
+use std::io::{IsTerminal as _, Read as _};
 use std::sync::mpsc;
 
 use parlance::core::{Secret, Timestamp};
 use parlance::dialect::moment;
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
-use serde_json::Value;
 
 use crate::cli::Failed;
+pub(crate) use crate::output::{plain, print, print_json, print_once, print_table, tell};
 use crate::serve::Signals;
 
 /// How a program ends that SIGINT has ended, for the shell.
 const INTERRUPTED: i32 = 130;
-
-/// Writes to standard output; a reader that has gone is no failure.
-pub(crate) fn print(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _gone = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
-
-/// Writes JSON to standard output, indented.
-pub(crate) fn print_json(value: &Value) {
-    print(&format!("{value:#}\n"));
-}
-
-/// Writes rows under a heading, in columns.
-pub(crate) fn print_table(heading: &[&str], rows: &[Vec<String>]) {
-    let heading: Vec<String> = heading.iter().map(|&name| name.to_owned()).collect();
-    let lines: Vec<&Vec<String>> = std::iter::once(&heading).chain(rows).collect();
-    let columns = heading.len();
-    let width = |column: usize| {
-        lines
-            .iter()
-            .filter_map(|line| line.get(column))
-            .map(|cell| plain(cell).chars().count())
-            .max()
-            .unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let mut text = String::new();
-    for line in lines {
-        let cells: Vec<String> = line
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{:width$}", plain(cell)))
-            .collect();
-        text.push_str(cells.join("  ").trim_end());
-        text.push('\n');
-    }
-    print(&text);
-}
-
-/// A text for a terminal: what would colour it, turn its direction or hide in it is written as an escape.
-pub(crate) fn plain(text: &str) -> String {
-    let hidden = |c: char| {
-        c.is_control()
-            || matches!(
-                c,
-                '\u{61c}' | '\u{180e}' | '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            )
-    };
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if hidden(c) {
-            shown.extend(c.escape_unicode());
-        } else {
-            shown.push(c);
-        }
-    }
-    shown
-}
 
 /// A moment in RFC 3339, UTC.
 pub(crate) fn date(at: Timestamp) -> String {
@@ -132,7 +74,7 @@ fn echo_again_if_ended() -> Result<(), Failed> {
             let _asked = ready.send(());
             signals.next().await;
             let _gone = tcsetattr(std::io::stdin(), OptionalActions::Now, &before);
-            eprintln!();
+            tell("");
             std::process::exit(INTERRUPTED)
         })
     });

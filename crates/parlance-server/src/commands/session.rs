@@ -62,40 +62,33 @@ impl Command {
                     }
                     None => None,
                 };
-                list(common, &wait(authority.store().sessions(of, now)).map_err(Failed::refused)?);
-                Ok(())
+                list(common, &wait(authority.store().sessions(of, now)).map_err(Failed::refused)?)
             }
             Self::Revoke(Revoke { id: Some(id), .. }) => {
                 wait(authority.revoke_session(SessionId(id), now))
                     .map_err(|error| Failed::refused(format!("session {id}: {error}")))?;
-                done(common, &format!("session {id} is ended"));
-                Ok(())
+                done(common, &format!("session {id} is ended"))
             }
             Self::Revoke(Revoke { user: Some(name), .. }) => {
                 wait(authority.revoke_user(&name))
                     .map_err(|error| Failed::refused(format!("user {name:?}: {error}")))?;
-                done(common, &format!("all sessions of {} are ended", plain(&name)));
-                Ok(())
+                done(common, &format!("all sessions of {} are ended", plain(&name)))
             }
             Self::Revoke(Revoke { .. }) => {
                 wait(authority.revoke_all())?;
-                done(common, "all sessions are ended");
-                Ok(())
+                done(common, "all sessions are ended")
             }
         }
     }
 }
 
-fn done(common: &Common, what: &str) {
-    if !common.json {
-        print(&format!("{what}\n"));
-    }
+fn done(common: &Common, what: &str) -> Result<(), Failed> {
+    if common.json { Ok(()) } else { print(&format!("{what}\n")) }
 }
 
-fn list(common: &Common, sessions: &[(Session, String)]) {
+fn list(common: &Common, sessions: &[(Session, String)]) -> Result<(), Failed> {
     if common.json {
-        print_json(&sessions.iter().map(|(session, user)| json(session, user)).collect());
-        return;
+        return print_json(&sessions.iter().map(|(session, user)| json(session, user)).collect());
     }
     let row = |(session, user): &(Session, String)| {
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
@@ -110,7 +103,7 @@ fn list(common: &Common, sessions: &[(Session, String)]) {
         ]
     };
     let heading = ["ID", "USER", "DIALECT", "CREATED", "LAST USED", "EXPIRES", "ADDRESS"];
-    print_table(&heading, &sessions.iter().map(row).collect::<Vec<_>>());
+    print_table(&heading, &sessions.iter().map(row).collect::<Vec<_>>())
 }
 
 fn json(session: &Session, user: &str) -> Value {

@@ -6,7 +6,7 @@ use parlance::core::{Authority, NewUser, OperatorError, Secret, Timestamp, User,
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{date, password, plain, print, print_json, print_table, wait};
+use super::{date, password, plain, print, print_json, print_table, tell, wait};
 use crate::app;
 use crate::cli::{Common, Failed};
 
@@ -93,7 +93,7 @@ impl Command {
                 };
                 let user = wait(authority.add_user(new, clock.now()))
                     .map_err(|error| named(&name, &error))?;
-                say(common, &user, "added");
+                say(common, &user, "added")
             }
             Self::SetPassword(set) => {
                 let authority = app::operator(&config)?;
@@ -104,32 +104,32 @@ impl Command {
                 warn_about(&password);
                 wait(authority.set_password(&name, password))
                     .map_err(|error| named(&name, &error))?;
-                done(common, &name, "has a new password; all of his sessions are ended");
+                done(common, &name, "has a new password; all of his sessions are ended")
             }
             Self::Disable(Name { name }) => {
                 let authority = app::operator(&config)?;
                 wait(authority.set_enabled(&name, false)).map_err(|error| named(&name, &error))?;
-                done(common, &name, "is disabled; all of his sessions are ended");
+                done(common, &name, "is disabled; all of his sessions are ended")
             }
             Self::Enable(Name { name }) => {
                 let authority = app::operator(&config)?;
                 wait(authority.set_enabled(&name, true)).map_err(|error| named(&name, &error))?;
-                done(common, &name, "is enabled");
+                done(common, &name, "is enabled")
             }
             Self::ExpirePassword(Name { name }) => {
                 let authority = app::operator(&config)?;
                 wait(authority.expire_password(&name)).map_err(|error| named(&name, &error))?;
-                done(common, &name, "needs a new password to log in; his sessions go on");
+                done(common, &name, "needs a new password to log in; his sessions go on")
             }
             Self::Unlock(Name { name }) => {
                 let authority = app::operator(&config)?;
                 wait(authority.unlock_user(&name)).map_err(|error| named(&name, &error))?;
-                done(common, &name, "need not wait any more");
+                done(common, &name, "need not wait any more")
             }
             Self::Remove(Name { name }) => {
                 let authority = app::operator(&config)?;
                 wait(authority.remove_user(&name)).map_err(|error| named(&name, &error))?;
-                done(common, &name, "is removed");
+                done(common, &name, "is removed")
             }
             Self::List => {
                 let authority = app::operator(&config)?;
@@ -142,17 +142,16 @@ impl Command {
                     }
                     users.extend(page.items);
                 }
-                list(common, &users);
+                list(common, &users)
             }
             Self::Show(Name { name }) => {
                 let authority = app::operator(&config)?;
                 let user = known(&authority, &name)?;
                 let rung = wait(authority.rung(&name, app::clock(&authority)?.now()))
                     .map_err(|error| named(&name, &error))?;
-                show(common, &user, rung);
+                show(common, &user, rung)
             }
         }
-        Ok(())
     }
 }
 
@@ -164,7 +163,7 @@ fn known(authority: &Authority, name: &str) -> Result<User, Failed> {
 }
 
 fn warning(what: &str) {
-    eprintln!("parlance: warning: {what}");
+    tell(&format!("parlance: warning: {what}"));
 }
 
 fn warn_about(password: &Secret) {
@@ -186,17 +185,15 @@ fn named(name: &str, error: &OperatorError) -> Failed {
     Failed::refused(format!("user {name:?}: {error}"))
 }
 
-fn done(common: &Common, name: &str, what: &str) {
-    if !common.json {
-        print(&format!("user {} {what}\n", plain(name)));
-    }
+fn done(common: &Common, name: &str, what: &str) -> Result<(), Failed> {
+    if common.json { Ok(()) } else { print(&format!("user {} {what}\n", plain(name))) }
 }
 
-fn say(common: &Common, user: &User, what: &str) {
+fn say(common: &Common, user: &User, what: &str) -> Result<(), Failed> {
     if common.json {
-        print_json(&json(user));
+        print_json(&json(user))
     } else {
-        print(&format!("user {} {what}\n", plain(&user.name)));
+        print(&format!("user {} {what}\n", plain(&user.name)))
     }
 }
 
@@ -224,10 +221,9 @@ fn state(user: &User) -> &'static str {
     }
 }
 
-fn list(common: &Common, users: &[User]) {
+fn list(common: &Common, users: &[User]) -> Result<(), Failed> {
     if common.json {
-        print_json(&users.iter().map(json).collect());
-        return;
+        return print_json(&users.iter().map(json).collect());
     }
     let row = |user: &User| {
         let last_login = user.last_login.map_or_else(|| "never".to_owned(), date);
@@ -242,10 +238,14 @@ fn list(common: &Common, users: &[User]) {
     print_table(
         &["NAME", "STATE", "CREATED", "LAST LOGIN", "ID"],
         &users.iter().map(row).collect::<Vec<_>>(),
-    );
+    )
 }
 
-fn show(common: &Common, user: &User, rung: Option<(Rung, Option<Timestamp>)>) {
+fn show(
+    common: &Common,
+    user: &User,
+    rung: Option<(Rung, Option<Timestamp>)>,
+) -> Result<(), Failed> {
     let (failures, refused) = rung.map_or((0, 0), |(rung, _)| (rung.taken, rung.refused));
     let locked_until = rung.and_then(|(_, until)| until).map(date);
     if common.json {
@@ -261,8 +261,7 @@ fn show(common: &Common, user: &User, rung: Option<(Rung, Option<Timestamp>)>) {
                 value.insert("locked_until".to_owned(), json!(until));
             }
         }
-        print_json(&value);
-        return;
+        return print_json(&value);
     }
     let locked = locked_until.map_or_else(|| "no".to_owned(), |until| format!("until {until}"));
     let roles = user.roles.iter().map(Uuid::to_string).collect::<Vec<_>>().join(" ");
@@ -278,8 +277,10 @@ fn show(common: &Common, user: &User, rung: Option<(Rung, Option<Timestamp>)>) {
         ("while locked", refused.to_string()),
         ("locked", locked),
     ];
+    let mut text = String::new();
     for (name, value) in rows {
-        print(format!("{name:12}  {}", plain(&value)).trim_end());
-        print("\n");
+        text.push_str(format!("{name:12}  {}", plain(&value)).trim_end());
+        text.push('\n');
     }
+    print(&text)
 }

@@ -1,11 +1,12 @@
 //! What an operator meets on the way: the first commands, a terminal, a mistake, a log.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -269,4 +270,125 @@ fn a_name_is_escaped_once_in_a_json_log_and_a_logout_names_its_user() {
     let record: Value = serde_json::from_str(&server.log.line_with("\"logout\"").unwrap()).unwrap();
     let user: Value = serde_json::from_str(&site.must(&["user", "show", USER, "--json"])).unwrap();
     assert_eq!(record["fields"]["user"], user["id"], "{record}");
+}
+
+/// Runs a command with this file as its standard output; what it said on standard error, and its exit code.
+fn written_to(site: &Site, arguments: &[&str], input: &str, out: &str) -> (i32, String) {
+    let mut command = site.command(arguments);
+    let out = File::options().write(true).open(out).unwrap();
+    command.stdin(Stdio::piped()).stdout(out).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let _closed = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    (output.status.code().unwrap_or(-1), String::from_utf8(output.stderr).unwrap())
+}
+
+/// Every command that writes to standard output, in an order in which each can be done, with what it reads.
+fn commands_that_print(kid: &str) -> Vec<(Vec<&str>, &'static str)> {
+    let add = [&ADD[..], &["another"]].concat();
+    let set = vec!["user", "set-password", USER, "--password-stdin"];
+    let mut all = vec![(add, PASSWORD), (set, PASSWORD)];
+    for plain in [
+        "--help",
+        "--version",
+        "user add --help",
+        "user list",
+        "user list --json",
+        "user show csmith",
+        "user disable csmith",
+        "user enable csmith",
+        "user expire-password csmith",
+        "user unlock csmith",
+        "session list",
+        "session list --json",
+        "session revoke --user csmith",
+        "session revoke --all",
+        "client list",
+        "client list --json",
+        "client remove known",
+        "key list",
+        "key list --json",
+        "key rotate",
+        "dialect list",
+        "dialect list --json",
+        "config check",
+        "config schema",
+        "serve --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0",
+        "user remove csmith",
+    ] {
+        all.push((plain.split(' ').collect(), ""));
+    }
+    all.push((vec!["key", "revoke", kid], ""));
+    all
+}
+
+#[test]
+fn what_cannot_be_written_is_an_error_of_every_command() {
+    let site = Site::new(Database::sqlite());
+    let server = site.start_with_user();
+    site.must(&["client", "add", "known"]);
+    server.kill();
+    let keys: Value = serde_json::from_str(&site.must(&["key", "list", "--json"])).unwrap();
+    let kid = keys[0]["kid"].as_str().unwrap();
+    for (arguments, input) in commands_that_print(kid) {
+        let (code, said) = written_to(&site, &arguments, input, "/dev/full");
+        let told = said.contains("cannot write to standard output: No space left on device");
+        assert!(code == 1 && told, "{arguments:?}: {code} {said}");
+    }
+}
+
+/// Runs a command whose reader of standard output has gone.
+fn without_reader(site: &Site, arguments: &[&str]) -> (Option<i32>, String) {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = site.command(arguments);
+    command.stdout(writer).stderr(Stdio::piped());
+    let done = command.spawn().unwrap().wait_with_output().unwrap();
+    (done.status.code(), String::from_utf8(done.stderr).unwrap())
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_error() {
+    let site = Site::new(Database::sqlite());
+    site.add_user(USER, PASSWORD);
+    let asked = ["--help", "user list", "user list --json", "session list --json", "config schema"];
+    for arguments in asked {
+        let arguments: Vec<_> = arguments.split(' ').collect();
+        assert_eq!(without_reader(&site, &arguments), (Some(0), String::new()), "{arguments:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_said_on_standard_error_changes_no_exit_code() {
+    let site = Site::new(Database::sqlite());
+    site.add_user(USER, PASSWORD);
+    let short = [&ADD[..], &["short"]].concat();
+    for (arguments, code) in
+        [(vec!["user", "show", "nobody"], 1), (vec!["nonsense"], 2), (short, 0)]
+    {
+        let mut command = site.command(&arguments);
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(full);
+        let mut child = command.spawn().unwrap();
+        let _closed = child.stdin.take().unwrap().write_all(b"short\n");
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_client_whose_secret_was_not_written_is_not_made() {
+    let site = Site::new(Database::sqlite());
+    site.add_user(USER, PASSWORD);
+    for format in [&[][..], &["--json"]] {
+        let add = [&["client", "add", "proxy"][..], format].concat();
+        let (code, said) = written_to(&site, &add, "", "/dev/full");
+        assert!(code == 1 && said.contains("No space left on device"), "{code} {said}");
+        // A pipe whose reader has gone takes nothing either.
+        let (code, said) = without_reader(&site, &add);
+        assert!(code == Some(1) && said.contains("its reader has gone"), "{said}");
+        assert_eq!(site.must(&["client", "list", "--json"]).trim(), "[]");
+    }
+    site.must(&["client", "add", "proxy"]);
+    let again = site.operate(&["client", "add", "proxy"]);
+    assert!(again.code == 1 && again.stdout.is_empty(), "no secret for nothing: {again:?}");
 }
