@@ -62,6 +62,7 @@ pub(crate) fn refused(why: Failure) -> Response {
         | Failure::WrongPassword
         | Failure::UserDisabled
         | Failure::OuterCredential
+        | Failure::UnservedCall
         | Failure::Locked { .. } => {
             error(401, "Access denied. The user id and/or password are incorrect.")
         }

@@ -207,6 +207,7 @@ fn each_failure_has_its_status_and_sentence() {
         UserDisabled: 401 {"error": "Access denied. The user id and/or password are incorrect."}
         PasswordExpired: 403 {"error": "Forbidden. The user id and password combination has expired. Please try logging in again."}
         OuterCredential: 401 {"error": "Access denied. The user id and/or password are incorrect."}
+        UnservedCall: 401 {"error": "Access denied. The user id and/or password are incorrect."}
         Locked { known: true }: 401 {"error": "Access denied. The user id and/or password are incorrect."}
         Locked { known: false }: 401 {"error": "Access denied. The user id and/or password are incorrect."}
         Throttled: 429 {"error": "Too many failed logins. Please try again later."}

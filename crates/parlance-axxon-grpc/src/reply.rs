@@ -58,8 +58,9 @@ fn login_refused(ex: bool, why: Failure) -> Reply {
         // Names that nobody has hear it alike.
         Failure::Locked { .. } => AuthenticateCode::UserLocked,
         Failure::Throttled => AuthenticateCode::IpBlocked,
-        // A login shows no token.
-        Failure::NoCredential
+        // A login is served, and shows no token.
+        Failure::UnservedCall
+        | Failure::NoCredential
         | Failure::UnknownCredential
         | Failure::EndedSession
         | Failure::ForeignAddress
@@ -99,6 +100,7 @@ fn token_refused(why: Failure, wrong: &str) -> Status {
         | Failure::UserDisabled
         | Failure::PasswordExpired
         | Failure::OuterCredential
+        | Failure::UnservedCall
         | Failure::Locked { .. }
         | Failure::Throttled => Status::unauthenticated(wrong),
         Failure::Busy | Failure::Unavailable => away(),

@@ -92,8 +92,8 @@ pub(crate) fn refused(call: &Call, why: Failure) -> Response {
             Failure::Locked { .. } => locked(true),
             Failure::Throttled => throttled(true),
             Failure::Busy | Failure::Unavailable => away(GENERAL_ERROR),
-            // Basic was right.
-            Failure::UnknownUser
+            Failure::UnservedCall
+            | Failure::UnknownUser
             | Failure::WrongPassword
             | Failure::UserDisabled
             | Failure::PasswordExpired
@@ -124,8 +124,9 @@ fn login_refused(by_basic: bool, why: Failure) -> Response {
         Failure::OuterCredential => basic_wanted(),
         Failure::Locked { .. } => locked(by_basic),
         Failure::Throttled => throttled(by_basic),
-        // A login shows no token.
-        Failure::NoCredential
+        // A login is served, and shows no token.
+        Failure::UnservedCall
+        | Failure::NoCredential
         | Failure::UnknownCredential
         | Failure::EndedSession
         | Failure::ForeignAddress
@@ -158,6 +159,7 @@ fn bearer_refused(why: Failure, wrong: &'static str, unable: &'static str) -> Re
         | Failure::UserDisabled
         | Failure::PasswordExpired
         | Failure::OuterCredential
+        | Failure::UnservedCall
         | Failure::Locked { .. }
         | Failure::Throttled => {
             code(401, wrong).header("www-authenticate", BEARER_INVALID)

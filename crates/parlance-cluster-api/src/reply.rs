@@ -65,6 +65,7 @@ pub(crate) fn refused(why: Failure) -> Response {
         | Failure::UserDisabled
         | Failure::PasswordExpired
         | Failure::OuterCredential
+        | Failure::UnservedCall
         | Failure::Locked { known: true }
         | Failure::Throttled => error(WRONG_PASSWORD),
         Failure::NoCredential | Failure::UnknownCredential | Failure::ForeignUser => {

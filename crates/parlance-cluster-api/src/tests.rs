@@ -193,6 +193,7 @@ fn each_failure_has_its_sentence() {
         UserDisabled: 200 "Wrong password."
         PasswordExpired: 200 "Wrong password."
         OuterCredential: 200 "Wrong password."
+        UnservedCall: 200 "Wrong password."
         Locked { known: true }: 200 "Wrong password."
         Locked { known: false }: 200 "Username not found, please log in."
         Throttled: 200 "Wrong password."

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use subtle::ConstantTimeEq as _;
 
+use crate::hashing::Bench;
 use crate::ports::{
     Action, Applied, Change, Entropy, Event, Observer, Store, StoreError, Touch, TurnedAway, Users,
 };
@@ -51,6 +52,8 @@ pub(crate) struct Noted {
     pub(crate) foreign: bool,
     /// How many failures in a row came before.
     pub(crate) failures: i64,
+    /// Why it was refused, where its client hears something else.
+    pub(crate) failure: Option<Failure>,
 }
 
 impl Authority {
@@ -128,7 +131,9 @@ impl Authority {
         // `::ffff:192.0.2.7` is 192.0.2.7, whoever asks.
         let cx = Context { peer: cx.peer.map(|peer| peer.to_canonical()), ..cx };
         let shown = match &command {
-            Command::Open(open) => open.login.as_ref().map(|login| login.user.clone()),
+            Command::Open(open) => {
+                open.login.as_ref().or(open.outer.as_ref()).map(|login| login.user.clone())
+            }
             Command::Check(_)
             | Command::Look(_)
             | Command::Renew(..)
@@ -151,7 +156,7 @@ impl Authority {
         let result = self.decide(command, cx, &mut noted).await;
         // A login that showed a good token opened nothing: it was a use.
         let action = if let Ok(Outcome::Standing(..)) = result { Action::Check } else { action };
-        let failure = result.as_ref().err().copied();
+        let failure = result.as_ref().err().map(|heard| noted.failure.unwrap_or(*heard));
         let event = Event {
             dialect: cx.mint.dialect(),
             action,
@@ -266,9 +271,10 @@ impl Authority {
         let secret = if cx.mint.remints() {
             let (mint, user, shown, now, expires) =
                 (Arc::clone(cx.mint), user.clone(), shown.clone(), cx.now, session.expires);
-            self.threads
-                .run(move |_| mint.remint(&Grant { user: &user, now, expires }, &shown))
-                .await??
+            let seat = self.threads.renewal_seat(self.client(cx.peer))?;
+            let remint =
+                move |_: &mut Bench| mint.remint(&Grant { user: &user, now, expires }, &shown);
+            self.threads.sign(seat, remint).await??
         } else {
             shown.secret.clone()
         };
@@ -277,6 +283,11 @@ impl Authority {
         session.last_used = Some(cx.now);
         session.version += 1;
         Ok(Outcome::Renewed(session, user, secret))
+    }
+
+    /// An address that stands for one client, of whom no more is borne than of any other.
+    pub(crate) fn client(&self, peer: Option<IpAddr>) -> Option<IpAddr> {
+        self.throttle.as_ref().and_then(|throttle| throttle.client(peer))
     }
 
     /// Makes a change to a session that stood a moment ago; if the change finds it fallen, somebody has ended it in between.

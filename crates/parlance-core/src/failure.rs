@@ -21,6 +21,9 @@ pub enum Failure {
     /// The outer of two credentials does not verify, or names another user than the inner (axxon-jsonrpc's Basic before its `data`).
     #[error("outer credential refused")]
     OuterCredential,
+    /// The password was right, but what was asked with it is not served (axxon-jsonrpc's Basic before a call that is none): it opens nothing.
+    #[error("right password, unserved call")]
+    UnservedCall,
     /// The account must wait after too many failures; no password of it was verified. Names that nobody has wait alike, and hear what they
     /// hear otherwise.
     #[error("account locked")]
@@ -56,12 +59,13 @@ pub enum Failure {
 
 impl Failure {
     /// Every variant, for tables that must cover all of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::UnknownUser,
         Self::WrongPassword,
         Self::UserDisabled,
         Self::PasswordExpired,
         Self::OuterCredential,
+        Self::UnservedCall,
         Self::Locked { known: true },
         Self::Locked { known: false },
         Self::Throttled,
@@ -83,6 +87,7 @@ impl Failure {
             Self::UserDisabled => "user_disabled",
             Self::PasswordExpired => "password_expired",
             Self::OuterCredential => "outer_credential",
+            Self::UnservedCall => "unserved_call",
             Self::Locked { .. } => "locked",
             Self::Throttled => "throttled",
             Self::NoCredential => "no_credential",

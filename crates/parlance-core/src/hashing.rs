@@ -1,11 +1,11 @@
 //! The threads on which passwords are hashed and credentials signed.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::future::Future;
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::password::Scratch;
 use crate::ports::Clock;
 use crate::{Failure, Timestamp};
 
-/// How many pieces of work may wait.
+/// How many pieces of work of each kind may wait.
 const WAITING: usize = 64;
 /// How long one may wait; its client has given up by then, or soon will.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -29,75 +29,221 @@ pub(crate) struct Bench {
     pub(crate) scratch: Scratch,
 }
 
-/// A fixed number of threads behind a short queue. Work beyond it is refused at once, so a flood of logins costs neither memory nor
-/// the latency of a check.
+/// A fixed number of threads behind short queues. Work beyond them is refused at once, so a flood of logins costs neither memory nor
+/// the latency of a check. Renewals that are signed have a queue and a thread of their own, and no login before them.
 pub struct HashThreads {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
     clock: Arc<dyn Clock>,
-    seated: AtomicUsize,
+    logins: Arc<Seats>,
+    renewals: Arc<Seats>,
 }
 
-/// A seat of somebody who is about to have a password verified; it is free again once this is dropped.
-pub(crate) struct Seat<'t>(&'t AtomicUsize);
+/// A seat of somebody who is about to have a password verified, or a credential signed. It is free again once the last copy is dropped: the
+/// piece of work holds one, so what nobody waits for any more keeps its seat for as long as it stands in the queue.
+#[derive(Clone)]
+pub(crate) struct Seat(Arc<Seated>);
 
-impl Drop for Seat<'_> {
+struct Seated {
+    seats: Arc<Seats>,
+    client: Option<IpAddr>,
+}
+
+/// As many seats as pieces of work can be under way or wait.
+struct Seats {
+    all: usize,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Default)]
+struct Taken {
+    total: usize,
+    by_client: HashMap<IpAddr, usize>,
+}
+
+impl Seats {
+    fn new(all: usize) -> Arc<Self> {
+        Arc::new(Self { all, taken: Mutex::default() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A client holds no more than it leaves free: half of the seats while nobody else wants one, and some are left for another however
+    /// many clients do so.
+    fn take(self: &Arc<Self>, client: Option<IpAddr>) -> Result<Seat, Failure> {
+        let mut taken = self.lock();
+        let free = self.all.saturating_sub(taken.total);
+        let own = client.and_then(|client| taken.by_client.get(&client)).copied().unwrap_or(0);
+        if own >= free {
+            return Err(Failure::Busy);
+        }
+        taken.total += 1;
+        if let Some(client) = client {
+            taken.by_client.insert(client, own + 1);
+        }
+        Ok(Seat(Arc::new(Seated { seats: Arc::clone(self), client })))
+    }
+}
+
+impl Drop for Seated {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let mut taken = self.seats.lock();
+        taken.total = taken.total.saturating_sub(1);
+        let Some(client) = self.client else { return };
+        match taken.by_client.get_mut(&client) {
+            Some(own) if *own > 1 => *own -= 1,
+            Some(_) | None => drop(taken.by_client.remove(&client)),
+        }
     }
 }
 
 struct Shared {
-    queue: Mutex<Queue>,
+    queues: Mutex<Queues>,
+    /// There is something for a hashing thread.
     filled: Condvar,
+    /// There is something to sign.
+    to_sign: Condvar,
 }
 
-struct Queue {
-    work: VecDeque<(Timestamp, Work)>,
+struct Queues {
+    logins: VecDeque<Waiting>,
+    renewals: VecDeque<Waiting>,
     open: bool,
 }
 
+/// A piece of work that waits.
+struct Waiting {
+    since: Timestamp,
+    client: Option<IpAddr>,
+    /// How many of the same client waited when it came. Clients are served by turns: the first of each, then the second of each.
+    turn: usize,
+    work: Work,
+}
+
+/// What a thread takes from the queues.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Duty {
+    /// Logins, and renewals while no login waits.
+    All,
+    /// Renewals alone.
+    Renewals,
+}
+
+impl Queues {
+    fn next(&mut self, duty: Duty) -> Option<Waiting> {
+        let login = if duty == Duty::All { self.logins.pop_front() } else { None };
+        login.or_else(|| self.renewals.pop_front())
+    }
+}
+
+/// Puts a piece of work before those of clients that have more of them waiting. An address that stands for many has none.
+fn enqueue(
+    queue: &mut VecDeque<Waiting>,
+    since: Timestamp,
+    client: Option<IpAddr>,
+    work: Work,
+) -> bool {
+    if queue.len() >= WAITING {
+        return false;
+    }
+    let own = |other: &&Waiting| client.is_some() && other.client == client;
+    let turn = queue.iter().filter(own).count();
+    let at = queue.iter().rposition(|other| other.turn <= turn).map_or(0, |last| last + 1);
+    queue.insert(at, Waiting { since, client, turn, work });
+    true
+}
+
 impl HashThreads {
-    /// Starts `threads` threads, at least one: as many as there are cores serves best. Should the system start none of them, all work is
-    /// refused.
+    /// Starts `threads` threads, at least one: as many as there are cores serves best; and one that signs. Should the system start none of
+    /// them, all work is refused.
     #[must_use]
     pub fn start(threads: usize, clock: Arc<dyn Clock>) -> Self {
-        let queue = Mutex::new(Queue { work: VecDeque::with_capacity(WAITING), open: true });
-        let shared = Arc::new(Shared { queue, filled: Condvar::new() });
-        let spawn = |number: usize| {
-            let (shared, clock) = (Arc::clone(&shared), Arc::clone(&clock));
-            let name = format!("hash-{number}");
-            std::thread::Builder::new().name(name).spawn(move || shared.work(&*clock)).ok()
+        let queues = Queues {
+            logins: VecDeque::with_capacity(WAITING),
+            renewals: VecDeque::with_capacity(WAITING),
+            open: true,
         };
-        let threads: Vec<_> = (0..threads.max(1)).filter_map(spawn).collect();
+        let shared = Arc::new(Shared {
+            queues: Mutex::new(queues),
+            filled: Condvar::new(),
+            to_sign: Condvar::new(),
+        });
+        let spawn = |name: String, duty| {
+            let (shared, clock) = (Arc::clone(&shared), Arc::clone(&clock));
+            std::thread::Builder::new().name(name).spawn(move || shared.work(duty, &*clock)).ok()
+        };
+        let mut threads: Vec<_> = (0..threads.max(1))
+            .filter_map(|number| spawn(format!("hash-{number}"), Duty::All))
+            .collect();
+        let all = WAITING + threads.len();
         shared.lock().open = !threads.is_empty();
-        Self { shared, threads, clock, seated: AtomicUsize::new(0) }
+        threads.extend(spawn("sign".to_owned(), Duty::Renewals));
+        let (logins, renewals) = (Seats::new(all), Seats::new(all));
+        Self { shared, threads, clock, logins, renewals }
     }
 
-    /// A seat, of which there are as many as pieces of work can be under way or wait. Taken before a login takes a place on
-    /// the ladder of its account, it keeps right logins that come all at once from filling the day of that account.
+    /// A seat for a login from this client; `None` is one that stands for many. Taken before a login takes a place on the ladder of its
+    /// account, it keeps right logins that come all at once from filling the day of that account, and one client from filling the queue.
     ///
     /// # Errors
     /// There is none: [`Failure::Busy`].
-    pub(crate) fn seat(&self) -> Result<Seat<'_>, Failure> {
-        let seat = Seat(&self.seated);
-        let others = self.seated.fetch_add(1, Ordering::Relaxed);
-        if others < WAITING + self.threads.len() { Ok(seat) } else { Err(Failure::Busy) }
+    pub(crate) fn seat(&self, client: Option<IpAddr>) -> Result<Seat, Failure> {
+        self.logins.take(client)
     }
 
-    /// Queues a piece of work. It is refused as [`Failure::Busy`] if 64 pieces wait already, or if it has waited for three seconds. It is
-    /// not begun if nobody waits for its answer any more.
+    /// A seat for a renewal, likewise.
+    ///
+    /// # Errors
+    /// There is none: [`Failure::Busy`].
+    pub(crate) fn renewal_seat(&self, client: Option<IpAddr>) -> Result<Seat, Failure> {
+        self.renewals.take(client)
+    }
+
+    /// Queues a piece of work that is nobody's in particular. It is refused as [`Failure::Busy`] if 64 pieces wait already, or if it has
+    /// waited for three seconds. It is not begun if nobody waits for its answer any more.
     pub(crate) fn run<T: Send + 'static, W: FnOnce(&mut Bench) -> T + Send + 'static>(
         &self,
         work: W,
     ) -> impl Future<Output = Result<T, Failure>> + use<T, W> {
+        self.queue(Duty::All, None, work)
+    }
+
+    /// Queues the verification of a login that has a seat, bounded in the same way.
+    pub(crate) fn verify<T: Send + 'static, W: FnOnce(&mut Bench) -> T + Send + 'static>(
+        &self,
+        seat: Seat,
+        work: W,
+    ) -> impl Future<Output = Result<T, Failure>> + use<T, W> {
+        self.queue(Duty::All, Some(seat), work)
+    }
+
+    /// Queues the signing of a renewal that has a seat, bounded in the same way: no login stands before it.
+    pub(crate) fn sign<T: Send + 'static, W: FnOnce(&mut Bench) -> T + Send + 'static>(
+        &self,
+        seat: Seat,
+        work: W,
+    ) -> impl Future<Output = Result<T, Failure>> + use<T, W> {
+        self.queue(Duty::Renewals, Some(seat), work)
+    }
+
+    fn queue<T: Send + 'static, W: FnOnce(&mut Bench) -> T + Send + 'static>(
+        &self,
+        duty: Duty,
+        seat: Option<Seat>,
+        work: W,
+    ) -> impl Future<Output = Result<T, Failure>> + use<T, W> {
         let (answer, answered) = oneshot::channel();
+        let client = seat.as_ref().and_then(|seat| seat.0.client);
         let work: Work = Box::new(move |bench| {
             if !answer.is_canceled() {
-                let _gone = answer.send(work(bench));
+                let done = work(bench);
+                drop(seat);
+                let _gone = answer.send(done);
             }
         });
-        let queued = self.shared.push(self.clock.now(), work);
+        let queued = self.shared.push(duty, self.clock.now(), client, work);
         async move {
             if !queued {
                 return Err(Failure::Busy);
@@ -108,34 +254,47 @@ impl HashThreads {
 }
 
 impl Shared {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Queues> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, now: Timestamp, work: Work) -> bool {
-        let mut queue = self.lock();
-        let room = queue.open && queue.work.len() < WAITING;
-        if room {
-            queue.work.push_back((now, work));
-            self.filled.notify_one();
+    fn push(&self, duty: Duty, now: Timestamp, client: Option<IpAddr>, work: Work) -> bool {
+        let mut queues = self.lock();
+        if !queues.open {
+            return false;
         }
-        room
+        let queue = match duty {
+            Duty::All => &mut queues.logins,
+            Duty::Renewals => &mut queues.renewals,
+        };
+        let queued = enqueue(queue, now, client, work);
+        if queued {
+            self.filled.notify_one();
+            if duty == Duty::Renewals {
+                self.to_sign.notify_one();
+            }
+        }
+        queued
     }
 
-    fn work(&self, clock: &dyn Clock) {
+    fn work(&self, duty: Duty, clock: &dyn Clock) {
+        let filled = match duty {
+            Duty::All => &self.filled,
+            Duty::Renewals => &self.to_sign,
+        };
         let mut bench = Bench::default();
         loop {
-            let mut queue = self.lock();
-            let (queued, work) = loop {
-                match queue.work.pop_front() {
+            let mut queues = self.lock();
+            let Waiting { since, work, .. } = loop {
+                match queues.next(duty) {
                     Some(next) => break next,
-                    None if !queue.open => return,
-                    None => queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner),
+                    None if !queues.open => return,
+                    None => queues = filled.wait(queues).unwrap_or_else(PoisonError::into_inner),
                 }
             };
-            drop(queue);
+            drop(queues);
             // Dropping the work drops its answer's sender, which the waiting side reads as a refusal.
-            if clock.now().since(queued) <= PATIENCE {
+            if clock.now().since(since) <= PATIENCE {
                 // A dialect's code runs here. If it panics, that one login is refused, and the thread lives.
                 let _panicked = catch_unwind(AssertUnwindSafe(|| work(&mut bench)));
             }
@@ -147,6 +306,7 @@ impl Drop for HashThreads {
     fn drop(&mut self) {
         self.shared.lock().open = false;
         self.shared.filled.notify_all();
+        self.shared.to_sign.notify_all();
         for thread in self.threads.drain(..) {
             let _panicked = thread.join();
         }

@@ -24,8 +24,10 @@ pub const RESERVE: i64 = 5;
 pub const UNKNOWN_NAMES: u32 = 100_000;
 
 const DAY: i64 = 24 * 60 * 60 * 1000;
-/// What the known addresses may take together.
-const RESERVED: u32 = 20;
+/// How many wrong passwords a day the known addresses may try together, whichever they are in the course of it.
+pub const RESERVED: u32 = 20;
+/// How many networks it takes to make an account wait until midnight.
+const NETWORKS: u32 = 3;
 
 /// How many wrong passwords one account bears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +52,12 @@ impl LockoutPolicy {
     #[must_use]
     pub fn open_to_all(self) -> u32 {
         self.failures_per_day.saturating_sub(RESERVED)
+    }
+
+    /// How many of those one network may take, on each node: once it has taken them it finds no place, but on an account of which everybody
+    /// together has taken fewer.
+    pub(crate) fn open_to_a_network(self) -> u32 {
+        self.open_to_all().div_ceil(NETWORKS)
     }
 }
 

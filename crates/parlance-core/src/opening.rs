@@ -9,7 +9,7 @@ use crate::ports::{Applied, Change};
 use crate::session::{Grant, Minted, Terms};
 use crate::{
     Authority, CanonicalName, Context, Failure, Lifetime, Login, Open, Outcome, PasswordHash,
-    Secret, Session, SessionId, User, canonical_name, password, uuid_v4,
+    Secret, Session, SessionId, Throttle, User, canonical_name, password, uuid_v4,
 };
 
 /// What a directory is shown in place of a password that cannot be right.
@@ -26,6 +26,26 @@ enum Place {
     Taken(Box<Slot>),
     /// There is none: the account must wait.
     None,
+}
+
+/// A login whose password is verified.
+struct Trial<'a> {
+    cx: Context<'a>,
+    /// The place it took, where places are bounded.
+    slot: Option<Box<Slot>>,
+    /// Whether its address was told already.
+    is_counted: bool,
+}
+
+/// Counts a failure once it is dropped, unless the trial was taken out of it: of a client who hangs up while his password is verified.
+struct Abandoned<'a>(&'a Authority, Option<&'a Trial<'a>>);
+
+impl Drop for Abandoned<'_> {
+    fn drop(&mut self) {
+        if let Some(trial) = self.1 {
+            self.0.count_failure(trial);
+        }
+    }
 }
 
 /// What a hashing thread found out about a login.
@@ -58,7 +78,7 @@ impl Authority {
         if self.throttle.as_ref().is_some_and(|throttle| throttle.refuses(cx.peer, now)) {
             return Err(Failure::Throttled);
         }
-        let seat = self.threads.seat()?;
+        let seat = self.threads.seat(self.client(cx.peer))?;
         let found = self.shown(&subject.user).await?;
         noted.user = found.as_ref().map(|user| user.id);
         let slot = match self.admit(&subject.user, found.as_ref(), cx).await? {
@@ -66,14 +86,28 @@ impl Authority {
             Place::Taken(slot) => Some(slot),
             // As much work as a wrong password, and none of it on the real one.
             Place::None => {
-                let _nobody = self.verify(None, subject.password.clone(), |_, _, _| Ok(())).await?;
+                if let Some(throttle) = &self.throttle {
+                    throttle.waited(cx.peer, now);
+                }
+                let trial = Trial { cx, slot: None, is_counted: true };
+                let password = subject.password.clone();
+                let _nobody = self.verify(None, password, &seat, &trial, |_, _, _| Ok(())).await?;
                 return Err(Failure::Locked { known: found.is_some() });
             }
         };
         noted.failures = slot.as_ref().map_or(0, |slot| slot.admission.failures);
-        let verified = self.verify_and_open(open, found, slot.as_deref(), seat, cx, noted).await;
-        self.settle(slot, &verified, cx);
-        verified?
+        let is_reserved = slot.as_ref().is_some_and(|slot| slot.admission.reserved);
+        let trial = Trial { cx, slot, is_counted: false };
+        let verified = self.verify_and_open(open, found, seat, &trial, noted).await;
+        self.settle(trial, &verified);
+        match verified? {
+            // From anywhere else, and for a name that nobody has, there would have been no place: what is heard must not tell.
+            Err(why) if is_reserved => {
+                noted.failure = Some(why);
+                Err(Failure::Locked { known: true })
+            }
+            opened => opened,
+        }
     }
 
     /// Takes a place for a login on the ladder of the name it shows.
@@ -85,12 +119,19 @@ impl Authority {
     ) -> Result<Place, Failure> {
         let Some(policy) = self.lockout else { return Ok(Place::Unbounded) };
         let name = canonical_name(shown);
+        let account = name.map_or_else(|| account_of_nobody(shown), |name| account(&name));
+        let share = policy.open_to_a_network();
+        let has_taken_its_share =
+            |throttle: &Throttle| throttle.has_taken_its_share(account, share, cx.peer, cx.now);
         let attempt = Attempt {
-            account: name.map_or_else(|| account_of_nobody(shown), |name| account(&name)),
+            account,
             user: found.map(|user| user.id),
             address: cx.peer.map(home),
             now: cx.now,
-            limit: policy.open_to_all(),
+            limit: match &self.throttle {
+                Some(throttle) if has_taken_its_share(throttle) => share,
+                Some(_) | None => policy.open_to_all(),
+            },
         };
         match self.told(self.store.apply(Change::Attempt(Box::new(attempt.clone()))).await)? {
             Applied::Admitted(admission) => Ok(Place::Taken(Box::new(Slot { attempt, admission }))),
@@ -102,26 +143,47 @@ impl Authority {
         }
     }
 
-    /// Says what became of a login that opened nothing. Nobody waits for it: what the store is told first it does first, so whoever tries
-    /// again finds it done.
-    fn settle(
-        &self,
-        slot: Option<Box<Slot>>,
-        verified: &Result<Result<Outcome, Failure>, Failure>,
-        cx: Context<'_>,
-    ) {
+    /// Says what became of a login. Nobody waits for it: what the store is told first it does first, so whoever tries again finds it done.
+    fn settle(&self, trial: Trial<'_>, verified: &Result<Result<Outcome, Failure>, Failure>) {
         let change = match verified {
-            Ok(Ok(_)) => return,
-            Ok(Err(_)) => {
-                if let Some(throttle) = &self.throttle {
-                    throttle.failed(cx.peer, cx.now);
+            Ok(Ok(_)) => {
+                if let (Some(throttle), Some(slot)) = (&self.throttle, &trial.slot) {
+                    throttle.succeeded_on(slot.attempt.account, trial.cx.peer);
                 }
+                return;
+            }
+            Ok(Err(_)) => {
+                self.count_failure(&trial);
                 Change::Failed
+            }
+            Err(Failure::UnservedCall) => {
+                // It has cost a hash and opened nothing.
+                if let Some(throttle) = &self.throttle {
+                    throttle.waited(trial.cx.peer, trial.cx.now);
+                }
+                Change::GiveBack
             }
             Err(_) => Change::GiveBack,
         };
-        if let Some(slot) = slot {
+        if let Some(slot) = trial.slot {
             drop(self.store.apply(change(slot)));
+        }
+    }
+
+    /// Counts a wrong password against the address it came from.
+    fn count_failure(&self, trial: &Trial<'_>) {
+        let Some(throttle) = self.throttle.as_ref().filter(|_| !trial.is_counted) else { return };
+        let Context { peer, now, .. } = trial.cx;
+        match &trial.slot {
+            // As one that found no place: what becomes of the address must not tell the two apart either.
+            Some(slot) if slot.admission.reserved => throttle.waited(peer, now),
+            slot => {
+                throttle.failed(peer, now);
+                if let (Some(slot), Some(policy)) = (slot, self.lockout) {
+                    let share = policy.open_to_a_network();
+                    throttle.failed_on(slot.attempt.account, share, peer, now);
+                }
+            }
         }
     }
 
@@ -133,21 +195,20 @@ impl Authority {
         &self,
         open: Open,
         found: Option<User>,
-        slot: Option<&Slot>,
-        seat: Seat<'_>,
-        cx: Context<'_>,
+        seat: Seat,
+        trial: &Trial<'_>,
         noted: &mut Noted,
     ) -> Result<Result<Outcome, Failure>, Failure> {
+        let cx = trial.cx;
         let (terms, now) = (cx.mint.terms(), cx.now);
         let Some(login) = open.login else {
-            // Whoever has shown a right outer login hears what is wrong with the inner one, which names nobody.
-            if let Some(outer) = open.outer {
-                let own = outer.user.clone();
-                if let Err(wrong) = self.outer(outer, found, &own).await? {
-                    return Ok(Err(wrong));
-                }
-            }
-            return Err(Failure::UnknownUser);
+            let Some(outer) = open.outer else { return Err(Failure::UnknownUser) };
+            let own = outer.user.clone();
+            return match self.outer(outer, found, &own, &seat, trial).await? {
+                // Whoever has shown a right outer login hears what is wrong with the call.
+                Ok(()) => Err(Failure::UnservedCall),
+                Err(wrong) => Ok(Err(wrong)),
+            };
         };
         // The usual case of a double login: the same twice, which is verified once, and whose refusals are the outer's.
         let same = open.outer.as_ref() == Some(&login);
@@ -155,7 +216,7 @@ impl Authority {
         let found = match open.outer.filter(|_| !same) {
             None => found,
             Some(outer) => {
-                if let Err(wrong) = self.outer(outer, found, &login.user).await? {
+                if let Err(wrong) = self.outer(outer, found, &login.user, &seat, trial).await? {
                     return Ok(Err(wrong));
                 }
                 self.shown(&login.user).await?
@@ -177,7 +238,8 @@ impl Authority {
             let minted = mint.mint(&Grant { user, now, expires }, &*entropy)?;
             Ok(Verified { id, minted, rehash })
         };
-        let mut verified = match self.verify(found.clone(), login.password, grant).await? {
+        let checked = self.verify(found.clone(), login.password, &seat, trial, grant).await?;
+        let mut verified = match checked {
             Ok(verified) => verified,
             Err(wrong) => return Ok(Err(refusal(wrong))),
         };
@@ -195,7 +257,7 @@ impl Authority {
                 rivals: open.rivals,
                 rehash,
                 max_sessions: Some(self.max_sessions),
-                slot: slot.cloned().map(Box::new),
+                slot: trial.slot.clone(),
             };
             match self.told(self.store.apply(change).await)? {
                 Applied::Opened(session) => {
@@ -228,8 +290,10 @@ impl Authority {
         outer: Login,
         user: Option<User>,
         inner: &str,
+        seat: &Seat,
+        trial: &Trial<'_>,
     ) -> Result<Result<(), Failure>, Failure> {
-        let verified = self.verify(user, outer.password, |_, _, _| Ok(())).await?;
+        let verified = self.verify(user, outer.password, seat, trial, |_, _, _| Ok(())).await?;
         let same = canonical_name(&outer.user) == canonical_name(inner);
         let right = verified.is_ok() && same;
         Ok(if right { Ok(()) } else { Err(Failure::OuterCredential) })
@@ -254,6 +318,8 @@ impl Authority {
         &self,
         user: Option<User>,
         password: Secret,
+        seat: &Seat,
+        trial: &Trial<'_>,
         grant: impl FnOnce(&User, &str, &mut Bench) -> Result<T, Failure> + Send + 'static,
     ) -> Result<Result<T, Failure>, Failure> {
         let policy = self.policy.clone();
@@ -282,12 +348,20 @@ impl Authority {
                 policy.verify_nothing(password, &mut bench.scratch)?;
                 return Ok(Err(Failure::WrongPassword));
             };
-            if !hash.verify(password, &policy, &mut bench.scratch)? {
-                return Ok(Err(Failure::WrongPassword));
+            let allowed = if hash.verify(password, &policy, &mut bench.scratch)? {
+                allow(user, password, bench, grant)?
+            } else {
+                Err(Failure::WrongPassword)
+            };
+            if allowed.is_err() {
+                policy.make_up(hash, password, &mut bench.scratch)?;
             }
-            allow(user, password, bench, grant)
+            Ok(allowed)
         };
-        self.threads.run(work).await?
+        let mut abandoned = Abandoned(self, Some(trial));
+        let verified = self.threads.verify(seat.clone(), work).await;
+        abandoned.1 = None;
+        verified?
     }
 
     fn session(

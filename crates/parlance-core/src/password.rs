@@ -106,12 +106,32 @@ impl PasswordPolicy {
         password: &str,
         scratch: &mut Scratch,
     ) -> Result<(), Failure> {
-        let mut tag = [0; TAG];
-        let password = password.as_bytes();
-        let password = password.get(..LONGEST).unwrap_or(password);
-        let done = scratch.run(&self.params, Version::V0x13, password, &[0; SALT], &mut tag);
-        std::hint::black_box(tag);
-        done.ok_or(Failure::Unavailable)
+        run_for_nothing(&self.params, password, scratch)
+    }
+
+    /// Does the work by which a verification of this hash, which was made under other parameters, was cheaper than one under this policy. A
+    /// refusal then costs what a name costs that nobody has. A dearer one stays dearer.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`] if there is no memory to work in.
+    pub(crate) fn make_up(
+        &self,
+        hash: &PasswordHash,
+        password: &str,
+        scratch: &mut Scratch,
+    ) -> Result<(), Failure> {
+        // One that cannot be read has cost this policy's work.
+        let Some((_, params, ..)) = hash.parse() else { return Ok(()) };
+        let memory = self.params.m_cost();
+        let short = work(&self.params).saturating_sub(work(&params));
+        for (memory, passes) in [(memory, short / memory), (short % memory, 1)] {
+            // What is less than the least that argon2 takes is nothing to speak of.
+            let params = Params::new(memory, passes, self.params.p_cost(), Some(TAG));
+            if let Ok(params) = params {
+                run_for_nothing(&params, password, scratch)?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether a hash was made under this policy.
@@ -201,6 +221,21 @@ impl Scratch {
             self.blocks.shrink_to_fit();
         }
     }
+}
+
+/// Hashes a password, as much of it as one may have, for the work alone.
+fn run_for_nothing(params: &Params, password: &str, scratch: &mut Scratch) -> Result<(), Failure> {
+    let mut tag = [0; TAG];
+    let password = password.as_bytes();
+    let password = password.get(..LONGEST).unwrap_or(password);
+    let done = scratch.run(params, Version::V0x13, password, &[0; SALT], &mut tag);
+    std::hint::black_box(tag);
+    done.ok_or(Failure::Unavailable)
+}
+
+/// The work of one hash: KiB that are filled, over all passes. At most 2560 MiB, for what is [`bounded`].
+fn work(params: &Params) -> u32 {
+    params.m_cost().saturating_mul(params.t_cost())
 }
 
 fn bounded(params: &Params) -> bool {

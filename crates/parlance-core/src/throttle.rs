@@ -2,14 +2,22 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::Timestamp;
+use crate::lockout::home;
+use crate::{Digest, Timestamp};
 
-/// How many sources each of the two generations remembers: some 10 MiB in all.
-const SOURCES: usize = 1 << 16;
+/// How many entries each of the two generations of a count remembers: at most some 10 MiB for each count of sources, and 20 MiB for that of
+/// sources by account.
+const ENTRIES_PER_GENERATION: usize = 1 << 16;
+/// How many logins on accounts that wait weigh as much as one failure. They have a budget of their own, so that a device with an old password
+/// does not hold up its office, and a flood of them ends before a hash is spent on each.
+pub(crate) const WAITING_TRIES_PER_FAILURE: u32 = 10;
+/// The window of what one network takes of one account.
+const ACCOUNT_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How many failed logins are borne.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,30 +43,67 @@ type Exempt = Box<dyn Fn(IpAddr) -> bool + Send + Sync>;
 pub struct Throttle {
     policy: ThrottlePolicy,
     exempt: Exempt,
-    debts: Mutex<Debts>,
+    /// Passwords that were found wrong.
+    failures: Mutex<Debts<Source>>,
+    /// Logins on accounts that had to wait.
+    waiting: Mutex<Debts<Source>>,
+    /// Passwords that were found wrong on one account, from one network.
+    accounts: Mutex<Debts<(Source, Digest)>>,
 }
 
 /// An address or a network.
 type Source = (IpAddr, u8);
 
-/// When each source has been forgiven everything. A generation that is full becomes the old one, and what was old is forgotten: what fails
-/// again in time stays, and strangers cannot make it grow.
-#[derive(Default)]
-struct Debts {
-    young: HashMap<Source, Timestamp>,
-    old: HashMap<Source, Timestamp>,
+/// So many in a window (GCRA); each is forgiven by itself, evenly.
+#[derive(Clone, Copy)]
+struct Budget {
+    limit: u32,
+    window: Duration,
 }
 
-impl Debts {
-    fn of(&self, source: &Source) -> Option<Timestamp> {
-        self.young.get(source).or_else(|| self.old.get(source)).copied()
+impl Budget {
+    /// How long one takes to be forgiven.
+    fn each(self) -> Duration {
+        self.window / self.limit.max(1)
+    }
+}
+
+/// When everything is forgiven to each key. A generation that is full becomes the old one, and what was old is forgotten: what fails
+/// again in time stays, and strangers cannot make it grow.
+struct Debts<K> {
+    young: HashMap<K, Timestamp>,
+    old: HashMap<K, Timestamp>,
+}
+
+impl<K> Default for Debts<K> {
+    fn default() -> Self {
+        Self { young: HashMap::new(), old: HashMap::new() }
+    }
+}
+
+impl<K: Eq + Hash> Debts<K> {
+    fn of(&self, key: &K) -> Option<Timestamp> {
+        self.young.get(key).or_else(|| self.old.get(key)).copied()
     }
 
-    fn set(&mut self, source: Source, until: Timestamp) {
-        if self.young.len() >= SOURCES && !self.young.contains_key(&source) {
+    /// Whether there is room for no more.
+    fn is_spent(&self, key: &K, budget: Budget, now: Timestamp) -> bool {
+        // One more than can be forgiven in the window.
+        let room = budget.window.saturating_sub(budget.each());
+        self.of(key).is_some_and(|until| until > now.plus(room))
+    }
+
+    fn add(&mut self, key: K, budget: Budget, now: Timestamp) {
+        let until = self.of(&key).map_or(now, |until| until.max(now));
+        if self.young.len() >= ENTRIES_PER_GENERATION && !self.young.contains_key(&key) {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert(source, until);
+        self.young.insert(key, until.plus(budget.each()));
+    }
+
+    fn forgive(&mut self, key: &K) {
+        self.young.remove(key);
+        self.old.remove(key);
     }
 }
 
@@ -66,7 +111,13 @@ impl Throttle {
     /// Under a policy.
     #[must_use]
     pub fn new(policy: ThrottlePolicy) -> Self {
-        Self { policy, exempt: Box::new(|_| false), debts: Mutex::default() }
+        Self {
+            policy,
+            exempt: Box::new(|_| false),
+            failures: Mutex::default(),
+            waiting: Mutex::default(),
+            accounts: Mutex::default(),
+        }
     }
 
     /// That lets more addresses alone: those of proxies, which stand for all their clients when they do not say whom they ask for.
@@ -75,44 +126,99 @@ impl Throttle {
         Self { exempt: Box::new(exempt), ..self }
     }
 
+    /// An address that stands for one client, as [`home`] has it; `None` for one that is let alone.
+    pub(crate) fn client(&self, peer: Option<IpAddr>) -> Option<IpAddr> {
+        peer.filter(|peer| !peer.is_loopback() && !(self.exempt)(*peer)).map(home)
+    }
+
     /// The sources that an address is, and how many failures each bears.
-    fn sources(&self, peer: Option<IpAddr>) -> impl Iterator<Item = (Source, u32)> + use<> {
-        let peer = peer.filter(|peer| !peer.is_loopback() && !(self.exempt)(*peer));
-        let (address, network) = peer.map(sources).unzip();
-        let ThrottlePolicy { per_address, per_network, .. } = self.policy;
-        address.map(|it| (it, per_address)).into_iter().chain(network.map(|it| (it, per_network)))
+    fn sources(&self, peer: Option<IpAddr>) -> impl Iterator<Item = (Source, Budget)> + use<> {
+        let (address, network) = self.client(peer).map(sources).unzip();
+        let ThrottlePolicy { per_address, per_network, window } = self.policy;
+        let bears = |limit| move |source| (source, Budget { limit, window });
+        address.map(bears(per_address)).into_iter().chain(network.map(bears(per_network)))
     }
 
     /// Whether a login from there is refused now.
     pub(crate) fn refuses(&self, peer: Option<IpAddr>, now: Timestamp) -> bool {
-        let debts = self.debts.lock().unwrap_or_else(PoisonError::into_inner);
-        self.sources(peer).any(|(source, limit)| {
-            // One more than can be forgiven in the window.
-            let room = self.policy.window.saturating_sub(self.each(limit));
-            debts.of(&source).is_some_and(|until| until > now.plus(room))
+        let (failures, waiting) = (lock(&self.failures), lock(&self.waiting));
+        self.sources(peer).any(|(source, budget)| {
+            failures.is_spent(&source, budget, now)
+                || waiting.is_spent(&source, of_waiting(budget), now)
         })
     }
 
-    /// Counts a failure.
+    /// Counts a password that was found wrong.
     pub(crate) fn failed(&self, peer: Option<IpAddr>, now: Timestamp) {
-        let mut debts = self.debts.lock().unwrap_or_else(PoisonError::into_inner);
-        for (source, limit) in self.sources(peer) {
-            let until = debts.of(&source).map_or(now, |until| until.max(now));
-            debts.set(source, until.plus(self.each(limit)));
+        let mut failures = lock(&self.failures);
+        self.sources(peer).for_each(|(source, budget)| failures.add(source, budget, now));
+    }
+
+    /// Counts a login on an account that has to wait.
+    pub(crate) fn waited(&self, peer: Option<IpAddr>, now: Timestamp) {
+        let mut waiting = lock(&self.waiting);
+        self.sources(peer)
+            .for_each(|(source, budget)| waiting.add(source, of_waiting(budget), now));
+    }
+
+    /// Counts a password that was found wrong on an account of which one network may take so many.
+    pub(crate) fn failed_on(
+        &self,
+        account: Digest,
+        share: u32,
+        peer: Option<IpAddr>,
+        now: Timestamp,
+    ) {
+        if let Some(network) = self.network(peer) {
+            let budget = Budget { limit: share, window: ACCOUNT_WINDOW };
+            lock(&self.accounts).add((network, account), budget, now);
         }
     }
 
-    /// How many sources are remembered.
-    #[cfg(test)]
-    pub(crate) fn sources_remembered(&self) -> usize {
-        let debts = self.debts.lock().unwrap_or_else(PoisonError::into_inner);
-        debts.young.len() + debts.old.len()
+    /// Whether the network has taken its share of an account.
+    pub(crate) fn has_taken_its_share(
+        &self,
+        account: Digest,
+        share: u32,
+        peer: Option<IpAddr>,
+        now: Timestamp,
+    ) -> bool {
+        let budget = Budget { limit: share, window: ACCOUNT_WINDOW };
+        self.network(peer)
+            .is_some_and(|network| lock(&self.accounts).is_spent(&(network, account), budget, now))
     }
 
-    /// How long one failure takes to be forgiven.
-    fn each(&self, limit: u32) -> Duration {
-        self.policy.window / limit.max(1)
+    /// Forgives a network what it took of an account whose password it knows.
+    pub(crate) fn succeeded_on(&self, account: Digest, peer: Option<IpAddr>) {
+        if let Some(network) = self.network(peer) {
+            lock(&self.accounts).forgive(&(network, account));
+        }
     }
+
+    fn network(&self, peer: Option<IpAddr>) -> Option<Source> {
+        self.client(peer).map(|client| sources(client).1)
+    }
+
+    /// How many sources are remembered, and how many by account.
+    #[cfg(test)]
+    pub(crate) fn remembered(&self) -> [usize; 3] {
+        let (failures, waiting) = (lock(&self.failures), lock(&self.waiting));
+        let accounts = lock(&self.accounts);
+        [
+            failures.young.len() + failures.old.len(),
+            waiting.young.len() + waiting.old.len(),
+            accounts.young.len() + accounts.old.len(),
+        ]
+    }
+}
+
+fn lock<K>(debts: &Mutex<Debts<K>>) -> MutexGuard<'_, Debts<K>> {
+    debts.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The larger budget of logins on accounts that wait.
+fn of_waiting(budget: Budget) -> Budget {
+    Budget { limit: budget.limit.saturating_mul(WAITING_TRIES_PER_FAILURE), ..budget }
 }
 
 fn sources(peer: IpAddr) -> (Source, Source) {

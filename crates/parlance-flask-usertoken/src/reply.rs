@@ -95,6 +95,7 @@ pub(crate) fn refused(why: Failure) -> Response {
         | Failure::UserDisabled
         | Failure::PasswordExpired
         | Failure::OuterCredential
+        | Failure::UnservedCall
         // 401 is the one failure code of the document.
         | Failure::Locked { .. }
         | Failure::Throttled

@@ -50,6 +50,7 @@ pub(crate) fn refused(why: Failure) -> Response {
         | Failure::UserDisabled
         | Failure::PasswordExpired
         | Failure::OuterCredential
+        | Failure::UnservedCall
         | Failure::Locked { .. } => error(401, "Wrong login or password."),
         Failure::Throttled => error(429, "Too many failed logins, please try again later.")
             .header("retry-after", RETRY_AFTER_THROTTLED),
@@ -70,6 +71,7 @@ pub(crate) fn denied(why: Failure) -> Response {
         | Failure::UserDisabled
         | Failure::PasswordExpired
         | Failure::OuterCredential
+        | Failure::UnservedCall
         | Failure::Locked { .. }
         | Failure::Throttled
         | Failure::NoCredential

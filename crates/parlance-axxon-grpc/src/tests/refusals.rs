@@ -44,6 +44,10 @@ fn every_failure_has_its_words() {
         outer_credential   plain Unauthenticated AUTHENTICATE_CODE_WRONG_CREDENTIALS
         outer_credential   renew Unauthenticated AUTHENTICATE_CODE_WRONG_CREDENTIALS
         outer_credential   close Unauthenticated GENERAL_ERROR
+        unserved_call      Ex    Ok [a0, 01, 01]
+        unserved_call      plain Unauthenticated AUTHENTICATE_CODE_GENERAL_ERROR
+        unserved_call      renew Unauthenticated AUTHENTICATE_CODE_WRONG_CREDENTIALS
+        unserved_call      close Unauthenticated GENERAL_ERROR
         locked             Ex    Ok [a0, 01, 04]
         locked             plain Unauthenticated AUTHENTICATE_CODE_USER_LOCKED
         locked             renew Unauthenticated AUTHENTICATE_CODE_WRONG_CREDENTIALS

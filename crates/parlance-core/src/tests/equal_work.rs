@@ -1,6 +1,8 @@
 //! Every failed login costs the same: one look-up, one place and one hash under the current policy. That it failed is noted afterwards.
 
-use super::world::{CHEAP, HOUR, PLAIN, World, run};
+use std::sync::Arc;
+
+use super::world::{CHEAP, HOUR, PLAIN, TestMint, World, run};
 use crate::lockout::FREE;
 use crate::ports::{Change, Store as _};
 use crate::{Failure, PasswordHash, UserId, UserName};
@@ -101,4 +103,34 @@ fn a_login_without_credentials_costs_nothing() {
     let refused = world.execute(crate::Command::Open(open)).map(drop);
     assert_eq!(refused, Err(Failure::UnknownUser));
     assert_eq!((world.store.calls(), world.hashes()), (Vec::new(), Vec::new()));
+}
+
+/// KiB filled, over all passes.
+fn work(hashes: &[[u32; 3]]) -> u32 {
+    hashes.iter().map(|[memory, passes, _]| memory * passes).sum()
+}
+
+#[test]
+fn a_hash_under_cheaper_parameters_costs_a_refusal_no_less() {
+    let policy = [40, 3, 1];
+    for stored in [[40, 1, 1], [40, 2, 1], [16, 2, 1], [8, 1, 1], [24, 5, 1], [32, 1, 1], policy] {
+        let world = World::over(Arc::default(), TestMint::new(PLAIN), stored);
+        world.add_user("disabled", "XXX");
+        run(world.authority.set_enabled("disabled", false)).unwrap();
+        let raised = World::over(Arc::clone(&world.store), TestMint::new(PLAIN), policy);
+        let cost = |user: &str, password: &str| {
+            assert!(raised.login(user, password).is_err(), "{user}");
+            work(&raised.hashes())
+        };
+        let nobody = cost("nobody", "no");
+        assert_eq!(nobody, work(&[policy]));
+        for (user, password) in [("csmith", "no"), ("disabled", "no"), ("disabled", "XXX")] {
+            assert_eq!(cost(user, password), nobody, "{stored:?}: {user} {password}");
+        }
+        assert_eq!(cost("csmith", &"X".repeat(5000)), nobody);
+        // A login makes nothing up: it hashes the password anew, once.
+        assert!(raised.login("csmith", "XXX").is_ok());
+        let rehashed = if stored == policy { vec![stored] } else { vec![stored, policy] };
+        assert_eq!(raised.hashes(), rehashed);
+    }
 }

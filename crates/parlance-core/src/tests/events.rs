@@ -1,8 +1,8 @@
 //! What those who count and log are told: everything that was asked, and whom it was about.
 
-use super::world::{PLAIN, World, run, secret};
+use super::world::{PLAIN, World, login, run, secret};
 use crate::ports::Action;
-use crate::{Command, Failure};
+use crate::{Command, Failure, Open};
 
 /// The last thing told is this, about `csmith` or about nobody.
 #[track_caller]
@@ -38,4 +38,28 @@ fn a_use_is_told_with_the_user_whose_session_was_shown() {
     check(&world, Action::Check, Some(Failure::EndedSession), true);
     let _refused = world.check(&secret("no such token"));
     check(&world, Action::Check, Some(Failure::UnknownCredential), false);
+}
+
+#[test]
+fn a_right_password_for_a_call_that_is_not_served_is_told_as_what_it_is() {
+    let world = World::new(PLAIN);
+    let call = |password: &str| {
+        let outer = Some(login("csmith", password));
+        let refused =
+            world.execute(Command::Open(Open { outer, login: None, ..world.open("", "") }));
+        refused.map(drop).unwrap_err()
+    };
+    assert_eq!(call("XXX"), Failure::UnservedCall);
+    check(&world, Action::Login, Some(Failure::UnservedCall), true);
+    assert_eq!(world.told.2.lock().unwrap().as_deref(), Some("csmith"));
+    assert_eq!(call("no"), Failure::OuterCredential);
+    check(&world, Action::Login, Some(Failure::OuterCredential), true);
+    // Each costs a hash: the address bears no more of them than of logins on an account that waits.
+    for number in 1..1000 {
+        assert_eq!(call("XXX"), Failure::UnservedCall, "{number}");
+    }
+    assert_eq!(call("XXX"), Failure::Throttled);
+    // It is no guess: the account need not wait.
+    let elsewhere = World { peer: Some([198, 51, 100, 7].into()), ..world };
+    assert!(elsewhere.login("csmith", "XXX").is_ok());
 }

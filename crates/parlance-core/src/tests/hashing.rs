@@ -1,20 +1,20 @@
 //! The hashing threads: a short queue that refuses, and threads that outlive what runs on them.
 
-use std::pin::pin;
-use std::sync::Arc;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
-use super::world::{MINUTE, PLAIN, TestClock, TestMint, World, begin, run};
-use crate::{Command, Failure, HashThreads};
+use super::world::{MINUTE, PLAIN, TestClock, TestMint, World, begin, run, until};
+use crate::{Command, Context, Failure, HashThreads, Outcome};
 
 /// Keeps a world's one hashing thread busy until it is dropped.
-struct Gate(#[expect(dead_code, reason = "dropping it opens the gate")] Sender<()>);
+pub(super) struct Gate(#[expect(dead_code, reason = "dropping it opens the gate")] Sender<()>);
 
 impl Gate {
-    fn shut(threads: &HashThreads) -> Self {
+    pub(super) fn shut(threads: &HashThreads) -> Self {
         let (open, opened): (Sender<()>, Receiver<()>) = channel();
         let (enter, entered) = channel();
         // Begun even though nobody waits for its answer: the future is kept until the thread is in it.
@@ -45,6 +45,80 @@ fn the_sixty_fifth_that_waits_is_refused_at_once_and_the_others_are_not() {
         assert_eq!(run(waiting), Ok(number));
     }
     assert!(world.login("csmith", "XXX").is_ok());
+}
+
+/// A login under way.
+type Begun<'w> = Pin<Box<dyn Future<Output = Result<Outcome, Failure>> + 'w>>;
+
+/// `logins` at once from one address while no hash ends: those that wait for one.
+fn waiting(world: &World, peer: [u8; 4], logins: usize) -> Vec<Begun<'_>> {
+    let cx = Context { peer: Some(peer.into()), ..world.cx() };
+    let begun = (0..logins).map(|number| {
+        let open = Command::Open(world.open(&format!("nobody{number}"), "no"));
+        let mut login: Begun<'_> = Box::pin(world.authority.execute(open, cx));
+        begin(login.as_mut()).is_pending().then_some(login)
+    });
+    begun.flatten().collect()
+}
+
+#[test]
+fn an_address_waits_with_no_more_logins_than_it_leaves_places_free() {
+    let world = World::new(PLAIN);
+    let gate = Gate::shut(&world.authority.threads);
+    // 65 places. The last is free, but the queue holds 64.
+    let mut held = Vec::new();
+    let mut counts = Vec::new();
+    for last in 1..=8 {
+        let own = waiting(&world, [192, 0, 2, last], 200);
+        counts.push(own.len());
+        held.push(own);
+    }
+    assert_eq!(counts, [33, 16, 8, 4, 2, 1, 0, 0]);
+    // What one gives up is there for others: also what nobody waits for any more, once its turn has come.
+    let first = held.remove(0);
+    drop(first);
+    assert!(waiting(&world, [192, 0, 2, 9], 9).is_empty());
+    drop(gate);
+    until(|| !waiting(&world, [192, 0, 2, 9], 9).is_empty());
+}
+
+#[test]
+fn addresses_are_served_by_turns() {
+    let world = World::new(PLAIN);
+    let gate = Gate::shut(&world.authority.threads);
+    let served = Arc::new(Mutex::new(Vec::new()));
+    let queue = |client: Option<u8>| {
+        let served = Arc::clone(&served);
+        let seat = world.authority.threads.seat(client.map(|last| [192, 0, 2, last].into()));
+        world.authority.threads.verify(seat.unwrap(), move |_| served.lock().unwrap().push(client))
+    };
+    let order = [Some(1), Some(1), Some(1), Some(1), None, Some(2), Some(3), None, Some(2)];
+    let waiting: Vec<_> = order.into_iter().map(queue).collect();
+    drop(gate);
+    waiting.into_iter().for_each(|waiting| run(waiting).unwrap());
+    let expected = [Some(1), None, Some(2), Some(3), None, Some(1), Some(2), Some(1), Some(1)];
+    assert_eq!(*served.lock().unwrap(), expected);
+}
+
+#[test]
+fn addresses_that_stand_for_many_share_no_bound() {
+    let world = World::new(PLAIN);
+    let _gate = Gate::shut(&world.authority.threads);
+    assert_eq!(waiting(&world, [127, 0, 0, 1], 200).len(), 64);
+}
+
+#[test]
+fn renewals_do_not_queue_behind_logins() {
+    let mint = TestMint { signs: true, ..TestMint::new(PLAIN) };
+    let world = World::with(mint);
+    let token = world.token();
+    let _gate = Gate::shut(&world.authority.threads);
+    let _waiting: Vec<_> = (0..64).map(|_| world.authority.threads.run(|_| ())).collect();
+    // Every hashing thread is at work and the queue is full.
+    assert!(world.login("csmith", "XXX").is_err());
+    for _ in 0..100 {
+        assert!(world.renew(&token, world.mint.terms().lifetime).is_ok());
+    }
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::world::{PLAIN, World};
-use crate::{Failure, Throttle, ThrottlePolicy, Timestamp};
+use super::hashing::Gate;
+use super::world::{PLAIN, World, begin, run};
+use crate::{Command, Digest, Failure, Throttle, ThrottlePolicy, Timestamp};
 
 const POLICY: ThrottlePolicy =
     ThrottlePolicy { per_address: 3, per_network: 5, window: Duration::from_secs(15) };
@@ -64,7 +65,12 @@ fn strangers_without_number_leave_it_bounded_and_remember_who_goes_on() {
         }
     }
     assert!(throttle.refuses(own, now));
-    assert!(throttle.sources_remembered() <= 2 << 16);
+    for stranger in 0..200_000_u32 {
+        let peer = Some(IpAddr::from(stranger.to_be_bytes()));
+        throttle.waited(peer, now);
+        throttle.failed_on(Digest::of("test", &stranger.to_string()), 9, peer, now);
+    }
+    assert!(throttle.remembered().into_iter().all(|entries| entries <= 2 << 16));
 }
 
 #[test]
@@ -83,10 +89,96 @@ fn a_throttled_login_is_refused_unlooked_at() {
 }
 
 #[test]
-fn what_is_locked_or_right_is_not_held_against_the_address() {
+fn what_is_right_is_not_held_against_the_address_and_what_is_locked_weighs_little() {
     let world = World::new(PLAIN);
     for _ in 0..300 {
         let _refused = world.login("nobody", "no");
         assert!(world.login("csmith", "XXX").is_ok());
     }
+}
+
+/// Logins as `user` from one address, until one of them is refused for the address: how many there were.
+fn until_throttled(world: &World, user: &str) -> usize {
+    (0..5000).take_while(|_| world.login(user, "no").err() != Some(Failure::Throttled)).count()
+}
+
+#[test]
+fn a_flood_of_one_name_that_waits_is_throttled_before_a_hash_is_spent() {
+    for user in ["csmith", "nobody"] {
+        let world = World::new(PLAIN);
+        // 21 of them make it wait; then ten times as many as of failures are borne.
+        assert_eq!(until_throttled(&world, user), 21 + 1000, "{user}");
+        world.store.calls();
+        world.hashes();
+        assert_eq!(world.login(user, "XXX").map(drop), Err(Failure::Throttled));
+        assert_eq!(world.login("other", "XXX").map(drop), Err(Failure::Throttled));
+        assert_eq!((world.store.calls(), world.hashes()), (Vec::new(), Vec::new()));
+        // Nobody else's address, and its own after a while.
+        let elsewhere = World { peer: address("198.51.100.7"), ..world };
+        let answer = elsewhere.login("other", "no").map(drop);
+        assert_eq!(answer, Err(Failure::UnknownUser));
+        let own = World { peer: address("192.0.2.7"), ..elsewhere };
+        own.clock.advance(Duration::from_secs(15 * 60));
+        assert!(own.login("csmith", "XXX").is_ok());
+    }
+}
+
+#[test]
+fn a_network_takes_a_third_of_an_account_and_leaves_the_rest_to_others() {
+    let mut world = World::new(PLAIN);
+    let verified = |world: &World, user: &str| {
+        let tried = |_: &i32| {
+            world.clock.advance(Duration::from_secs(10));
+            let refused = world.login(user, "no").map(drop).unwrap_err();
+            refused == Failure::WrongPassword || refused == Failure::UnknownUser
+        };
+        (0..60).filter(tried).count()
+    };
+    for user in ["csmith", "nobody"] {
+        for (peer, expected) in [
+            ("192.0.2.7", 27),
+            ("192.0.2.8", 0),
+            ("2001:db8::1", 27),
+            ("2001:db8:0:77::1", 0),
+            ("198.51.100.7", 26),
+            ("203.0.113.7", 0),
+        ] {
+            world.peer = address(peer);
+            assert_eq!(verified(&world, user), expected, "{user} {peer}");
+        }
+    }
+    // An operator's word counts at once, for whoever had taken his share as well.
+    run(world.authority.unlock_user("csmith")).unwrap();
+    world.peer = address("192.0.2.7");
+    assert_eq!(world.login("csmith", "XXX").map(drop), Ok(()));
+}
+
+#[test]
+fn a_right_password_gives_a_network_its_share_again() {
+    let mut world = World::new(PLAIN);
+    let mut taken = 0;
+    for _ in 0..3 {
+        // From an address that is not known yet: nothing is kept for it.
+        world.peer = world.peer.map(|_| IpAddr::from([198, 51, 100, 7]));
+        for _ in 0..20 {
+            taken += usize::from(world.login("csmith", "no").err() == Some(Failure::WrongPassword));
+        }
+        assert!(world.login("csmith", "XXX").is_ok());
+    }
+    assert_eq!(taken, 60);
+}
+
+#[test]
+fn who_hangs_up_while_his_password_is_verified_has_failed() {
+    let world = World::new(PLAIN);
+    for number in 0..100 {
+        let name = format!("nobody{number}");
+        let gate = Gate::shut(&world.authority.threads);
+        let open = Command::Open(world.open(&name, "no"));
+        let mut login = Box::pin(world.authority.execute(open, world.cx()));
+        assert!(begin(login.as_mut()).is_pending());
+        drop(login);
+        drop(gate);
+    }
+    assert_eq!(world.login("csmith", "XXX").map(drop), Err(Failure::Throttled));
 }

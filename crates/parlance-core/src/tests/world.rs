@@ -217,14 +217,19 @@ impl Store for Watched {
 
 type Heard = (Action, Option<Failure>, Option<UserId>, bool);
 
-/// What the observer was told, and how many failures came before the last of it.
+/// What the observer was told, how many failures came before the last of it, and which name it showed.
 #[derive(Default)]
-pub(super) struct Told(pub(super) Mutex<Vec<Heard>>, pub(super) AtomicI64);
+pub(super) struct Told(
+    pub(super) Mutex<Vec<Heard>>,
+    pub(super) AtomicI64,
+    pub(super) Mutex<Option<String>>,
+);
 
 impl Observer for Told {
     fn observe(&self, event: &Event<'_>) {
         self.0.lock().unwrap().push((event.action, event.failure, event.user, event.foreign));
         self.1.store(event.failures, Ordering::SeqCst);
+        *self.2.lock().unwrap() = event.shown.map(str::to_owned);
     }
 }
 
@@ -412,6 +417,16 @@ pub(super) fn run<F: Future>(future: F) -> F::Output {
 }
 
 /// Polls a future once, so that what it queues is queued.
-pub(super) fn begin<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+pub(super) fn begin<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Task::from_waker(Waker::noop()))
+}
+
+/// Waits until another thread has made this true.
+#[track_caller]
+pub(super) fn until(mut holds: impl FnMut() -> bool) {
+    let turns = (0..10_000_000).find(|_| {
+        std::thread::yield_now();
+        holds()
+    });
+    assert!(turns.is_some(), "it did not become true");
 }

@@ -248,6 +248,7 @@ fn every_failure_and_every_unread_body_has_its_status() {
             user_disabled: 401
             password_expired: 401
             outer_credential: 401
+            unserved_call: 401
             locked: 401
             locked: 401
             throttled: 401

@@ -243,6 +243,7 @@ fn every_failure_and_every_unread_body_has_its_status() {
             user_disabled: 401, guarded 401
             password_expired: 401, guarded 401
             outer_credential: 401, guarded 401
+            unserved_call: 401, guarded 401
             locked: 401, guarded 401
             locked: 401, guarded 401
             throttled: 429, guarded 401

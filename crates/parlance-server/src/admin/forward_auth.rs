@@ -319,6 +319,7 @@ fn refused(refusal: Refusal) -> Response {
         | Failure::UserDisabled
         | Failure::PasswordExpired
         | Failure::OuterCredential
+        | Failure::UnservedCall
         | Failure::Locked { .. }
         | Failure::Throttled
         | Failure::NoCredential

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
+use crate::harness::wires::{basic, grpc};
 use crate::harness::{
-    Database, PASSWORD, Response, Server, Site, USER, Watch, Wire, on_both_databases,
+    Database, PASSWORD, Request, Response, Server, Site, USER, Watch, Wire, on_both_databases,
 };
 
 on_both_databases!(failures_on_any_dialect_and_node_make_one_account_wait);
@@ -126,6 +129,62 @@ fn an_address_that_fails_too_often_is_refused_in_each_wires_own_form() {
         server.send(&Wire::Polish.login(&format!("other-{number}"), "wrong"));
     }
     server.log_in(Wire::Polish);
+}
+
+#[test]
+fn a_failed_login_from_a_trusted_address_tells_no_name() {
+    let site = Site::with(Database::sqlite(), TRUSTING);
+    let server = site.start_with_user();
+    let office = "192.0.2.7";
+    assert_eq!(log_in(&server, Wire::Polish, office, USER, PASSWORD).status, 200);
+    for name in [USER, "nobody"] {
+        log_in(&server, Wire::Polish, "198.51.100.9", name, "wrong");
+    }
+    // Both wait until after tomorrow, whatever the hour: from here on the user's own address has the five tries that are kept for it.
+    site.database.run(
+        "UPDATE login_attempts SET failures = 90, day = day + 1, until_at = until_at + 172800000",
+    );
+    let rest = |user: &str| {
+        let request = Request::get("/v1/authentication/authenticate_ex")
+            .header("Authorization", basic(user, "wrong"))
+            .header("X-Forwarded-For", office);
+        words(Wire::Axxon, &server.send(&request))
+    };
+    let tries = |user: &str| {
+        let wires = [Wire::Axxon, Wire::Polish, Wire::Flask, Wire::Cookie];
+        let heard = wires.map(|wire| words(wire, &log_in(&server, wire, office, user, "wrong")));
+        [&heard[..], &[rest(user)]].concat()
+    };
+    let (known, unknown) = (tries(USER), tries("nobody"));
+    assert_eq!(known, unknown);
+    assert!(known[0].ends_with("AUTHENTICATE_CODE_USER_LOCKED"), "{known:?}");
+    // They were verified, and the operator is told so: the sixth is not.
+    let refusals = |reason: &str| {
+        server.metric(&format!(
+            "parlance_refusals_total{{dialect=\"polish-longtoken\",action=\"login\",reason=\"{reason}\"}}"
+        ))
+    };
+    assert_eq!(refusals("wrong_password"), 2);
+    log_in(&server, Wire::Polish, office, USER, PASSWORD);
+    assert_eq!(refusals("locked"), 2);
+}
+
+#[test]
+fn a_right_password_for_a_call_that_is_not_served_is_on_record() {
+    let site = Site::new(Database::sqlite());
+    let server = site.start_with_user();
+    let call = |password: &str| {
+        server.send(&grpc("ListUsers", &json!({})).header("Authorization", basic(USER, password)))
+    };
+    assert_eq!([call(PASSWORD).status, call("wrong").status], [404, 401]);
+    let refused = |reason: &str| {
+        server.metric(&format!(
+            "parlance_refusals_total{{dialect=\"axxon-jsonrpc\",action=\"login\",reason=\"{reason}\"}}"
+        ))
+    };
+    assert_eq!([refused("unserved_call"), refused("outer_credential")], [1, 1]);
+    let line = server.log.line_with("unserved_call").unwrap();
+    assert!(line.contains("shown=\"csmith\"") && line.contains("user="), "{line}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! How long a refused login takes tells nothing: unknown, wrong, disabled, expired and locked, on every dialect.
+//! How long a refused login takes tells nothing: unknown, wrong, a hash under cheaper parameters, disabled, expired and locked, on every dialect.
 //!
 //! The long form measures, and wants the machine to itself. The short form measures nothing: it asks that the refusals are the same bytes,
 //! and tries the judge on distributions that are made up. That the work is the same, statement for statement and hash for hash, is a claim
@@ -8,6 +8,7 @@ use std::fmt;
 
 use super::{is_long, times};
 use crate::harness::http::Connection;
+use crate::harness::server::run;
 use crate::harness::{Database, Dice, PASSWORD, Request, Response, Site, Watch, Wire};
 
 /// After so many rounds every ladder but one is at its foot again: none may come to where a login waits.
@@ -27,14 +28,23 @@ enum Refused {
     Wrong,
     Again,
     Unknown,
+    /// Whose hash was made before the parameters were raised.
+    Old,
     Disabled,
     Expired,
     Locked,
 }
 
 impl Refused {
-    const ALL: [Self; 6] =
-        [Self::Wrong, Self::Again, Self::Unknown, Self::Disabled, Self::Expired, Self::Locked];
+    const ALL: [Self; 7] = [
+        Self::Wrong,
+        Self::Again,
+        Self::Unknown,
+        Self::Old,
+        Self::Disabled,
+        Self::Expired,
+        Self::Locked,
+    ];
 
     /// A login that is refused so. All names are of one length, and all passwords.
     fn login(self, wire: Wire) -> Request {
@@ -43,6 +53,7 @@ impl Refused {
             Self::Wrong => wire.login("user-known", &wrong),
             Self::Again => wire.login("user-again", &wrong),
             Self::Unknown => wire.login("user-other", &wrong),
+            Self::Old => wire.login("user-aging", &wrong),
             Self::Disabled => wire.login("user-quiet", PASSWORD),
             Self::Expired => wire.login("user-stale", PASSWORD),
             Self::Locked => wire.login("user-tried", PASSWORD),
@@ -181,6 +192,9 @@ fn how_long_a_refused_login_takes_tells_nothing() {
     ["user-known", "user-again", "user-quiet", "user-stale", "user-tried"]
         .iter()
         .for_each(|name| site.add_user(name, PASSWORD));
+    let mut old = site.command(&["user", "add", "user-aging", "--password-stdin"]);
+    old.env("PARLANCE_PASSWORD__ITERATIONS", "1");
+    assert_eq!(run(old, PASSWORD).code, 0);
     site.must(&["user", "disable", "user-quiet"]);
     site.must(&["user", "expire-password", "user-stale"]);
     // Until after tomorrow, whatever the hour.
@@ -245,9 +259,9 @@ fn made_up(seconds: f64, count: usize, dice: &mut Dice) -> Vec<f64> {
         .collect()
 }
 
-/// The judge says this of six samples about these many milliseconds, and an early return about that many.
+/// The judge says this of seven samples about these many milliseconds, and an early return about that many.
 #[track_caller]
-fn check(millis: [f64; 6], planted: f64, expected: &Verdict) {
+fn check(millis: [f64; 7], planted: f64, expected: &Verdict) {
     let mut dice = Dice::new(7);
     let samples = millis.map(|millis| made_up(millis / 1000.0, 2000, &mut dice));
     let planted = made_up(planted / 1000.0, 2000, &mut dice);
@@ -257,14 +271,15 @@ fn check(millis: [f64; 6], planted: f64, expected: &Verdict) {
 #[test]
 fn the_judge_tells_apart_what_differs_and_nothing_else() {
     let differs = |refused| Verdict::Differs(vec![refused]);
-    check([15.0; 6], 0.3, &Verdict::Equal);
-    check([15.0, 15.0, 0.3, 15.0, 15.0, 15.0], 0.3, &differs(Refused::Unknown));
-    check([15.0, 15.0, 15.0, 15.0, 16.0, 15.0], 0.3, &differs(Refused::Expired));
-    check([15.0, 15.0, 15.0, 15.0, 15.0, 14.0], 0.3, &differs(Refused::Locked));
+    check([15.0; 7], 0.3, &Verdict::Equal);
+    check([15.0, 15.0, 0.3, 15.0, 15.0, 15.0, 15.0], 0.3, &differs(Refused::Unknown));
+    check([15.0, 15.0, 15.0, 7.0, 15.0, 15.0, 15.0], 0.3, &differs(Refused::Old));
+    check([15.0, 15.0, 15.0, 15.0, 15.0, 16.0, 15.0], 0.3, &differs(Refused::Expired));
+    check([15.0, 15.0, 15.0, 15.0, 15.0, 15.0, 14.0], 0.3, &differs(Refused::Locked));
     // A fifteenth of a hash more or less is seen, whichever way.
-    check([15.0, 15.0, 15.0, 14.0, 15.0, 15.0], 0.3, &differs(Refused::Disabled));
+    check([15.0, 15.0, 15.0, 15.0, 14.0, 15.0, 15.0], 0.3, &differs(Refused::Disabled));
     let control = Verdict::Inconclusive("the control differs from itself");
-    check([15.0, 17.0, 15.0, 15.0, 15.0, 15.0], 0.3, &control);
+    check([15.0, 17.0, 15.0, 15.0, 15.0, 15.0, 15.0], 0.3, &control);
     let blind = Verdict::Inconclusive("an early return was not noticed");
-    check([15.0; 6], 15.0, &blind);
+    check([15.0; 7], 15.0, &blind);
 }

@@ -12,6 +12,7 @@ mod flood;
 mod kill;
 mod limits;
 mod line;
+mod locked;
 mod mutations;
 mod nodes;
 mod postgres;
