@@ -1,5 +1,5 @@
--- /etc/haproxy/parlance.lua: `http-request lua.parlance` lets a request pass, with the identity headers that parlance set, or answers it
--- as parlance does. Whatever goes wrong, it does not pass.
+-- /etc/haproxy/parlance.lua: `http-request lua.parlance` sets the identity headers that parlance gave and the variable `txn.parlance`, or
+-- answers as parlance does. HAProxy goes on after an error in here, so that haproxy.cfg lets a request pass by that variable alone.
 
 local FORWARD_AUTH = "http://127.0.0.1:8081/forward-auth"
 local IDENTITY = { "x-auth-user", "x-auth-user-id", "x-auth-roles", "x-auth-dialect", "x-auth-session", "x-auth-assertion" }
@@ -68,6 +68,7 @@ core.register_action("parlance", { "http-req" }, function(txn)
                 txn.http:req_set_header(name, value)
             end
         end
+        txn:set_var("txn.parlance", "passed")
     elseif status >= 400 and status < 500 or (status == 503 and answer.headers["retry-after"]) then
         refuse(txn, status, answer.headers, answer.body)
     else

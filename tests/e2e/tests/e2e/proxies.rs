@@ -1,13 +1,16 @@
 //! Real proxies before a real upstream, each run from its recipe in `docs/recipes`. `cargo xtask proxies` prints what they show.
 
+mod broken;
+mod headers;
 mod program;
 mod upstream;
 
-use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, TcpStream};
+use std::io::Write as _;
+use std::net::IpAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use headers::{CREDENTIALS, REROUTING, impersonating, rerouting};
 use program::Proxy;
 use upstream::Upstream;
 
@@ -87,6 +90,7 @@ impl Scene {
         let answer = self.send_from(CLIENT, request);
         assert_eq!(answer.status, 200, "{}", answer.text());
         assert_eq!(answer.at("/body").as_bytes(), request.body, "the body");
+        self.reaches_the_upstream_without_the_credential(&answer);
         let session = self.site.sessions()[0]["id"].as_str().unwrap().to_owned();
         let mut identity = identity(&answer);
         identity.retain(|(name, value)| !(name == "x-auth-roles" && value.is_empty()));
@@ -104,6 +108,23 @@ impl Scene {
         ];
         let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(identity, expected);
+    }
+
+    /// Asserts that no header of a request that reached the upstream opens anything, nor bids it serve another request than parlance saw.
+    #[track_caller]
+    fn reaches_the_upstream_without_the_credential(&self, answer: &Response) {
+        for (name, value) in reached(answer) {
+            assert!(!CREDENTIALS.contains(&name.as_str()), "{name} reached the upstream");
+            assert!(!REROUTING.contains(&name.as_str()), "{name}: {value} reached the upstream");
+            assert!(name != "x-forwarded-host" || value == "parlance.test", "{name}: {value}");
+            // Envoy adds the client's address to what the client wrote.
+            let last = value.rsplit(',').next().unwrap().trim();
+            assert!(name != "x-forwarded-for" || last == CLIENT, "{name}: {value}");
+            // Envoy does not look into cookies: its recipe says so.
+            let kept = self.proxy == Proxy::Envoy && name == "cookie";
+            let shown = self.held.secrets().iter().any(|secret| value.contains(secret));
+            assert!(kept || !shown, "{name} holds the credential");
+        }
     }
 
     /// Asserts that a request is refused so, and that the upstream never sees it.
@@ -127,16 +148,20 @@ impl Scene {
     }
 }
 
-/// The identity headers that reached the upstream, as one reads them to whom a dash and an underscore are one.
-fn identity(answer: &Response) -> Vec<(String, String)> {
+/// The header lines that reached the upstream, as one reads them to whom a dash and an underscore are one.
+fn reached(answer: &Response) -> Vec<(String, String)> {
     let json = answer.json();
     let lines = json["headers"].as_array().unwrap().iter().map(|line| {
         let text = |at: usize| line[at].as_str().unwrap().to_owned();
         (text(0).replace('_', "-"), text(1))
     });
-    let credential = |name: &str| matches!(name, "x-auth-bearer" | "x-auth-token");
-    let mut lines: Vec<_> =
-        lines.filter(|(name, _)| name.starts_with("x-auth-") && !credential(name)).collect();
+    lines.collect()
+}
+
+/// Of them those of the identity.
+fn identity(answer: &Response) -> Vec<(String, String)> {
+    let mut lines = reached(answer);
+    lines.retain(|(name, _)| name.starts_with("x-auth-"));
     lines.sort();
     lines
 }
@@ -145,18 +170,6 @@ fn identity(answer: &Response) -> Vec<(String, String)> {
 fn claims(assertion: &str) -> serde_json::Value {
     let part = assertion.split('.').nth(1).unwrap();
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
-}
-
-/// The request with identity headers that the client made up.
-fn impersonating(request: Request) -> Request {
-    let names = ["User", "User-Id", "Roles", "Dialect", "Session", "Assertion"];
-    names.into_iter().fold(request, |request, name| {
-        request
-            .header(&format!("X-Auth-{name}"), "root")
-            .header(&format!("x-auth-{}", name.to_lowercase()), "root")
-            .header(&format!("X_Auth_{}", name.replace('-', "_")), "root")
-            .header(&format!("X-Auth_{}", name.replace('-', "_")), "root")
-    })
 }
 
 fn check(proxy: Proxy, wire: Wire) {
@@ -182,6 +195,7 @@ fn check(proxy: Proxy, wire: Wire) {
         };
         scene.passes(&by_header("/page"));
         scene.passes(&impersonating(by_header("/page")));
+        scene.passes(&rerouting(by_header("/page")));
         scene.shown("allowed by X-Access-Token");
         let twice = by_header("/page").header("X-Access-Token", "A");
         scene.refused(CLIENT, &twice, &[401]);
@@ -204,6 +218,11 @@ fn check(proxy: Proxy, wire: Wire) {
     scene.shown("allowed");
     scene.passes(&impersonating(scene.page("/page")));
     scene.shown("spoofed identity");
+    scene.passes(&rerouting(scene.page("/page")));
+    scene.shown("rerouting headers");
+    if wire == Wire::Cookie && proxy != Proxy::Envoy {
+        headers::check_cookies(&scene);
+    }
 
     let spoofing = |request: Request| request.header("X-Forwarded-For", SPOOFED);
     scene.passes(&spoofing(scene.page("/page")));
@@ -235,7 +254,7 @@ fn check(proxy: Proxy, wire: Wire) {
     }
     scene.shown("spoofed path");
     if wire != Wire::Cluster {
-        check_odd_heads(&scene);
+        headers::check_odd_heads(&scene);
     }
 
     // What a client of the old days does; guarded requests show the token in a header.
@@ -260,39 +279,6 @@ fn check(proxy: Proxy, wire: Wire) {
         assert!(!front.written().contains(&secret), "{}", front.written());
         assert!(!log.contains(&secret), "{log}");
     }
-}
-
-/// Heads that a client may send and that nobody does.
-fn check_odd_heads(scene: &Scene) {
-    let page = scene.held.shown(Request::get("/page"));
-    // What is named there goes no further than the next program.
-    let by_hop = scene.page("/page").header("Connection", "X-Auth-User, X-Auth-Roles");
-    scene.passes(&by_hop);
-    let twice = by_hop.header("Connection", "X-Auth-Session, X-Forwarded-For");
-    // Envoy has an opinion on it.
-    if scene.proxy == Proxy::Envoy {
-        scene.refused(CLIENT, &twice, &[400]);
-    } else {
-        scene.passes(&twice);
-    }
-    // Which host it is for cannot be told, and one of them wants a role.
-    let old = String::from_utf8(page.bytes(false)).unwrap();
-    let old = old.replacen("HTTP/1.1", "HTTP/1.0", 1).replacen("Host:", "X-Was-Host:", 1);
-    let before = scene.upstream.reached();
-    let mut stream = TcpStream::connect(scene.front.address).unwrap();
-    stream.write_all(old.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    // Envoy does not speak it.
-    let status = if scene.proxy == Proxy::Envoy { "426" } else { "400" };
-    assert_eq!(answer.split(' ').nth(1), Some(status), "{answer}");
-    assert_eq!(scene.upstream.reached(), before, "the upstream saw it");
-    // More headers than parlance reads, and fewer than the proxy does.
-    let many = (0..90).fold(page, |page, number| page.header(&format!("X-More-{number}"), "a"));
-    let status = if scene.proxy == Proxy::Envoy { 500 } else { 431 };
-    let answer = scene.refused(CLIENT, &many, &[status]);
-    assert_eq!(answer.header("retry-after"), None);
-    scene.passes(&scene.page("/page"));
 }
 
 /// Asserts what a client is told while parlance has no database, and that nothing passes.
@@ -328,6 +314,7 @@ macro_rules! matrix {
             #[test] fn cookie_1010() { check($proxy, Wire::Cookie); }
             #[test] fn axxon_jsonrpc() { check($proxy, Wire::Axxon); }
             #[test] fn without_the_database() { check_away($proxy); }
+            #[test] fn a_request_never_goes_on_when_asking_fails() { broken::check($proxy); }
         })*
     };
 }
@@ -358,5 +345,30 @@ fn every_recipe_names_every_identity_header_and_parlances_ports() {
         for part in headers.iter().map(String::as_str).chain(others) {
             assert!(text.contains(part), "{name}: {part}");
         }
+        // HAProxy's has them in regular expressions, and is run.
+        let written_out = name != "haproxy";
+        for part in REROUTING.iter().chain(&CREDENTIALS).filter(|_| written_out) {
+            assert!(text.contains(part), "{name}: {part}");
+        }
     }
+}
+
+#[test]
+fn a_log_format_of_nginx_is_defined_once() {
+    let mut folders = vec![program::recipes().join("..")];
+    let mut defined = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if let Ok(text) = std::fs::read_to_string(&path) {
+                let lines = text.lines().map(str::trim);
+                let rests = lines.filter_map(|line| line.strip_prefix("log_format "));
+                let names = rests.filter_map(|rest| Some(rest.split_once(" '")?.0.to_owned()));
+                defined.extend(names);
+            }
+        }
+    }
+    assert_eq!(defined, ["no_query"], "nginx refuses a name that is defined twice");
 }

@@ -50,16 +50,32 @@ impl Proxy {
     /// Starts it before parlance's admin listener and an upstream.
     #[track_caller]
     pub(crate) fn start(self, admin: SocketAddr, upstream: SocketAddr) -> Running {
+        self.start_changed(admin, upstream, &[])
+    }
+
+    /// The same, with these texts of its recipe replaced by others. Each must be there.
+    #[track_caller]
+    pub(crate) fn start_changed(
+        self,
+        admin: SocketAddr,
+        upstream: SocketAddr,
+        changes: &[(&str, &str)],
+    ) -> Running {
         // Somebody else may take the port between our look and the program's.
         for _ in 0..5 {
-            if let Some(running) = self.attempt(admin, upstream) {
+            if let Some(running) = self.attempt(admin, upstream, changes) {
                 return running;
             }
         }
         panic!("{} did not start", self.name());
     }
 
-    fn attempt(self, admin: SocketAddr, upstream: SocketAddr) -> Option<Running> {
+    fn attempt(
+        self,
+        admin: SocketAddr,
+        upstream: SocketAddr,
+        changes: &[(&str, &str)],
+    ) -> Option<Running> {
         let folder = tempfile::tempdir().unwrap();
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let here = format!("{}/", folder.path().display());
@@ -71,9 +87,14 @@ impl Proxy {
             ("/var/log/nginx/", here.clone()),
             ("/etc/haproxy/", here),
         ];
-        let put = |name: &str, text: &str| {
-            let text =
-                places.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to));
+        let mut changed = vec![false; changes.len()];
+        let mut put = |name: &str, text: &str| {
+            let mut text = text.to_owned();
+            for ((from, to), changed) in changes.iter().zip(&mut changed) {
+                *changed |= text.contains(from);
+                text = text.replace(from, to);
+            }
+            let text = places.iter().fold(text, |text, (from, to)| text.replace(from, to));
             fs::write(folder.path().join(name), text).unwrap();
         };
         for file in fs::read_dir(recipes().join(self.name())).unwrap() {
@@ -81,6 +102,7 @@ impl Proxy {
             put(&file.file_name().to_string_lossy(), &fs::read_to_string(file.path()).unwrap());
         }
         put("nginx.conf", NGINX);
+        assert!(changed.iter().all(|&changed| changed), "{changes:?}: {changed:?}");
         let mut command = self.command(folder.path());
         command.current_dir(folder.path()).env("HOME", folder.path());
         for variable in ["XDG_DATA_HOME", "XDG_CONFIG_HOME"] {

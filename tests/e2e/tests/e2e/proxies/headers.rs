@@ -1,0 +1,103 @@
+//! Headers that a client sends and that must not do what they say.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
+use super::program::Proxy;
+use super::{CLIENT, Scene, reached};
+use crate::harness::Request;
+
+/// The headers in which the dialects' credentials travel, but for the cookie, of which others have a share.
+pub(super) const CREDENTIALS: [&str; 4] =
+    ["authorization", "x-auth-bearer", "x-auth-token", "x-access-token"];
+
+/// Headers by which some upstreams serve another path, method or address than those of the request.
+pub(super) const REROUTING: [&str; 12] = [
+    "x-original-url",
+    "x-original-uri",
+    "x-original-method",
+    "x-rewrite-url",
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+    "x-forwarded-uri",
+    "x-forwarded-method",
+    "x-forwarded-prefix",
+    "forwarded",
+    "x-real-ip",
+];
+
+/// The request with identity headers that the client made up.
+pub(super) fn impersonating(request: Request) -> Request {
+    let names = ["User", "User-Id", "Roles", "Dialect", "Session", "Assertion"];
+    names.into_iter().fold(request, |request, name| {
+        request
+            .header(&format!("X-Auth-{name}"), "root")
+            .header(&format!("x-auth-{}", name.to_lowercase()), "root")
+            .header(&format!("X_Auth_{}", name.replace('-', "_")), "root")
+            .header(&format!("X-Auth_{}", name.replace('-', "_")), "root")
+    })
+}
+
+/// The request with headers that bid an upstream serve something else, or believe in another host.
+pub(super) fn rerouting(request: Request) -> Request {
+    let names = REROUTING.iter().chain(&["x-forwarded-host"]);
+    names.fold(request, |request, name| {
+        let spellings = [(*name).to_owned(), name.replace('-', "_"), name.replacen('-', "_", 1)];
+        spellings.iter().fold(request, |request, name| request.header(name, "/admin"))
+    })
+}
+
+/// Asserts that the upstream gets its own cookies, wherever that of the session stands among them.
+pub(super) fn check_cookies(scene: &Scene) {
+    let session = format!("session={}", scene.held.secret);
+    for (shown, passed) in [
+        (format!("{session}; a=1"), vec!["a=1"]),
+        (format!("a=1; {session}"), vec!["a=1"]),
+        (format!("a=1; {session}; my_session=2|3"), vec!["a=1", "my_session=2|3"]),
+        (format!("my-session=2|3;{session};b=\"x|y\""), vec!["my-session=2|3", "b=\"x|y\""]),
+        (session, vec![]),
+    ] {
+        let request = Request::post("/page").header("Cookie", &shown);
+        scene.passes(&request);
+        let answer = scene.send_from(CLIENT, &request);
+        let lines = reached(&answer);
+        let cookies = lines.iter().filter(|(name, _)| name == "cookie");
+        let cookies = cookies.flat_map(|(_, value)| value.split(';')).map(str::trim);
+        let cookies: Vec<_> = cookies.filter(|cookie| !cookie.is_empty()).collect();
+        assert_eq!(cookies, passed, "{}", shown.replace(&scene.held.secret, "..."));
+    }
+}
+
+/// Heads that a client may send and that nobody does.
+pub(super) fn check_odd_heads(scene: &Scene) {
+    let page = scene.held.shown(Request::get("/page"));
+    // What is named there goes no further than the next program.
+    let by_hop = scene.page("/page").header("Connection", "X-Auth-User, X-Auth-Roles");
+    scene.passes(&by_hop);
+    let twice = by_hop.header("Connection", "X-Auth-Session, X-Forwarded-For");
+    // Envoy has an opinion on it.
+    if scene.proxy == Proxy::Envoy {
+        scene.refused(CLIENT, &twice, &[400]);
+    } else {
+        scene.passes(&twice);
+    }
+    // Which host it is for cannot be told, and one of them wants a role.
+    let old = String::from_utf8(page.bytes(false)).unwrap();
+    let old = old.replacen("HTTP/1.1", "HTTP/1.0", 1).replacen("Host:", "X-Was-Host:", 1);
+    let before = scene.upstream.reached();
+    let mut stream = TcpStream::connect(scene.front.address).unwrap();
+    stream.write_all(old.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    // Envoy does not speak it.
+    let status = if scene.proxy == Proxy::Envoy { "426" } else { "400" };
+    assert_eq!(answer.split(' ').nth(1), Some(status), "{answer}");
+    assert_eq!(scene.upstream.reached(), before, "the upstream saw it");
+    // More headers than parlance reads, and fewer than the proxy does.
+    let many = (0..90).fold(page, |page, number| page.header(&format!("X-More-{number}"), "a"));
+    let status = if scene.proxy == Proxy::Envoy { 500 } else { 431 };
+    let answer = scene.refused(CLIENT, &many, &[status]);
+    assert_eq!(answer.header("retry-after"), None);
+    scene.passes(&scene.page("/page"));
+}
