@@ -15,7 +15,7 @@ use parlance_core::{
     Secret, Session, Terms, Timestamp, User, draw, hex,
 };
 use parlance_dialect::{
-    Configure, Dialect, Kind, Request, Response, Setting, Shown, Unread, Values,
+    Configure, Dialect, Kind, Rejection, Request, Response, Setting, Shown, Unread, Values,
 };
 
 /// The dialect's name.
@@ -97,7 +97,7 @@ impl Dialect for Cookie1010 {
         call::claims(path)
     }
 
-    fn decode(&self, request: &Request<'_>) -> Result<Call, Response> {
+    fn decode(&self, request: &Request<'_>) -> Result<Call, Rejection> {
         call::read(request)
     }
 

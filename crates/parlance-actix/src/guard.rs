@@ -16,7 +16,8 @@ use crate::{Caller, Shell};
 /// Lets a request pass that shows a living session, and refuses any other in its dialect's own words: a middleware for a resource, a scope
 /// or an app, whose handlers then take a [`Caller`].
 ///
-/// A body is read only where a dialect's credential may stand in it: of cluster-api that is an urlencoded form. It is read within
+/// A body is read only where a dialect's credential may stand in it: of cluster-api that is an urlencoded form, or a multipart one whose
+/// `Content-Length` is within the limit. It is read within
 /// [`BODY_LIMIT`](crate::BODY_LIMIT) and [`BODY_PATIENCE`](crate::BODY_PATIENCE), and given on to the handler byte for byte. Every other
 /// body is not touched: an upload of any size goes straight to the handler.
 #[derive(Debug, Clone)]

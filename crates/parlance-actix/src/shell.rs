@@ -21,7 +21,7 @@ use parlance_dialect::{Header, Request, Response, Unread};
 use crate::TrustedProxies;
 
 /// The longest body that is read, in bytes.
-pub const BODY_LIMIT: usize = 16 * 1024;
+pub const BODY_LIMIT: usize = parlance_dialect::BODY_LIMIT;
 /// How long a body may take.
 pub const BODY_PATIENCE: Duration = Duration::from_secs(10);
 

@@ -1,6 +1,6 @@
 //! A message and its metadata to a [`Call`] of the dialect.
 
-use parlance_axxon_jsonrpc::{AxxonJsonrpc, Call, Method, TOKEN_NAME};
+use parlance_axxon_jsonrpc::{AxxonJsonrpc, Call, Endpoint, Method, TOKEN_NAME};
 use parlance_core::{Credential, Failure};
 use prost::Message;
 use tonic::Status;
@@ -26,7 +26,8 @@ pub(crate) fn read(
         }
         Method::Renew => {
             decode::<Empty>(message)?;
-            shown(wire, metadata).map(Call::Renew).map_err(reply::denied)
+            let shown = shown(wire, metadata).map_err(reply::denied)?;
+            Ok(Call::Renew(shown, Endpoint::Grpc))
         }
         Method::Close => {
             decode::<Empty>(message)?;

@@ -19,13 +19,13 @@ const PUSHBACK: &str = "grpc-retry-pushback-ms";
 pub(crate) fn done(call: &Call, outcome: &Outcome, now: Timestamp) -> Reply {
     match (call, outcome) {
         (Call::Login { .. }, Outcome::Opened(session, user, secret))
-        | (Call::Renew(_), Outcome::Renewed(session, user, secret)) => {
+        | (Call::Renew(..), Outcome::Renewed(session, user, secret)) => {
             Ok(token(session, user, secret, now).encode_to_vec())
         }
         (Call::Close(_), Outcome::Closed) => Ok(CloseSessionResponse::default().encode_to_vec()),
         // Never the outcome of a command of ours.
         (
-            Call::Login { .. } | Call::Refused { .. } | Call::Renew(_) | Call::Close(_),
+            Call::Login { .. } | Call::Refused { .. } | Call::Renew(..) | Call::Close(_),
             Outcome::Opened(..)
             | Outcome::Standing(..)
             | Outcome::Renewed(..)
@@ -42,7 +42,7 @@ pub(crate) fn refused(call: &Call, why: Failure) -> Reply {
     match call {
         Call::Login { asked, .. } => login_refused(asked.ex, why),
         // `Refused` is the JSON door's alone.
-        Call::Renew(_) | Call::Refused { .. } => Err(denied(why)),
+        Call::Renew(..) | Call::Refused { .. } => Err(denied(why)),
         Call::Close(_) => Err(close_denied(why)),
     }
 }
@@ -142,13 +142,12 @@ fn away() -> Status {
 }
 
 fn token(session: &Session, user: &User, secret: &Secret, now: Timestamp) -> AuthenticateResponse {
-    let token = Token::new(session, user, secret);
-    let expires = session.expires.unwrap_or(Timestamp::MAX);
+    let token = Token::new(session, user, secret).with_expires_in(session, now);
     AuthenticateResponse {
         token_name: token.token_name.to_owned(),
         token_value: token.token_value.to_owned(),
         expires_at: token.expires_at,
-        expires_in: expires.millis().saturating_sub(now.millis()) / 1000,
+        expires_in: token.expires_in.unwrap_or_default(),
         is_unrestricted: token.is_unrestricted,
         user_id: token.user_id,
         roles_ids: token.roles_ids,

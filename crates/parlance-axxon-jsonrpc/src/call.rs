@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
+use parlance_core::ports::TurnedAway;
 use parlance_core::{Credential, Failure, Login, Secret};
-use parlance_dialect::{Fields, Object, Request, Response, basic, from_json};
+use parlance_dialect::{Fields, Object, Rejection, Request, Response, basic, from_json};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
@@ -38,7 +39,7 @@ pub enum Call {
         answer: Response,
     },
     /// `RenewSession`, `RenewSession2`.
-    Renew(Credential),
+    Renew(Credential, Endpoint),
     /// `CloseSession`.
     Close(Credential),
 }
@@ -50,6 +51,17 @@ pub struct Asked {
     pub ex: bool,
     /// By Basic alone: wrong data is a 401, not an `error_code`.
     pub by_basic: bool,
+    /// Where.
+    pub endpoint: Endpoint,
+}
+
+/// Where a call came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endpoint {
+    /// At `/grpc`, whose answers the document prints.
+    Grpc,
+    /// At a REST binding, whose answers also say in how many seconds a token expires.
+    Rest,
 }
 
 /// What a method of the service does.
@@ -114,19 +126,19 @@ impl Call {
     #[must_use]
     pub fn login(request: Option<(String, String)>, ex: bool) -> Self {
         let data = request.map(|(user_name, password)| Data { user_name, password });
-        let asked = Asked { ex, by_basic: false };
+        let asked = Asked { ex, by_basic: false, endpoint: Endpoint::Grpc };
         Self::Login { outer: None, login: data.and_then(Data::login), asked }
     }
 
     /// Reads a request to a claimed path.
-    pub(crate) fn read(wire: &AxxonJsonrpc, request: &Request<'_>) -> Result<Self, Response> {
+    pub(crate) fn read(wire: &AxxonJsonrpc, request: &Request<'_>) -> Result<Self, Rejection> {
         match request.path.strip_prefix(REST) {
             Some(binding) => Self::rest(wire, request, binding),
             None if request.path == JWKS => {
                 method(request, "GET")?;
-                Err(reply::jwks(&wire.keys))
+                Err(reply::jwks(&wire.keys).into())
             }
-            None => Self::grpc(wire, request),
+            None => Ok(Self::grpc(wire, request)?),
         }
     }
 
@@ -134,7 +146,9 @@ impl Call {
         method(request, "POST")?;
         let called = Called::read(request);
         match &called {
-            Ok(Called { method: Method::Renew, .. }) => return Self::renew(wire, request),
+            Ok(Called { method: Method::Renew, .. }) => {
+                return Self::renew(wire, request, Endpoint::Grpc);
+            }
             Ok(Called { method: Method::Close, .. }) => return Self::close(wire, request),
             Ok(Called { method: Method::Login { .. }, .. }) | Err(_) => {}
         }
@@ -157,25 +171,27 @@ impl Call {
         if let Err(answer) = named_in_query(request, Some(&login)) {
             return Ok(Self::Refused { outer, answer });
         }
-        let asked = Asked { ex: matches!(method, Method::Login { ex: true }), by_basic: false };
+        let ex = matches!(method, Method::Login { ex: true });
+        let asked = Asked { ex, by_basic: false, endpoint: Endpoint::Grpc };
         Ok(Self::Login { outer: Some(outer), login: Some(login), asked })
     }
 
-    fn rest(wire: &AxxonJsonrpc, request: &Request<'_>, binding: &str) -> Result<Self, Response> {
+    fn rest(wire: &AxxonJsonrpc, request: &Request<'_>, binding: &str) -> Result<Self, Rejection> {
         match binding {
-            "authenticate" => Self::by_basic(request, false),
-            "authenticate_ex" => Self::by_basic(request, true),
+            "authenticate" => Ok(Self::by_basic(request, false)?),
+            "authenticate_ex" => Ok(Self::by_basic(request, true)?),
             "authenticate2" => Self::by_data(request, false),
             "authenticate_ex2" => Self::by_data(request, true),
             "renew" | "renew2" => {
                 method(request, "GET")?;
-                Self::renew(wire, request)
+                Ok(Self::renew(wire, request, Endpoint::Rest)?)
             }
-            "close" => {
+            // The second name is the one that the vendor's own web client and configurator know.
+            "close" | "close_session" => {
                 method(request, "GET")?;
-                Self::close(wire, request)
+                Ok(Self::close(wire, request)?)
             }
-            _ => Err(reply::not_found()),
+            _ => Err(reply::not_found().into()),
         }
     }
 
@@ -183,19 +199,33 @@ impl Call {
         method(request, "GET")?;
         named_in_query(request, None)?;
         let login = Some(basic(request).ok_or_else(reply::basic_wanted)?);
-        Ok(Self::Login { outer: None, login, asked: Asked { ex, by_basic: true } })
+        let asked = Asked { ex, by_basic: true, endpoint: Endpoint::Rest };
+        Ok(Self::Login { outer: None, login, asked })
     }
 
-    fn by_data(request: &Request<'_>, ex: bool) -> Result<Self, Response> {
+    fn by_data(request: &Request<'_>, ex: bool) -> Result<Self, Rejection> {
         method(request, "POST")?;
         let (text, whole) = body(request)?;
-        let login = parse(&text).filter(|_| whole).and_then(Data::login);
+        let data: Option<Data> = parse(&text).filter(|_| whole);
+        let is_readable = data.is_some();
+        let login = data.and_then(Data::login);
         named_in_query(request, login.as_ref())?;
-        Ok(Self::Login { outer: None, login, asked: Asked { ex, by_basic: false } })
+        let Some(login) = login else {
+            // Wrong data is an error code, and a 200.
+            let why = if is_readable { TurnedAway::MissingField } else { TurnedAway::Malformed };
+            return Err(Rejection::new(why, reply::wrong_data()));
+        };
+        let asked = Asked { ex, by_basic: false, endpoint: Endpoint::Rest };
+        Ok(Self::Login { outer: None, login: Some(login), asked })
     }
 
-    fn renew(wire: &AxxonJsonrpc, request: &Request<'_>) -> Result<Self, Response> {
-        bearer(wire, request).map(Self::Renew).map_err(reply::denied)
+    fn renew(
+        wire: &AxxonJsonrpc,
+        request: &Request<'_>,
+        endpoint: Endpoint,
+    ) -> Result<Self, Response> {
+        let shown = bearer(wire, request).map_err(reply::denied)?;
+        Ok(Self::Renew(shown, endpoint))
     }
 
     fn close(wire: &AxxonJsonrpc, request: &Request<'_>) -> Result<Self, Response> {
@@ -237,8 +267,8 @@ fn method(request: &Request<'_>, only: &'static str) -> Result<(), Response> {
 /// The body as JSON text, and whether it came as UTF-8. Bytes that are not UTF-8 are replaced, so that a call can be told from
 /// noise; its credentials then count for nothing.
 fn body<'r>(request: &Request<'r>) -> Result<(Cow<'r, str>, bool), Response> {
-    // The document's samples show no header at all, so none is taken for JSON.
-    if request.has("content-type") && !request.is_media_type("application/json") {
+    // The document's samples show no header at all.
+    if !request.is_json() {
         return Err(reply::media_type());
     }
     let text = String::from_utf8_lossy(request.body);

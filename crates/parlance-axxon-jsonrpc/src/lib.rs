@@ -11,14 +11,16 @@ mod token;
 
 use std::time::Duration;
 
-pub use call::{Asked, Call, Method, SERVICE};
+pub use call::{Asked, Call, Endpoint, Method, SERVICE};
 pub use keys::{KeyRejected, KeyRing, SigningKey, VerifyingKey};
 use parlance_core::ports::{Entropy, EntropyError};
 use parlance_core::{
     Binding, Command, Credential, Digest, Failure, Grant, Lifetime, Mint, Minted, Open, Outcome,
     Rivals, Secret, Session, Terms, Timestamp, User, uuid_v4,
 };
-use parlance_dialect::{Dialect, Kind, Request, Response, Setting, Shown, Unread, Values};
+use parlance_dialect::{
+    Dialect, Kind, Rejection, Request, Response, Setting, Shown, Unread, Values,
+};
 pub use reply::{TOKEN_NAME, Token};
 
 /// What an operator may set.
@@ -146,7 +148,7 @@ impl Dialect for AxxonJsonrpc {
         path == call::GRPC || path == call::JWKS || path.starts_with(call::REST)
     }
 
-    fn decode(&self, request: &Request<'_>) -> Result<Call, Response> {
+    fn decode(&self, request: &Request<'_>) -> Result<Call, Rejection> {
         Call::read(self, request)
     }
 
@@ -166,14 +168,14 @@ impl Dialect for AxxonJsonrpc {
                 lifetime: self.lifetime(),
                 rivals: Rivals::Allow,
             }),
-            Call::Renew(shown) => Command::Renew(shown.clone(), self.lifetime()),
+            Call::Renew(shown, _) => Command::Renew(shown.clone(), self.lifetime()),
             Call::Close(shown) => Command::Close(shown.clone()),
         }
     }
 
-    fn encode(&self, call: &Call, result: Result<&Outcome, &Failure>, _: Timestamp) -> Response {
+    fn encode(&self, call: &Call, result: Result<&Outcome, &Failure>, now: Timestamp) -> Response {
         match result {
-            Ok(outcome) => reply::done(call, outcome),
+            Ok(outcome) => reply::done(call, outcome, now),
             Err(why) => reply::refused(call, *why),
         }
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::ser::{PrettyFormatter, Serializer};
 use uuid::Uuid;
 
-use crate::{Call, KeyRing};
+use crate::{Call, Endpoint, KeyRing};
 
 const JSON: &str = "application/json; charset=utf-8";
 const BASIC: &str = "Basic realm=\"parlance\", charset=\"UTF-8\"";
@@ -37,6 +37,9 @@ pub struct Token<'t> {
     pub token_value: &'t str,
     /// Its `exp`, UTC: `20201112T144147`.
     pub expires_at: String,
+    /// In how many seconds that is, where the answer says so: see [`Self::with_expires_in`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_in: Option<i64>,
     /// Whether the user may do everything.
     pub is_unrestricted: bool,
     /// The user's id.
@@ -60,18 +63,26 @@ struct Code {
 }
 
 /// Words what was done.
-pub(crate) fn done(call: &Call, outcome: &Outcome) -> Response {
+pub(crate) fn done(call: &Call, outcome: &Outcome, now: Timestamp) -> Response {
+    let token = |session, user, secret, endpoint, error_code| {
+        let token = Token::new(session, user, secret);
+        let token = match endpoint {
+            Endpoint::Grpc => token,
+            Endpoint::Rest => token.with_expires_in(session, now),
+        };
+        Response::with_body(200, JSON, pretty(&Opened { token, error_code }))
+    };
     match (call, outcome) {
         (Call::Login { asked, .. }, Outcome::Opened(session, user, secret)) => {
-            token(session, user, secret, asked.ex.then_some(OK))
+            token(session, user, secret, asked.endpoint, asked.ex.then_some(OK))
         }
-        (Call::Renew(_), Outcome::Renewed(session, user, secret)) => {
-            token(session, user, secret, Some(OK))
+        (Call::Renew(_, endpoint), Outcome::Renewed(session, user, secret)) => {
+            token(session, user, secret, *endpoint, Some(OK))
         }
         (Call::Close(_), Outcome::Closed) => code(200, CLOSE_OK),
         // Never the outcome of a command of ours.
         (
-            Call::Login { .. } | Call::Refused { .. } | Call::Renew(_) | Call::Close(_),
+            Call::Login { .. } | Call::Refused { .. } | Call::Renew(..) | Call::Close(_),
             Outcome::Opened(..)
             | Outcome::Standing(..)
             | Outcome::Renewed(..)
@@ -103,7 +114,7 @@ pub(crate) fn refused(call: &Call, why: Failure) -> Response {
             | Failure::ForeignAddress
             | Failure::ForeignUser => answer.clone(),
         },
-        Call::Renew(_) => denied(why),
+        Call::Renew(..) => denied(why),
         Call::Close(_) => close_denied(why),
     }
 }
@@ -118,7 +129,7 @@ fn login_refused(by_basic: bool, why: Failure) -> Response {
             if by_basic {
                 basic_wanted()
             } else {
-                code(200, WRONG_CREDENTIALS)
+                wrong_data()
             }
         }
         Failure::OuterCredential => basic_wanted(),
@@ -186,6 +197,11 @@ fn throttled(by_basic: bool) -> Response {
     }
 }
 
+/// What a login says that is not right, for whatever reason.
+pub(crate) fn wrong_data() -> Response {
+    code(200, WRONG_CREDENTIALS)
+}
+
 /// Asks for Basic.
 pub(crate) fn basic_wanted() -> Response {
     code(401, WRONG_CREDENTIALS).header("www-authenticate", BASIC)
@@ -224,16 +240,6 @@ fn code(status: u16, error_code: &'static str) -> Response {
     Response::with_body(status, JSON, pretty(&Code { error_code }))
 }
 
-fn token(
-    session: &Session,
-    user: &User,
-    secret: &Secret,
-    error_code: Option<&'static str>,
-) -> Response {
-    let answer = Opened { token: Token::new(session, user, secret), error_code };
-    Response::with_body(200, JSON, pretty(&answer))
-}
-
 impl<'t> Token<'t> {
     /// The token of a session that was just opened or renewed.
     #[must_use]
@@ -243,10 +249,18 @@ impl<'t> Token<'t> {
             token_name: TOKEN_NAME,
             token_value: secret.expose(),
             expires_at: moment(expires).format("%Y%m%dT%H%M%S").to_string(),
+            expires_in: None,
             is_unrestricted: user.unrestricted,
             user_id: user.id.to_string(),
             roles_ids: user.roles.iter().map(Uuid::to_string).collect(),
         }
+    }
+
+    /// The same, with the whole seconds until it expires.
+    #[must_use]
+    pub fn with_expires_in(self, session: &Session, now: Timestamp) -> Self {
+        let expires = session.expires.unwrap_or(Timestamp::MAX);
+        Self { expires_in: Some(expires.millis().saturating_sub(now.millis()) / 1000), ..self }
     }
 }
 

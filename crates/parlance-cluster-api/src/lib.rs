@@ -8,13 +8,13 @@ mod tests;
 use std::time::Duration;
 
 pub use call::Call;
-use parlance_core::ports::{Entropy, EntropyError, TurnedAway};
+use parlance_core::ports::{Entropy, EntropyError};
 use parlance_core::{
     Binding, Command, Credential, Digest, Failure, Grant, Lifetime, Mint, Minted, Open, Outcome,
     Rivals, Secret, Session, Terms, Timestamp, UPPER, User, draw,
 };
 use parlance_dialect::{
-    Configure, Dialect, Kind, Request, Response, Setting, Shown, Unread, Values,
+    Configure, Dialect, Kind, Rejection, Request, Response, Setting, Shown, Unread, Values,
 };
 
 /// The dialect's name.
@@ -91,13 +91,7 @@ impl Dialect for ClusterApi {
         call::claims(path)
     }
 
-    /// This wire refuses with 200, in a sentence.
-    fn turned_away(answer: &Response) -> Option<TurnedAway> {
-        let nothing = *answer == reply::refused(Failure::NoCredential);
-        Some(if nothing { TurnedAway::NoCredential } else { TurnedAway::Malformed })
-    }
-
-    fn decode(&self, request: &Request<'_>) -> Result<Call, Response> {
+    fn decode(&self, request: &Request<'_>) -> Result<Call, Rejection> {
         call::read(request)
     }
 
@@ -118,7 +112,7 @@ impl Dialect for ClusterApi {
     fn encode(&self, call: &Call, result: Result<&Outcome, &Failure>, _: Timestamp) -> Response {
         match result {
             Ok(outcome) => reply::done(call, outcome),
-            Err(why) => reply::refused(*why),
+            Err(why) => reply::call_refused(call, *why),
         }
     }
 
@@ -135,7 +129,7 @@ impl Dialect for ClusterApi {
     }
 
     fn needs_body(&self, head: &Request<'_>) -> bool {
-        call::has_form(head) && !(self.settings.access_token_header && head.has(call::HEADER))
+        call::may_hold_token(head) && !(self.settings.access_token_header && head.has(call::HEADER))
     }
 
     fn deny(&self, why: &Failure) -> Response {

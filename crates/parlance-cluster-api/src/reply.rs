@@ -56,6 +56,14 @@ pub(crate) fn done(call: &Call, outcome: &Outcome) -> Response {
     }
 }
 
+/// Words the refusal of a call: a login that shows a dead token and no name has named nobody.
+pub(crate) fn call_refused(call: &Call, why: Failure) -> Response {
+    match (call, why) {
+        (Call::Login { .. }, Failure::UnknownCredential) => refused(Failure::UnknownUser),
+        (Call::Login { .. } | Call::Logout(_) | Call::Other(_), _) => refused(why),
+    }
+}
+
 /// Words a refusal.
 pub(crate) fn refused(why: Failure) -> Response {
     match why {

@@ -229,7 +229,7 @@ fn token_is_asked_for_on_every_other_path() {
         "/api/",
         "/api/login/x",
         "/api/LOGIN",
-        "/api//login",
+        "/api/.//login",
         "/api/%6cogin",
         "/api/vm/list",
         "/api/logout/x",

@@ -73,7 +73,13 @@ impl Authority {
             return Ok(Outcome::Standing(self.slide(session, cx), user));
         }
         let Some(subject) = open.outer.as_ref().or(open.login.as_ref()) else {
-            return Err(Failure::UnknownUser);
+            // Only a token, and a dead one: nobody was named.
+            let shown_alone = open.shown.is_some();
+            return Err(if shown_alone {
+                Failure::UnknownCredential
+            } else {
+                Failure::UnknownUser
+            });
         };
         if self.throttle.as_ref().is_some_and(|throttle| throttle.refuses(cx.peer, now)) {
             return Err(Failure::Throttled);

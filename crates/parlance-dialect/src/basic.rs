@@ -16,9 +16,13 @@ pub fn basic(request: &Request<'_>) -> Option<Login> {
 
 /// What stands before and after the first colon of a Base64 text (RFC 7617, section 2: a password may hold colons, a name cannot).
 /// Control characters are refused after decoding, where they would be believed.
+///
+/// The bytes are UTF-8. Where they cannot be, they are Latin-1, as Python's requests, old browsers and the JDK write Basic: every text is
+/// read in one way alone, so one header is one login.
 #[must_use]
 pub fn user_and_secret(encoded: &str) -> Option<(String, Secret)> {
-    let decoded = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
+    let decoded = String::from_utf8(STANDARD.decode(encoded).ok()?)
+        .unwrap_or_else(|bytes| bytes.as_bytes().iter().copied().map(char::from).collect());
     let (user, secret) = decoded.split_once(':').filter(|_| !decoded.contains(char::is_control))?;
     Some((user.to_owned(), Secret::new(secret.to_owned())))
 }

@@ -11,7 +11,7 @@ use parlance_core::{
     SessionId, Timestamp, User, UserId,
 };
 
-use crate::{Dialect, Request, Response, Shown, Unread};
+use crate::{Dialect, Rejection, Request, Response, Shown, Unread};
 
 /// An answer under way.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -164,10 +164,13 @@ impl<D: Dialect> Service for Desk<D> {
 
     fn serve<'a>(&'a self, request: &'a Request<'a>) -> Answer<'a, Response> {
         Box::pin(async move {
+            // HEAD is GET whose answer goes without its body, which the server leaves out (RFC 9110, 9.3.2).
+            let method = if request.method == "HEAD" { "GET" } else { request.method };
+            let request = &Request { method, ..*request };
             let call = match self.dialect.decode(request) {
                 Ok(call) => call,
-                Err(answer) => {
-                    if let Some(why) = D::turned_away(&answer) {
+                Err(Rejection { answer, why }) => {
+                    if let Some(why) = why {
                         self.turned_away(why, request.peer);
                     }
                     return answer;

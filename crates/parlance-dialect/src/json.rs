@@ -5,11 +5,16 @@ use chrono_tz::Tz;
 use parlance_core::Timestamp;
 use serde::de::DeserializeOwned;
 
-/// Reads one JSON value. A struct's doubled key is refused by the derived reader, any other doubled key here.
+/// What some clients of Windows put before a text in UTF-8. A reader may pass over it (RFC 8259, 8.1).
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Reads one JSON value, with or without a byte order mark before it. A struct's doubled key is refused by the derived reader, any other
+/// doubled key here.
 ///
 /// # Errors
 /// It is not JSON, not of the right shape, or a key is doubled.
 pub fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> {
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     serde_json::from_slice::<crate::undoubled::Undoubled>(body)?;
     serde_json::from_slice(body)
 }

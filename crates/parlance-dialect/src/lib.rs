@@ -9,6 +9,7 @@ mod desk;
 mod form;
 mod guard;
 mod json;
+mod multipart;
 mod object;
 mod settings;
 
@@ -26,6 +27,7 @@ pub use desk::{Answer, Caller, Desk, Refusal, Service};
 pub use form::{Fields, FormError};
 pub use guard::Guard;
 pub use json::{calendar_date, from_json, moment};
+pub use multipart::{Multipart, Part};
 pub use object::Object;
 use parlance_core::ports::TurnedAway;
 use parlance_core::{
@@ -41,10 +43,13 @@ pub const RETRY_AFTER: &str = "1";
 /// The same for a client from whose address too many logins failed: by then one more is borne, as a rule.
 pub const RETRY_AFTER_THROTTLED: &str = "10";
 
+/// The longest body that is read, in bytes.
+pub const BODY_LIMIT: usize = 16 * 1024;
+
 /// A body that was not read to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unread {
-    /// It is longer than the limit (16 KiB).
+    /// It is longer than [`BODY_LIMIT`].
     TooLong,
     /// It took longer than ten seconds.
     TooSlow,
@@ -77,6 +82,36 @@ impl fmt::Display for Unread {
     }
 }
 
+/// A request that a dialect answers by itself, before the authority is asked anything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// What the client hears.
+    pub answer: Response,
+    /// What the client must change, for the record; `None` where nothing is refused: a page that is the same for everyone.
+    pub why: Option<TurnedAway>,
+}
+
+impl Rejection {
+    /// A refusal for this reason, whatever the words of its answer.
+    #[must_use]
+    pub fn new(why: TurnedAway, answer: Response) -> Self {
+        Self { answer, why: Some(why) }
+    }
+}
+
+/// A refusal for the reason that its status names. A wire that says more, or hides it behind another status, gives its own.
+impl From<Response> for Rejection {
+    fn from(answer: Response) -> Self {
+        let why = match answer.status {
+            401 => Some(TurnedAway::NoCredential),
+            415 => Some(TurnedAway::WrongMediaType),
+            400.. => Some(TurnedAway::Malformed),
+            _ => None,
+        };
+        Self { answer, why }
+    }
+}
+
 /// A login wire format.
 ///
 /// The five that come with parlance are five crates of one shape; `docs.md` of each says which document it follows.
@@ -97,17 +132,7 @@ pub trait Dialect: Mint {
     ///
     /// # Errors
     /// What cannot be read is answered at once, without the core.
-    fn decode(&self, request: &Request<'_>) -> Result<Self::Call, Response>;
-
-    /// What an answer that [`Self::decode`] gave by itself refuses, for the record; `None` if it refuses nothing.
-    #[must_use]
-    fn turned_away(answer: &Response) -> Option<TurnedAway> {
-        match answer.status {
-            401 => Some(TurnedAway::NoCredential),
-            400.. => Some(TurnedAway::Malformed),
-            _ => None,
-        }
-    }
+    fn decode(&self, request: &Request<'_>) -> Result<Self::Call, Rejection>;
 
     /// What the call asks of the core.
     fn command(&self, call: &Self::Call) -> Command;

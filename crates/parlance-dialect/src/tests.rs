@@ -4,5 +4,6 @@ mod basics;
 mod forms;
 mod guards;
 mod jsons;
+mod multiparts;
 mod settings;
 mod wires;

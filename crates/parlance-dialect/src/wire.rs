@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use parlance_core::Timestamp;
+use serde::de::IgnoredAny;
 
 /// A header line: its name in any case, its value as it came.
 pub type Header<'r> = (&'r str, &'r [u8]);
@@ -60,6 +61,17 @@ impl<'r> Request<'r> {
     pub fn is_media_type(&self, media_type: &str) -> bool {
         let shown = self.header("content-type").and_then(|value| value.split(';').next());
         shown.is_some_and(|shown| shown.trim().eq_ignore_ascii_case(media_type))
+    }
+
+    /// Whether the body is to be read as JSON, where nothing else is documented: by its media type, or by none; as `text/plain`, which is
+    /// what a browser's `fetch` calls a text; or as a form, curl's word for whatever it sends, if it is a JSON object all the same.
+    #[must_use]
+    pub fn is_json(&self) -> bool {
+        !self.has("content-type")
+            || self.is_media_type("application/json")
+            || self.is_media_type("text/plain")
+            || (self.is_media_type("application/x-www-form-urlencoded")
+                && crate::from_json::<crate::Object<IgnoredAny>>(self.body).is_ok())
     }
 }
 

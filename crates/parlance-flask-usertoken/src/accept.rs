@@ -2,34 +2,33 @@
 
 use parlance_dialect::Request;
 
-/// Whether a client takes `application/json`: it says nothing, or the most exact of its ranges that cover it has a weight above 0.
+/// Whether a client takes `application/json`: it says nothing that can be understood, or the most exact of its ranges that cover it has a
+/// weight above 0.
 pub(crate) fn takes_json(request: &Request<'_>) -> bool {
     let lines: Vec<_> = request.values("accept").map(String::from_utf8_lossy).collect();
-    let ranges: Vec<&str> = lines
-        .iter()
-        .flat_map(|line| line.split(','))
-        .map(str::trim)
-        .filter(|range| !range.is_empty())
-        .collect();
-    if ranges.is_empty() {
-        return true;
-    }
+    let ranges = lines.iter().flat_map(|line| line.split(',')).filter_map(weigh);
     // Sorts by exactness, then by weight: of two that are as exact, the kinder one counts.
-    ranges.into_iter().filter_map(weigh).max().is_some_and(|(_, weight)| weight > 0)
+    ranges.max().is_none_or(|(_, weight)| weight > 0)
 }
 
-/// How exactly a range covers JSON, and its weight in thousandths; `None` if it does not, or has a weight that is none.
+/// How exactly a range covers JSON, and its weight in thousandths; one that covers something else is the least exact, and weighs nothing.
+/// `None` if it is no range.
 fn weigh(range: &str) -> Option<(u8, u16)> {
     let mut parts = range.split(';').map(str::trim);
     let media_type = parts.next()?.to_ascii_lowercase();
     let exactness = match media_type.as_str() {
-        "application/json" => 2,
-        "application/*" => 1,
-        "*/*" => 0,
-        _ => return None,
+        "application/json" => 3,
+        "application/*" => 2,
+        // Java 8 and older say the second, for the first.
+        "*/*" | "*" => 1,
+        other => {
+            let (main, sub) = other.split_once('/')?;
+            return (!main.is_empty() && !sub.is_empty()).then_some((0, 0));
+        }
     };
     let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
-    Some((exactness, weight.map_or(Some(1000), thousandths)?))
+    // What is no weight excludes nothing: Java's `q=.2` is none, by the letter.
+    Some((exactness, weight.and_then(thousandths).unwrap_or(1000)))
 }
 
 /// A `qvalue`: 0 to 1 with at most three decimals.

@@ -1,7 +1,8 @@
 //! Bytes to [`Call`]: what the document lets a client say.
 
+use parlance_core::ports::TurnedAway;
 use parlance_core::{Credential, Login, Secret};
-use parlance_dialect::{Dialect as _, Fields, Request, Response, basic, user_and_secret};
+use parlance_dialect::{Dialect as _, Fields, Rejection, Request, basic, user_and_secret};
 
 use crate::{FlaskUsertoken, accept, reply};
 
@@ -13,8 +14,8 @@ const LARGEST_SIZE: u32 = 100;
 /// One parsed call.
 #[derive(Debug)]
 pub enum Call {
-    /// Log in. Without a login it is a failed one.
-    Login(Option<Login>),
+    /// Log in.
+    Login(Login),
     /// Set the caller's last login to now.
     Bump(Credential),
     /// End the token.
@@ -75,17 +76,21 @@ impl<'r> Resource<'r> {
 
 impl Call {
     /// Reads a request; what cannot be read is answered already.
-    pub(crate) fn read(request: &Request<'_>) -> Result<Self, Response> {
+    pub(crate) fn read(request: &Request<'_>, login_challenge: &str) -> Result<Self, Rejection> {
         let resource = Resource::of(request.path).ok_or_else(reply::not_found)?;
         if request.method != resource.method() {
-            return Err(reply::wrong_method(resource.method()));
+            return Err(reply::wrong_method(resource.method()).into());
         }
         if !accept::takes_json(request) {
-            return Err(reply::not_acceptable());
+            return Err(reply::not_acceptable().into());
         }
-        let shown = || shown(request).ok_or_else(reply::unauthorized);
+        let shown = || shown(request).ok_or_else(|| reply::unauthorized(reply::TOKEN_CHALLENGE));
         Ok(match resource {
-            Resource::Login => Self::Login(basic(request)),
+            Resource::Login => Self::Login(basic(request).ok_or_else(|| {
+                let nothing = !request.has("authorization");
+                let why = if nothing { TurnedAway::NoCredential } else { TurnedAway::Malformed };
+                Rejection::new(why, reply::unauthorized(login_challenge))
+            })?),
             Resource::Bump => Self::Bump(shown()?),
             Resource::Logout => Self::Logout(shown()?),
             Resource::Users => match page(request.query.unwrap_or_default()) {

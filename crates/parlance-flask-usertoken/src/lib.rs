@@ -16,7 +16,7 @@ use parlance_core::{
     Rivals, Secret, Session, Terms, Timestamp, User, uuid_v4,
 };
 use parlance_dialect::{
-    Configure, Dialect, Kind, Request, Response, Setting, Shown, Unread, Values,
+    Configure, Dialect, Kind, Rejection, Request, Response, Setting, Shown, Unread, Values,
     encode_user_and_secret,
 };
 
@@ -29,6 +29,8 @@ pub struct Settings {
     pub zone: Tz,
     /// From where a session counts.
     pub bind_address: Binding,
+    /// Whether a 401 of `/auth/login` asks for Basic. A browser then asks its user for a name and a password, over the page's own form.
+    pub basic_challenge: bool,
 }
 
 impl Default for Settings {
@@ -36,6 +38,7 @@ impl Default for Settings {
         Self {
             lifetime: Some(Duration::from_secs(30 * 24 * 60 * 60)),
             bind_address: Binding::Off,
+            basic_challenge: true,
             zone: Tz::UTC,
         }
     }
@@ -52,6 +55,11 @@ impl FlaskUsertoken {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self { settings }
+    }
+
+    /// What a 401 of `/auth/login` asks for.
+    fn login_challenge(&self) -> &'static str {
+        if self.settings.basic_challenge { reply::BASIC_CHALLENGE } else { reply::TOKEN_CHALLENGE }
     }
 
     fn lifetime(&self) -> Lifetime {
@@ -91,8 +99,8 @@ impl Dialect for FlaskUsertoken {
         call::Resource::of(path).is_some()
     }
 
-    fn decode(&self, request: &Request<'_>) -> Result<Call, Response> {
-        Call::read(request)
+    fn decode(&self, request: &Request<'_>) -> Result<Call, Rejection> {
+        Call::read(request, self.login_challenge())
     }
 
     fn command(&self, call: &Call) -> Command {
@@ -100,7 +108,7 @@ impl Dialect for FlaskUsertoken {
             Call::Login(login) => Command::Open(Open {
                 shown: None,
                 outer: None,
-                login: login.clone(),
+                login: Some(login.clone()),
                 lifetime: self.lifetime(),
                 rivals: Rivals::Allow,
             }),
@@ -115,7 +123,17 @@ impl Dialect for FlaskUsertoken {
     fn encode(&self, call: &Call, result: Result<&Outcome, &Failure>, _: Timestamp) -> Response {
         match result {
             Ok(outcome) => reply::done(call, outcome, self.settings.zone),
-            Err(why) => reply::refused(*why),
+            Err(why) => reply::refused(
+                *why,
+                match call {
+                    Call::Login(_) => self.login_challenge(),
+                    Call::Bump(_)
+                    | Call::Logout(_)
+                    | Call::Users(..)
+                    | Call::BadPage(_)
+                    | Call::User(..) => reply::TOKEN_CHALLENGE,
+                },
+            ),
         }
     }
 
@@ -132,7 +150,7 @@ impl Dialect for FlaskUsertoken {
     }
 
     fn deny(&self, why: &Failure) -> Response {
-        reply::refused(*why)
+        reply::refused(*why, reply::TOKEN_CHALLENGE)
     }
 
     fn unread(&self, why: Unread) -> Response {
@@ -149,6 +167,12 @@ impl Configure for FlaskUsertoken {
             about: "How long a token lives from its login; never leaves expirationTime out.",
         },
         Setting::bind_address(Binding::Off),
+        Setting {
+            key: "basic_challenge",
+            kind: Kind::Switch,
+            default: "true",
+            about: "Whether a 401 of /auth/login asks for Basic, upon which a browser shows a dialog of its own.",
+        },
     ];
 
     const TOUR: &'static str = include_str!("tour.sh");
@@ -157,6 +181,7 @@ impl Configure for FlaskUsertoken {
         Self::new(Settings {
             lifetime: values.duration("lifetime"),
             bind_address: values.binding().unwrap_or(Settings::default().bind_address),
+            basic_challenge: values.switch("basic_challenge"),
             zone: values.zone,
         })
     }

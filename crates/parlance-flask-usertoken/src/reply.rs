@@ -9,7 +9,10 @@ use serde::Serialize;
 use crate::call::{Call, Page};
 
 const JSON: &str = "application/json";
-const CHALLENGE: &str = r#"Basic realm="parlance", charset="UTF-8""#;
+/// What asks for a name and a password. Browsers ask their user for both, over whatever page is shown.
+pub(crate) const BASIC_CHALLENGE: &str = r#"Basic realm="parlance", charset="UTF-8""#;
+/// What asks for a token. Browsers pass over a scheme that they do not know.
+pub(crate) const TOKEN_CHALLENGE: &str = r#"X-Auth-Token realm="parlance""#;
 
 // The keys of every object stand in alphabetical order, and what is unset is left out.
 
@@ -82,13 +85,13 @@ pub(crate) fn done(call: &Call, outcome: &Outcome, zone: Tz) -> Response {
         }
         // Never the outcome of a command of ours.
         (Outcome::Standing(..) | Outcome::Renewed(..) | Outcome::Users(_), _) => {
-            refused(Failure::Unavailable)
+            refused(Failure::Unavailable, TOKEN_CHALLENGE)
         }
     }
 }
 
 /// How a refusal is worded, here and on a guarded request.
-pub(crate) fn refused(why: Failure) -> Response {
+pub(crate) fn refused(why: Failure, challenge: &str) -> Response {
     match why {
         Failure::UnknownUser
         | Failure::WrongPassword
@@ -103,7 +106,7 @@ pub(crate) fn refused(why: Failure) -> Response {
         | Failure::UnknownCredential
         | Failure::EndedSession
         | Failure::ForeignAddress
-        | Failure::ForeignUser => unauthorized(),
+        | Failure::ForeignUser => unauthorized(challenge),
         Failure::Busy | Failure::Unavailable => {
             message(503, "Service unavailable").header("retry-after", RETRY_AFTER)
         }
@@ -111,8 +114,8 @@ pub(crate) fn refused(why: Failure) -> Response {
 }
 
 /// The document's one failure code.
-pub(crate) fn unauthorized() -> Response {
-    message(401, "Authorization failed").header("www-authenticate", CHALLENGE)
+pub(crate) fn unauthorized(challenge: &str) -> Response {
+    message(401, "Authorization failed").header("www-authenticate", challenge)
 }
 
 /// A page or a user that is not there.

@@ -202,7 +202,7 @@ fn logout_ends_the_token_once_and_no_other() {
         401
         content-type: application/json
         vary: Accept
-        www-authenticate: Basic realm="parlance", charset="UTF-8"
+        www-authenticate: X-Auth-Token realm="parlance"
 
         {"message":"Authorization failed"}
     "#]],
@@ -240,7 +240,7 @@ fn a_guarded_request_shows_name_and_token() {
         401
         content-type: application/json
         vary: Accept
-        www-authenticate: Basic realm="parlance", charset="UTF-8"
+        www-authenticate: X-Auth-Token realm="parlance"
 
         {"message":"Authorization failed"}
     "#]],
@@ -284,6 +284,8 @@ fn a_call_shows_no_secret() {
 fn the_settings_defaults_are_the_configurations() {
     let mut values = Values::defaults(FlaskUsertoken::SETTINGS, chrono_tz::UTC);
     assert_eq!(FlaskUsertoken::configure(&values).settings, Settings::default());
+    values.set("basic_challenge", Value::Switch(false));
+    assert!(!FlaskUsertoken::configure(&values).settings.basic_challenge);
     values.set("lifetime", Value::Never);
     assert_eq!(FlaskUsertoken::configure(&values).settings.lifetime, None);
 }

@@ -1,7 +1,10 @@
 //! Bytes to [`Call`]: what the document lets a client say.
 
-use parlance_core::{Credential, Login, Secret};
-use parlance_dialect::{Dialect as _, Fields, FormError, Object, Request, Response, from_json};
+use parlance_core::ports::TurnedAway;
+use parlance_core::{Credential, Failure, Login, Secret};
+use parlance_dialect::{
+    Dialect as _, Fields, FormError, Object, Rejection, Request, Response, from_json,
+};
 use serde::Deserialize;
 
 use crate::{PolishLongtoken, RESOURCE, reply};
@@ -9,8 +12,8 @@ use crate::{PolishLongtoken, RESOURCE, reply};
 /// One parsed call.
 #[derive(Debug)]
 pub enum Call {
-    /// `POST`: log in, for long or not. Without a login it is a failed one.
-    Login(Option<Login>, bool),
+    /// `POST`: log in, for long or not.
+    Login(Login, bool),
     /// `GET`: does this token live?
     Look(Credential),
     /// `PUT`: make it live from now on, for long or not.
@@ -49,13 +52,13 @@ impl Flag {
 
 impl Call {
     /// Reads a request; what cannot be read is answered already.
-    pub(crate) fn read(request: &Request<'_>) -> Result<Self, Response> {
+    pub(crate) fn read(request: &Request<'_>) -> Result<Self, Rejection> {
         match request.method {
             "POST" => login(request),
             "PUT" => renewal(request),
             "GET" => shown(request).map(Self::Look),
             "DELETE" => shown(request).map(Self::End),
-            _ => Err(reply::wrong_method()),
+            _ => Err(reply::wrong_method().into()),
         }
     }
 }
@@ -95,24 +98,27 @@ fn query(request: &Request<'_>) -> Result<Fields, FormError> {
     Fields::parse(joined.join("&").as_bytes())
 }
 
-fn login(request: &Request<'_>) -> Result<Call, Response> {
+fn login(request: &Request<'_>) -> Result<Call, Rejection> {
     if !request.is_media_type("application/x-www-form-urlencoded") {
-        return Err(reply::wrong_media_type("application/x-www-form-urlencoded"));
+        return Err(reply::wrong_media_type("application/x-www-form-urlencoded").into());
     }
+    // A failed login like any other, to the client.
+    let failed = |why| Rejection::new(why, reply::refused(Failure::UnknownUser));
     let form = match Fields::parse(request.body) {
         Ok(form) => form,
-        Err(FormError::Bytes) => return Ok(Call::Login(None, false)),
-        Err(FormError::Doubled) => return Err(reply::malformed("A field stands twice.")),
+        Err(FormError::Bytes) => return Err(failed(TurnedAway::Malformed)),
+        Err(FormError::Doubled) => return Err(reply::malformed("A field stands twice.").into()),
     };
     refuse_clash(request, |name| form.get(name).is_some())?;
     let login = form.get("login").zip(form.secret("pass"));
-    let login = login.map(|(user, password)| Login { user: user.to_owned(), password });
+    let (user, password) = login.ok_or_else(|| failed(TurnedAway::MissingField))?;
+    let login = Login { user: user.to_owned(), password };
     Ok(Call::Login(login, form.get("longtoken") == Some("true")))
 }
 
-fn renewal(request: &Request<'_>) -> Result<Call, Response> {
-    if !request.is_media_type("application/json") {
-        return Err(reply::wrong_media_type("application/json"));
+fn renewal(request: &Request<'_>) -> Result<Call, Rejection> {
+    if !request.is_json() {
+        return Err(reply::wrong_media_type("application/json").into());
     }
     let Object(Renewal { token, longtoken }) = from_json(request.body)
         .map_err(|_| reply::malformed("The body is not the JSON object that is read here."))?;
@@ -121,31 +127,35 @@ fn renewal(request: &Request<'_>) -> Result<Call, Response> {
         "longtoken" => longtoken.is_some(),
         _ => false,
     })?;
-    let token = token.filter(|token| !token.is_empty()).ok_or_else(reply::not_found)?;
+    let token = token.filter(|token| !token.is_empty()).ok_or_else(not_shown)?;
     // The header is not read for a token here, but must not name another one.
     if bearer(request)?.is_some_and(|header| header != token.as_bytes()) {
-        return Err(reply::contradiction());
+        return Err(reply::contradiction().into());
     }
     let shown = Credential::new(PolishLongtoken::NAME, Secret::new(token));
     Ok(Call::Renew(shown, longtoken.is_some_and(|flag| flag.is_set())))
 }
 
 /// The token of GET and DELETE: from the header, or the query, or both alike.
-fn shown(request: &Request<'_>) -> Result<Credential, Response> {
+fn shown(request: &Request<'_>) -> Result<Credential, Rejection> {
     let header = bearer(request)?;
     let query = match query(request) {
         Ok(query) => query,
-        Err(FormError::Doubled) => return Err(reply::contradiction()),
+        Err(FormError::Doubled) => return Err(reply::contradiction().into()),
         // Nobody's token, and so another one than a header's.
-        Err(FormError::Bytes) => {
-            return Err(if header.is_some() { reply::contradiction() } else { reply::not_found() });
-        }
+        Err(FormError::Bytes) if header.is_some() => return Err(reply::contradiction().into()),
+        Err(FormError::Bytes) => return Err(not_shown()),
     };
     let parameter = query.get("token").filter(|token| !token.is_empty()).map(str::as_bytes);
     if header.zip(parameter).is_some_and(|(header, parameter)| header != parameter) {
-        return Err(reply::contradiction());
+        return Err(reply::contradiction().into());
     }
-    header.or(parameter).and_then(credential).ok_or_else(reply::not_found)
+    header.or(parameter).and_then(credential).ok_or_else(not_shown)
+}
+
+/// A token that is missing or cannot be one is not found.
+fn not_shown() -> Rejection {
+    Rejection::new(TurnedAway::NoCredential, reply::not_found())
 }
 
 /// Refuses a field that stands in the query and in the body. One that stands in the query alone is not read.

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 pub use call::Call;
 use chrono_tz::Tz;
-use parlance_core::ports::{Entropy, EntropyError, TurnedAway};
+use parlance_core::ports::{Entropy, EntropyError};
 use parlance_core::{
     Binding, Command, Credential, Digest, Failure, Grant, LOWER_AND_DIGITS, Lifetime, Login, Mint,
     Minted, Open, Outcome, Rivals, Secret, Session, Terms, Timestamp, User, draw,
 };
 use parlance_dialect::{
-    Configure, Dialect, Kind, Request, Response, Setting, Shown, Unread, Values,
+    Configure, Dialect, Kind, Rejection, Request, Response, Setting, Shown, Unread, Values,
 };
 
 /// The length of a token, in letters of 5.17 random bits each: 330 bits.
@@ -92,16 +92,7 @@ impl Dialect for PolishLongtoken {
         call::inline_query(path).is_some()
     }
 
-    /// A token that is missing or cannot be one is not found.
-    fn turned_away(answer: &Response) -> Option<TurnedAway> {
-        match answer.status {
-            404 => Some(TurnedAway::NoCredential),
-            400.. => Some(TurnedAway::Malformed),
-            _ => None,
-        }
-    }
-
-    fn decode(&self, request: &Request<'_>) -> Result<Call, Response> {
+    fn decode(&self, request: &Request<'_>) -> Result<Call, Rejection> {
         Call::read(request)
     }
 
@@ -172,6 +163,6 @@ impl Configure for PolishLongtoken {
     }
 }
 
-fn open(login: Option<Login>, lifetime: Lifetime) -> Open {
-    Open { shown: None, outer: None, login, lifetime, rivals: Rivals::Allow }
+fn open(login: Login, lifetime: Lifetime) -> Open {
+    Open { shown: None, outer: None, login: Some(login), lifetime, rivals: Rivals::Allow }
 }

@@ -131,7 +131,16 @@ impl Observer for Recorder {
     fn turned_away(&self, dialect: &'static str, why: TurnedAway, peer: Option<IpAddr>) {
         self.metrics.turned_away(dialect, why);
         let peer = peer.map(tracing::field::display);
-        debug!(dialect, action = CALL, reason = why.reason(), peer, "call refused");
+        let reason = why.reason();
+        match why {
+            // Somebody may be looking for what is wrong with a client of theirs.
+            TurnedAway::WrongMediaType | TurnedAway::MissingField => {
+                info!(dialect, action = CALL, reason, peer, "call refused");
+            }
+            TurnedAway::NoCredential | TurnedAway::Malformed => {
+                debug!(dialect, action = CALL, reason, peer, "call refused");
+            }
+        }
     }
 
     fn store_failed(&self, error: &StoreError) {

@@ -33,7 +33,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     Target { name: "cluster_api", run: wire::cluster_api, seeds: wire::cluster_api_seeds },
     Target {
         name: "polish_longtoken",
@@ -51,6 +51,7 @@ pub const TARGETS: [Target; 14] = [
     Target { name: "jwt", run: tokens::jwt, seeds: tokens::seeds },
     Target { name: "forwarded", run: readers::forwarded, seeds: readers::forwarded_seeds },
     Target { name: "form", run: readers::form, seeds: readers::form_seeds },
+    Target { name: "multipart", run: readers::multipart, seeds: readers::multipart_seeds },
     Target { name: "json", run: readers::json, seeds: readers::json_seeds },
     Target { name: "basic", run: readers::basic, seeds: readers::basic_seeds },
     Target { name: "user_name", run: readers::user_name, seeds: readers::user_name_seeds },

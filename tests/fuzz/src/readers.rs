@@ -8,7 +8,7 @@ use parlance::actix::TrustedProxies;
 use parlance::core::ports::{Change, Clock as _, Store as _};
 use parlance::core::{PasswordHash, UserId, UserName, canonical_name};
 use parlance::dialect::testing::World;
-use parlance::dialect::{Fields, Kind, Request, Value, from_json};
+use parlance::dialect::{Fields, Kind, Multipart, Request, Value, from_json};
 use parlance::table::{Parts, find};
 
 use crate::booth::{PEER, known};
@@ -74,6 +74,39 @@ pub(crate) fn form_seeds() -> Vec<Vec<u8>> {
         "a=1&a=2",
         "&&=&=x&x",
         "pw=X&Y z",
+    ])
+}
+
+/// A form as multipart, whose first line is its media type. What it is as an urlencoded form holds what its parts hold.
+pub(crate) fn multipart(data: &[u8]) {
+    let at = data.iter().position(|&byte| byte == b'\n').unwrap_or(data.len());
+    let (content_type, body) = data.split_at(at);
+    let Ok(content_type) = std::str::from_utf8(content_type) else { return };
+    let body = body.get(1..).unwrap_or_default();
+    let Some(form) = Multipart::parse(content_type, body) else { return };
+    let parts: Vec<_> = form.parts().filter(|part| !part.is_file).collect();
+    assert!(parts.iter().map(|part| part.value.len()).sum::<usize>() <= body.len());
+    let Ok(fields) = Fields::parse(&form.urlencoded()) else { return };
+    for part in parts {
+        assert_eq!(fields.get(&part.name).map(str::as_bytes), Some(part.value));
+    }
+}
+
+pub(crate) fn multipart_seeds() -> Vec<Vec<u8>> {
+    let head = "Content-Disposition: form-data; name=";
+    texts([
+        &format!(
+            "multipart/form-data; boundary=b\n--b\r\n{head}\"username\"\r\n\r\ncsmith\r\n--b\r\n{head}\"password\"\r\n\r\nXXX\r\n--b--\r\n"
+        ),
+        &format!(
+            "multipart/form-data; boundary=\"b c\"\n--b c\r\n{head}a; filename=\"x;y.png\"\r\nContent-Type: image/png\r\n\r\n\r\n--b\r\n--b c--"
+        ),
+        &format!(
+            "multipart/form-data;boundary=--\n----\r\n{head}a\r\nContent-Transfer-Encoding: 8bit\r\n\r\n--\r\n------"
+        ),
+        "multipart/form-data; boundary=b\n\r\n--b--",
+        "multipart/form-data; boundary=b; boundary=b\n--b--",
+        "multipart/form-data\n",
     ])
 }
 

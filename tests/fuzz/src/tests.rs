@@ -103,6 +103,7 @@ storms! {
     jwt
     forwarded
     form
+    multipart
     json
     basic
     user_name

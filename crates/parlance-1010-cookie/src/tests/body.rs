@@ -136,3 +136,33 @@ fn no_bytes_make_it_panic() {
         }
     }
 }
+
+#[test]
+fn page_of_another_site_cannot_log_its_visitor_in() {
+    let bench = bench();
+    for (head, status) in [
+        ("Sec-Fetch-Site: same-origin", 200),
+        ("Sec-Fetch-Site: same-site", 200),
+        ("Sec-Fetch-Site: none", 200),
+        ("Sec-Fetch-Site: ", 200),
+        ("Sec-Fetch-Site: cross-site", 403),
+        ("sec-fetch-site: Cross-Site ", 403),
+        ("Sec-Fetch-Site: none\nSec-Fetch-Site: cross-site", 403),
+    ] {
+        for body in [GOOD, "uid=csmith&pw=wrong", ""] {
+            let answer = bench.send(&format!("POST /v/api/!login\n{FORM}\n{head}\n\n{body}"));
+            let expected = match status {
+                200 if body != GOOD => 401,
+                _ => status,
+            };
+            assert_eq!(answer.status, expected, "{head} {body}");
+            let sets = answer.headers.iter().any(|(name, _)| *name == "set-cookie");
+            assert_eq!(sets, expected == 200, "{head} {body}");
+        }
+    }
+    // A cookie that is set SameSite=Lax does not come along with such a request; where it does, its session ends.
+    let opened = bench.login(GOOD);
+    let out =
+        format!("POST /v/api/!logout\nSec-Fetch-Site: cross-site\nCookie: {}\n\n", opened.cookie());
+    assert_eq!(bench.send(&out).status, 200);
+}

@@ -1,7 +1,7 @@
 //! Every refusal.
 
 use expect_test::expect;
-use parlance_axxon_jsonrpc::Call;
+use parlance_axxon_jsonrpc::{Call, Endpoint};
 use parlance_core::{Credential, Failure, Secret};
 
 use super::*;
@@ -13,7 +13,7 @@ fn every_failure_has_its_words() {
     let calls = [
         ("Ex", Call::login(None, true)),
         ("plain", Call::login(None, false)),
-        ("renew", Call::Renew(shown())),
+        ("renew", Call::Renew(shown(), Endpoint::Grpc)),
         ("close", Call::Close(shown())),
     ];
     let mut table = String::new();

@@ -31,7 +31,10 @@ fn a_login_answers_the_seven_members_as_the_document_prints_them() {
 fn a_login_by_a_plain_call_leaves_the_error_code_out() {
     let plain =
         ["token_name", "token_value", "expires_at", "is_unrestricted", "user_id", "roles_ids"];
-    let ex = [&plain[..], &["error_code"]].concat();
+    let rest = ["token_name", "token_value", "expires_at", "expires_in", "is_unrestricted"];
+    let rest = [&rest[..], &["user_id", "roles_ids"]].concat();
+    let with_code = |members: &[&'static str]| [members, &["error_code"]].concat();
+    let (ex, rest_ex) = (with_code(&plain), with_code(&rest));
     let basic = basic("csmith", "XXX");
     let get = |binding| format!("GET /v1/authentication/{binding}\nAuthorization: {basic}\n\n");
     let post = |binding| format!("POST /v1/authentication/{binding}\n\n{CSMITH}");
@@ -40,10 +43,10 @@ fn a_login_by_a_plain_call_leaves_the_error_code_out() {
         (grpc(&basic, "Authenticate2", CSMITH), &plain),
         (grpc(&basic, "AuthenticateEx", CSMITH), &ex),
         (grpc(&basic, "AuthenticateEx2", CSMITH), &ex),
-        (get("authenticate"), &plain),
-        (get("authenticate_ex"), &ex),
-        (post("authenticate2"), &plain),
-        (post("authenticate_ex2"), &ex),
+        (get("authenticate"), &rest),
+        (get("authenticate_ex"), &rest_ex),
+        (post("authenticate2"), &rest),
+        (post("authenticate_ex2"), &rest_ex),
     ] {
         let wire = Wire::new();
         let answer = wire.send(&request);
@@ -129,13 +132,34 @@ fn a_close_ends_the_session_and_all_its_tokens_but_no_other() {
 }
 
 #[test]
-fn the_close_binding_answers_as_the_method() {
+fn a_binding_says_in_how_many_seconds_a_token_expires() {
     let wire = Wire::new();
-    let token = wire.log_in();
-    let answer =
-        wire.send(&format!("GET /v1/authentication/close\nAuthorization: bearer {token}\n\n"));
-    assert_eq!((answer.status, member(&answer, "error_code").as_str()), (200, "OK"));
-    assert!(!wire.admits(&token));
+    let seconds = |answer: &Response| -> serde_json::Value {
+        let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        body["expires_in"].clone()
+    };
+    let post = format!("POST /v1/authentication/authenticate_ex2\n\n{CSMITH}");
+    let token = member(&wire.send(&post), "token_value");
+    wire.advance(60);
+    for binding in ["renew", "renew2"] {
+        let answer = wire
+            .send(&format!("GET /v1/authentication/{binding}\nAuthorization: Bearer {token}\n\n"));
+        assert_eq!(seconds(&answer), serde_json::json!(14400), "{binding}");
+    }
+    let grpc = wire.grpc(&format!("Bearer {token}"), "RenewSession", "{}");
+    assert_eq!(seconds(&grpc), serde_json::Value::Null, "the document prints seven members");
+}
+
+#[test]
+fn the_close_bindings_answer_as_the_method() {
+    for binding in ["close", "close_session"] {
+        let wire = Wire::new();
+        let token = wire.log_in();
+        let answer = wire
+            .send(&format!("GET /v1/authentication/{binding}\nAuthorization: bearer {token}\n\n"));
+        assert_eq!((answer.status, member(&answer, "error_code").as_str()), (200, "OK"));
+        assert!(!wire.admits(&token), "{binding}");
+    }
 }
 
 #[test]

@@ -9,9 +9,15 @@ const WRONG: &str = "AUTHENTICATE_CODE_WRONG_CREDENTIALS";
 fn a_body_that_is_not_one_json_value_is_refused() {
     let shown = format!("Authorization: {}\n", basic("csmith", "XXX"));
     let deep = format!("{}{}", "[".repeat(4000), "]".repeat(4000));
-    for body in
-        ["", "not JSON", "{", "{}{}", "user_name=csmith&password=XXX", deep.as_str(), "\u{feff}{}"]
-    {
+    for body in [
+        "",
+        "not JSON",
+        "{",
+        "{}{}",
+        "user_name=csmith&password=XXX",
+        deep.as_str(),
+        "\u{feff}\u{feff}{}",
+    ] {
         check_code(&format!("POST /grpc\n{shown}\n{body}"), 400, GENERAL);
         check_code(&format!("POST /v1/authentication/authenticate_ex2\n\n{body}"), 400, GENERAL);
     }
@@ -100,8 +106,13 @@ fn json_is_told_by_its_media_type_or_by_none() {
         ("", 200),
         ("Content-Type: application/json\n", 200),
         ("Content-Type: Application/JSON; charset=utf-8\n", 200),
-        ("Content-Type: text/plain\n", 415),
-        ("Content-Type: application/x-www-form-urlencoded\n", 415),
+        ("Content-Type: text/plain\n", 200),
+        ("Content-Type: text/plain;charset=UTF-8\n", 200),
+        ("Content-Type: application/x-www-form-urlencoded\n", 200),
+        ("Content-Type: text/html\n", 415),
+        ("Content-Type: multipart/form-data; boundary=x\n", 415),
+        ("Content-Type: \n", 415),
+        ("Content-Type: text/plain\nContent-Type: text/plain\n", 415),
         ("Content-Type: application/json\nContent-Type: application/json\n", 415),
     ] {
         let answer = Wire::new()
@@ -114,6 +125,27 @@ fn json_is_told_by_its_media_type_or_by_none() {
             1,
         );
         assert_eq!(Wire::new().send(&request).status, status, "{lines}");
+    }
+}
+
+#[test]
+fn body_that_is_called_a_form_is_json_only_if_it_is_an_object() {
+    for (media_type, body, status) in [
+        ("application/x-www-form-urlencoded", "user_name=csmith&password=XXX", 415),
+        ("application/x-www-form-urlencoded", "{", 415),
+        ("application/x-www-form-urlencoded", "", 415),
+        ("application/x-www-form-urlencoded", "[]", 415),
+        ("application/x-www-form-urlencoded", "1", 415),
+        ("application/x-www-form-urlencoded", r#"{"password":"XXX","password":"XXX"}"#, 415),
+        ("application/x-www-form-urlencoded", r#"{"user_name":"csmith"}"#, 200),
+        ("text/plain", "user_name=csmith&password=XXX", 400),
+        ("text/plain", "", 400),
+    ] {
+        let answer = Wire::new().send(&format!(
+            "POST /v1/authentication/authenticate_ex2\nContent-Type: {media_type}\n\n{body}"
+        ));
+        assert_eq!(answer.status, status, "{media_type} {body}");
+        assert_ne!(member(&answer, "error_code"), "AUTHENTICATE_CODE_OK", "{media_type} {body}");
     }
 }
 

@@ -5,7 +5,7 @@ use parlance_core::{Failure, canonical_name};
 use parlance_dialect::Unread;
 
 use super::*;
-use crate::{Asked, Call};
+use crate::{Asked, Call, Endpoint};
 
 const WRONG: &str = "AUTHENTICATE_CODE_WRONG_CREDENTIALS";
 const GENERAL: &str = "AUTHENTICATE_CODE_GENERAL_ERROR";
@@ -204,7 +204,7 @@ fn what_is_not_served_is_a_404_for_those_who_show_something() {
             );
         }
     }
-    for path in ["nothing", "", "Authenticate", "renew/", "close_session", "authenticate%5Fex"] {
+    for path in ["nothing", "", "Authenticate", "renew/", "close_sessions", "authenticate%5Fex"] {
         check_code(&format!("GET /v1/authentication/{path}\n\n"), 404, GENERAL);
         check_code(&format!("POST /v1/authentication/{path}\n\n"), 404, GENERAL);
     }
@@ -221,11 +221,13 @@ fn other_methods_hear_which_one_there_is() {
         ("/v1/authentication/renew", "GET"),
         ("/v1/authentication/renew2", "GET"),
         ("/v1/authentication/close", "GET"),
+        ("/v1/authentication/close_session", "GET"),
         ("/.well-known/jwks.json", "GET"),
     ] {
         for method in ["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE", "get"] {
             let answer = Wire::new().send(&format!("{method} {path}\n\n"));
-            if method == only {
+            // HEAD is GET whose answer goes without its body.
+            if method == only || (method, only) == ("HEAD", "GET") {
                 assert_ne!(answer.status, 405, "{path}");
             } else {
                 assert_eq!(
@@ -264,13 +266,15 @@ fn every_failure_has_words_on_every_call_and_no_token_in_them() {
     let wire = AxxonJsonrpc::new(Settings::default(), testing::keys());
     let credential =
         parlance_core::Credential::new("axxon-jsonrpc", parlance_core::Secret::new("x".to_owned()));
-    let login =
-        |ex, by_basic| Call::Login { outer: None, login: None, asked: Asked { ex, by_basic } };
+    let login = |ex, by_basic| {
+        let asked = Asked { ex, by_basic, endpoint: Endpoint::Grpc };
+        Call::Login { outer: None, login: None, asked }
+    };
     let calls = [
         login(true, true),
         login(false, true),
         login(true, false),
-        Call::Renew(credential.clone()),
+        Call::Renew(credential.clone(), Endpoint::Grpc),
         Call::Close(credential),
     ];
     let mut table = String::new();

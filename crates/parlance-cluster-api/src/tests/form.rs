@@ -60,6 +60,10 @@ fn only_the_form_is_read() {
         ("POST /api/login", UNKNOWN_USER),
         ("POST /api/login\nContent-Type: application/json", UNKNOWN_USER),
         ("POST /api/login\nContent-Type: multipart/form-data; boundary=x", UNKNOWN_USER),
+        ("POST /api/login\nContent-Type: multipart/form-data", UNKNOWN_USER),
+        ("POST /api//login\nContent-Type: application/x-www-form-urlencoded", "success"),
+        ("POST //api/login\nContent-Type: application/x-www-form-urlencoded", "success"),
+        ("POST ///api///login///\nContent-Type: application/x-www-form-urlencoded", "success"),
         (
             "POST /api/login\nContent-Type: text/plain\nContent-Type: application/x-www-form-urlencoded",
             UNKNOWN_USER,
@@ -98,6 +102,85 @@ fn guard_finds_the_token_in_any_readable_form() {
             Request { method, path: "/vm", query, headers: &kept, body, peer, secure: false, now };
         let expected = expected.map(str::to_owned).ok_or_else(|| UNKNOWN_TOKEN.to_owned());
         assert_eq!(bench.admits(&request), expected, "{method} {query:?} {form}");
+    }
+}
+
+/// A multipart form with the boundary `b`.
+fn multipart(fields: &[(&str, &str)]) -> String {
+    let parts = fields.iter().map(|(name, value)| {
+        format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    });
+    parts.collect::<String>() + "--b--\r\n"
+}
+
+#[test]
+fn multipart_form_is_read_as_the_other_one() {
+    let bench = bench();
+    let (user, password) = (("username", "csmith"), ("password", "XXX"));
+    for (form, expected) in [
+        (multipart(&[user, password]), "success"),
+        (multipart(&[password, ("other", "a\r\nb"), user]), "success"),
+        (multipart(&[user, ("password", "xxx")]), WRONG_PASSWORD),
+        (multipart(&[user]), WRONG_PASSWORD),
+        (multipart(&[user, ("password", "XXX\r\n")]), WRONG_PASSWORD),
+        // Nothing in a part is decoded.
+        (multipart(&[user, ("password", "%58XX")]), WRONG_PASSWORD),
+        (multipart(&[user, ("pass%77ord", "XXX")]), WRONG_PASSWORD),
+        (multipart(&[user, ("password", "XXX\0")]), WRONG_PASSWORD),
+        (multipart(&[("username", "nobody"), password]), UNKNOWN_USER),
+        (multipart(&[password]), UNKNOWN_USER),
+        (multipart(&[]), UNKNOWN_USER),
+        (multipart(&[user, password, password]), DOUBLED),
+        (multipart(&[user, password, ("other", "1"), ("other", "2")]), DOUBLED),
+        (multipart(&[user, password]).replace("--b--", ""), UNKNOWN_USER),
+        (multipart(&[user, password]) + "username=csmith", UNKNOWN_USER),
+        (multipart(&[user, password]).replace("\r\n", "\n"), UNKNOWN_USER),
+        (multipart(&[user, ("password\"; filename=\"p", "XXX")]), UNKNOWN_USER),
+        (multipart(&[user, password, ("logo\"; filename=\"l.png", "PNG")]), "success"),
+        (GOOD.to_owned(), UNKNOWN_USER),
+    ] {
+        let head = "POST /api/login\nContent-Type: multipart/form-data; boundary=b";
+        let answer = bench.world.send(&bench.desk, &format!("{head}\n\n{form}"));
+        assert_eq!(sentence(&answer), expected, "{form}");
+    }
+}
+
+#[test]
+fn guard_finds_the_token_in_a_short_multipart_form() {
+    let bench = bench();
+    let token = bench.token();
+    let shown = multipart(&[("id", "1"), ("id", "2"), ("access_token", &token)]);
+    let file = multipart(&[("access_token\"; filename=\"x", &token)]);
+    let twice = multipart(&[("access_token", &token), ("access_token", &token)]);
+    let limit = parlance_dialect::BODY_LIMIT;
+    for (method, length, body, looks, passes) in [
+        ("POST", Some(shown.len().to_string()), &shown, true, true),
+        ("PUT", Some(limit.to_string()), &shown, true, true),
+        ("POST", Some((limit + 1).to_string()), &String::new(), false, false),
+        ("POST", None, &String::new(), false, false),
+        ("POST", Some("-1".to_owned()), &String::new(), false, false),
+        ("GET", Some(shown.len().to_string()), &shown, false, false),
+        ("POST", Some(file.len().to_string()), &file, true, false),
+        ("POST", Some(twice.len().to_string()), &twice, true, false),
+        ("POST", Some("3".to_owned()), &"--b".to_owned(), true, false),
+    ] {
+        let mut headers = vec![("content-type", &b"multipart/form-data; boundary=b"[..])];
+        headers.extend(length.as_ref().map(|length| ("content-length", length.as_bytes())));
+        let (peer, now) = (bench.world.peer, Timestamp::from_seconds(1_651_406_400));
+        let request = Request {
+            method,
+            path: "/vm",
+            query: None,
+            headers: &headers,
+            body: body.as_bytes(),
+            peer,
+            secure: false,
+            now,
+        };
+        assert_eq!(bench.desk.needs_body(&request), looks, "{method} {length:?}");
+        let expected = if passes { Ok("csmith") } else { Err(UNKNOWN_TOKEN) };
+        let got = bench.admits(&request);
+        assert_eq!(got.as_deref().map_err(String::as_str), expected, "{method} {length:?} {body}");
     }
 }
 

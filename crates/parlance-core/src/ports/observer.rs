@@ -46,15 +46,25 @@ pub enum TurnedAway {
     NoCredential,
     /// It is no call of its dialect: it cannot be read, or asks for what is not served.
     Malformed,
+    /// Its body is of a media type that the call does not take: JSON in place of a form, say.
+    WrongMediaType,
+    /// It lacks a field that the call cannot do without: it has none of that name.
+    MissingField,
 }
 
 impl TurnedAway {
+    /// All of them.
+    pub const ALL: [Self; 4] =
+        [Self::NoCredential, Self::Malformed, Self::WrongMediaType, Self::MissingField];
+
     /// The reason in one word, for metrics and logs.
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {
             Self::NoCredential => Failure::NoCredential.reason(),
             Self::Malformed => "malformed",
+            Self::WrongMediaType => "wrong_media_type",
+            Self::MissingField => "missing_field",
         }
     }
 }

@@ -177,6 +177,9 @@ fn a_token_that_does_not_count_is_never_adopted_by_a_login() {
             Err(Failure::WrongPassword)
         );
         open.login = None;
+        let alone = world.execute(Command::Open(open.clone())).map(drop);
+        assert_eq!(alone, Err(Failure::UnknownCredential));
+        open.shown = None;
         assert_eq!(world.execute(Command::Open(open)).map(drop), Err(Failure::UnknownUser));
     }
 }

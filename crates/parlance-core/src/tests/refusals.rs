@@ -145,7 +145,7 @@ fn a_login_that_shows_an_ended_token_does_not_tell_its_end() {
     assert_eq!(world.close(&token), Ok(()));
     let mut open = world.open("csmith", "XXX");
     (open.shown, open.login) = (Some(world.shown(&token)), None);
-    assert_eq!(world.execute(Command::Open(open)).map(drop), Err(Failure::UnknownUser));
+    assert_eq!(world.execute(Command::Open(open)).map(drop), Err(Failure::UnknownCredential));
     assert_eq!(world.check(&token), Err(Failure::EndedSession));
 }
 

@@ -62,8 +62,27 @@ fn what_is_no_base64_of_text_is_nothing() {
         check(encoded, None);
     }
     check("Y3NtaXRoOlhYWA==", Some(("csmith", "XXX")));
-    for bytes in [&b"csmith:\xff"[..], b"\xff:XXX", b"csmith:\xed\xa0\x80", b"csmith:\xc0\xaf"] {
-        check(&encode(bytes), None);
+}
+
+#[test]
+fn bytes_that_are_not_utf8_are_latin_1() {
+    for (bytes, expected) in [
+        (&b"zo\xeb:p\xe4sswort"[..], Some(("zoë", "pässwort"))),
+        ("zoë:pässwort".as_bytes(), Some(("zoë", "pässwort"))),
+        // Bytes that are UTF-8 are never read in the other way.
+        ("zoë:p\u{c3}\u{a4}".as_bytes(), Some(("zoë", "p\u{c3}\u{a4}"))),
+        // One byte that is not makes Latin-1 of all of them.
+        (b"zo\xc3\xab:p\xe4", Some(("zo\u{c3}\u{ab}", "pä"))),
+        (b"\xff:XXX", Some(("ÿ", "XXX"))),
+        (b"csmith:\xc0\xaf", Some(("csmith", "\u{c0}\u{af}"))),
+        // Latin-1 has control characters of its own.
+        (b"csmith:\xed\xa0\x80", None),
+        (b"csmith:\xff\x9b", None),
+        (b"csmith:\xff\r\n", None),
+        (b"csmith:\xff\0", None),
+        (b"\xff", None),
+    ] {
+        check(&encode(bytes), expected);
     }
 }
 

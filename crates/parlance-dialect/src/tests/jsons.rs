@@ -38,6 +38,16 @@ fn an_object_is_read_with_whatever_else_it_holds() {
 }
 
 #[test]
+fn one_byte_order_mark_is_passed_over_at_the_beginning_alone() {
+    check("\u{feff}{\"token\": \"t\"}", Ok(Some("t")));
+    check("\u{feff} {\"token\": \"\u{feff}t\"}", Ok(Some("\u{feff}t")));
+    for body in ["\u{feff}\u{feff}{}", " \u{feff}{}", "{\u{feff}}", "{}\u{feff}", "\u{feff}"] {
+        check(body, Err(()));
+    }
+    check(b"\xff\xfe{\0}\0", Err(()));
+}
+
+#[test]
 fn a_doubled_key_is_refused_at_any_depth() {
     for body in [
         r#"{"token": "a", "token": "b"}"#,
@@ -82,7 +92,7 @@ fn what_is_no_json_of_the_shape_is_refused() {
         b"{\"x\": 1e999}",
         b"{\"x\": 01}",
         b"{\"x\": NaN}",
-        b"\xef\xbb\xbf{}",
+        b"\xef\xbb{}",
         b"{\"token\": \"t\"} // comment",
         b"token=t",
     ] {

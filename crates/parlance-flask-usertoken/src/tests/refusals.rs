@@ -2,11 +2,11 @@
 
 use expect_test::expect;
 use parlance_core::Failure;
-use parlance_dialect::testing::text;
-use parlance_dialect::{Dialect as _, Unread};
+use parlance_dialect::testing::{World, text};
+use parlance_dialect::{Dialect as _, Service as _, Unread};
 
 use super::{BASIC, Wire, base64, check};
-use crate::FlaskUsertoken;
+use crate::{FlaskUsertoken, Settings};
 
 #[test]
 fn every_failed_login_reads_alike() {
@@ -51,7 +51,7 @@ fn every_failed_login_reads_alike() {
         "csmith\r\n:XXX",
     ];
     shown.extend(texts.map(|text| format!("Basic {}", base64(text))));
-    // `csmith:XXX` and a byte that is not UTF-8.
+    // `csmith:XXX` and a byte that is not UTF-8: `ÿ` in Latin-1.
     shown.push("Basic Y3NtaXRoOlhYWP8=".to_owned());
     for shown in shown {
         assert_eq!(
@@ -59,6 +59,56 @@ fn every_failed_login_reads_alike() {
             wrong,
             "{shown}"
         );
+    }
+}
+
+#[test]
+fn only_a_login_asks_for_basic_and_not_even_that_where_it_is_switched_off() {
+    let (basic, token) =
+        (r#"Basic realm="parlance", charset="UTF-8""#, r#"X-Auth-Token realm="parlance""#);
+    for (basic_challenge, at_login) in [(true, basic), (false, token)] {
+        let world = World::with_csmith();
+        let settings = Settings { basic_challenge, ..Settings::default() };
+        let desk = world.desk(FlaskUsertoken::new(settings));
+        let challenges = |request: &str| {
+            let answer = world.send(&desk, request);
+            assert_eq!(answer.status, 401, "{request}");
+            let found = answer.headers.iter().filter(|(name, _)| *name == "www-authenticate");
+            found.map(|(_, value)| value.clone()).collect::<Vec<_>>()
+        };
+        let wrong = base64("csmith:YYY");
+        for request in [
+            "POST /auth/login".to_owned(),
+            format!("POST /auth/login\nauthorization: Basic {wrong}"),
+        ] {
+            assert_eq!(challenges(&format!("{request}\n\n")), [at_login], "{request}");
+        }
+        for request in [
+            "POST /auth/bump".to_owned(),
+            format!("POST /auth/logout\nx-auth-token: {wrong}"),
+            format!("POST /auth/bump\nauthorization: {BASIC}"),
+            "GET /user".to_owned(),
+            "GET /user/csmith".to_owned(),
+        ] {
+            assert_eq!(challenges(&format!("{request}\n\n")), [token], "{request}");
+        }
+        let denied = desk.deny(Failure::NoCredential);
+        assert!(denied.headers.contains(&("www-authenticate", token.to_owned())));
+    }
+}
+
+#[test]
+fn basic_in_latin_1_logs_in_as_in_utf8() {
+    let wire = Wire::new();
+    wire.world.add_user("zoë", "pässwort");
+    for (shown, status) in [
+        // `zoë:pässwort` as UTF-8, as Latin-1, and as Latin-1 with another letter.
+        ("em/Dqzpww6Rzc3dvcnQ=", 200),
+        ("em/rOnDkc3N3b3J0", 200),
+        ("em/rOnDlc3N3b3J0", 401),
+    ] {
+        let request = format!("POST /auth/login\nauthorization: Basic {shown}");
+        assert_eq!(wire.status(&request), status, "{shown}");
     }
 }
 
@@ -73,7 +123,7 @@ fn every_token_that_does_not_count_is_answered_alike() {
         401
         content-type: application/json
         vary: Accept
-        www-authenticate: Basic realm="parlance", charset="UTF-8"
+        www-authenticate: X-Auth-Token realm="parlance"
 
         {"message":"Authorization failed"}
     "#]],
@@ -141,21 +191,27 @@ fn accept_decides_before_anything_is_done() {
         ("application/json;q=1.000", true),
         ("application/*;q=0, application/json", true),
         ("application/json;q=0, application/json", true),
+        ("text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2", true),
+        ("*", true),
+        ("text/html, *;q=0.1", true),
+        ("application/json;q=2", true),
+        ("application/json;q=1.001", true),
+        ("application/json;q=0.0001", true),
+        ("application/json;q=", true),
+        ("application/json;q=-1", true),
+        ("json", true),
+        ("text/, /html, json", true),
         ("text/html", false),
         ("application/jsonp", false),
-        ("json", false),
-        ("*", false),
+        ("json, text/html", false),
+        ("*;q=0", false),
+        ("text/html;q=.2, image/gif", false),
         ("application/json;q=0", false),
         ("application/json;q=0.000", false),
         ("application/json;q=0, */*", false),
         ("application/json; Q=0, application/*;q=1", false),
         ("application/*;q=0, */*", false),
         ("*/*;q=0", false),
-        ("application/json;q=2", false),
-        ("application/json;q=1.001", false),
-        ("application/json;q=0.0001", false),
-        ("application/json;q=", false),
-        ("application/json;q=-1", false),
     ] {
         let answer = wire.shown(&format!("POST /auth/bump\naccept: {accept}"), &token);
         assert!(answer.starts_with(if good { "200\n" } else { "406\n" }), "{accept}: {answer}");
@@ -198,7 +254,7 @@ fn other_methods_are_405_before_all_else() {
         }
     }
     for path in ["/user", "/user/csmith"] {
-        for method in ["HEAD", "POST", "PUT", "DELETE", "OPTIONS", "get"] {
+        for method in ["POST", "PUT", "DELETE", "OPTIONS", "get"] {
             let answer = wire.send(&format!("{method} {path}"));
             assert!(answer.starts_with("405\n") && answer.contains("allow: GET\n"), "{answer}");
         }

@@ -171,15 +171,23 @@ fn another_body_format_is_415() {
     for request in [
         "POST /login\n\nlogin=csmith&pass=XXX",
         "POST /login\ncontent-type: multipart/form-data; boundary=x\n\nlogin=csmith&pass=XXX",
-        "PUT /login\n\n{}",
+        "PUT /login\ncontent-type: text/html\n\n{}",
         "PUT /login\ncontent-type: application/x-www-form-urlencoded\n\ntoken=x",
+        "PUT /login\ncontent-type: application/x-www-form-urlencoded\n\n[]",
         "PUT /login\ncontent-type: application/json\ncontent-type: application/json\n\n{}",
     ] {
         assert_eq!(wire.status(request), 415, "{request}");
     }
     let parameters = "POST /login\ncontent-type: Application/X-WWW-Form-Urlencoded; charset=UTF-8\n\nlogin=csmith&pass=XXX";
     assert_eq!(wire.status(parameters), 200);
-    assert_eq!(wire.status("PUT /login\ncontent-type: application/json; charset=utf-8\n\n{}"), 404);
+    for json in [
+        "content-type: application/json; charset=utf-8\n\n{}",
+        "content-type: text/plain;charset=UTF-8\n\n{}",
+        "content-type: application/x-www-form-urlencoded\n\n{}",
+        "\n{}",
+    ] {
+        assert_eq!(wire.status(&format!("PUT /login\n{json}")), 404, "{json}");
+    }
 }
 
 #[test]
@@ -195,7 +203,8 @@ fn other_methods_are_405() {
         {"error":"Method not allowed."}
     "#]],
     );
-    for method in ["HEAD", "OPTIONS", "TRACE", "get", "CONNECT", ""] {
+    assert_eq!(wire.status("HEAD /login"), 404, "HEAD is GET");
+    for method in ["OPTIONS", "TRACE", "get", "CONNECT", ""] {
         assert_eq!(wire.status(&format!("{method} /login")), 405, "{method}");
     }
 }
