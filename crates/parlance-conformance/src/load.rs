@@ -47,7 +47,10 @@ pub fn load(root: &Path) -> Result<Vec<Folder>, FormatError> {
     };
     let list = |path: &Path| -> Result<Vec<std::path::PathBuf>, FormatError> {
         let entries = fs::read_dir(path).map_err(|error| unreadable(path, &error))?;
-        let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        // An entry that cannot be read is no entry fewer.
+        let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+        let mut paths =
+            paths.collect::<Result<Vec<_>, _>>().map_err(|error| unreadable(path, &error))?;
         paths.sort();
         Ok(paths)
     };

@@ -15,6 +15,7 @@ use parlance::table::Parts;
 
 use crate::cli::Failed;
 use crate::config::Config;
+use crate::logging;
 use crate::output::tell;
 
 /// Opens the store and puts an authority over it.
@@ -25,6 +26,7 @@ pub(crate) fn authority(
     let options = store::Options {
         soon: Some(soon),
         touch_every: touch_every(config),
+        file_replaced: Some(logging::file_replaced),
         ..store::Options::default()
     };
     let store: Arc<dyn Store> =

@@ -56,6 +56,10 @@ enum Command {
     /// List, rotate and revoke the keys that sign
     #[command(subcommand)]
     Key(commands::key::Command),
+    /// Copy the database into a file, while it is served
+    Backup(commands::backup::Backup),
+    /// Put a backup in the place of the database, which nobody may have open; ends all sessions
+    Restore(commands::backup::Restore),
     /// What is compiled in, what is enabled, where it is mounted
     #[command(subcommand)]
     Dialect(commands::dialect::Command),
@@ -162,6 +166,8 @@ impl Cli {
             Command::Session(command) => command.run(common),
             Command::Client(command) => command.run(common),
             Command::Key(command) => command.run(common),
+            Command::Backup(backup) => backup.run(common),
+            Command::Restore(restore) => restore.run(common),
             Command::Dialect(command) => command.run(common),
             Command::Conformance(command) => command.run(common),
             Command::Config(command) => command.run(common),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use parlance::core::Failure;
 use parlance::core::ports::{Action, Event, Observer, StoreError, TurnedAway};
 use parlance::system::Stopwatch;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -59,6 +59,14 @@ fn filter(level: &str) -> Targets {
         .with_target("parlance", level)
         .with_target(STRANGERS, strangers)
         .with_default(level.min(LevelFilter::WARN))
+}
+
+/// Says loudly that the database's file is another one than is open, and that it is the right one again.
+pub(crate) fn file_replaced(what: Option<&str>) {
+    match what {
+        Some(what) => error!("{what}"),
+        None => warn!("the database's file is the one that is open again"),
+    }
 }
 
 /// Counts and logs what the authority decides.

@@ -16,6 +16,9 @@ use crate::schema::{sessions, users};
 use crate::services::{add_client, add_key, drop_key, remove_client};
 use crate::touches::{Touches, outlasts};
 
+/// The users whose sessions one statement ends.
+const REVOKED_AT_ONCE: i64 = 10_000;
+
 /// Why a change cannot share its transaction.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Fault {
@@ -108,12 +111,7 @@ impl<'s> Scene<'s> {
                     (users::epoch.eq(users::epoch + 1), users::version.eq(users::version + 1));
                 Ok(done(diesel::update(named(name)).set(set).execute(self.any)?))
             }
-            Change::RevokeAll => {
-                let rows = diesel::update(users::table)
-                    .set(users::epoch.eq(users::epoch + 1))
-                    .execute(self.any)?;
-                Ok(Applied::Rows(rows as u64))
-            }
+            Change::RevokeAll => Ok(Applied::Rows(revoke_all(self.any)?)),
             Change::AddKey { key, after } => Ok(add_key(self.any, key, after.as_deref())?),
             Change::DropKey { kid, now, spare } => {
                 Ok(drop_key(self.any, kid, *now, spare.as_deref())?)
@@ -347,6 +345,22 @@ impl<'s> Scene<'s> {
                 .execute(self.any)?;
         }
         Ok(Applied::Rows(dropped as u64))
+    }
+}
+
+/// Ends the sessions of all users, so many at a time: one statement for a million of them takes longer than a statement may.
+pub(crate) fn revoke_all(any: &mut AnyConnection) -> QueryResult<u64> {
+    let (mut revoked, mut after) = (0, Vec::new());
+    loop {
+        let next = users::table.filter(users::id.gt(after.as_slice())).order(users::id);
+        let ids: Vec<Id> = next.select(users::id).limit(REVOKED_AT_ONCE).load(any)?;
+        let Some(last) = ids.last() else { return Ok(revoked) };
+        let last = last.0.as_bytes().to_vec();
+        let piece =
+            users::table.filter(users::id.gt(after.as_slice()).and(users::id.le(last.as_slice())));
+        revoked +=
+            diesel::update(piece).set(users::epoch.eq(users::epoch + 1)).execute(any)? as u64;
+        after = last;
     }
 }
 

@@ -1,5 +1,9 @@
 //! Connections: how they are made, what is set on each, when one is thrown away.
 
+#[cfg(feature = "sqlite")]
+use std::path::Path;
+#[cfg(any(feature = "sqlite", test))]
+use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection as _;
@@ -9,6 +13,8 @@ use diesel::sql_types::Text;
 use diesel::{Connection as _, RunQueryDsl as _};
 
 use crate::any::AnyConnection;
+#[cfg(feature = "sqlite")]
+use crate::file::DatabaseFile;
 use crate::options::OpenError;
 use crate::url::Target;
 
@@ -19,9 +25,10 @@ const OLDEST_SQLITE: [u32; 3] = [3, 51, 3];
 /// `busy_timeout` comes first, or the others fail where they should wait. Under `synchronous=NORMAL` a power cut could undo what has been
 /// acknowledged. Reading through a mapping spares a copy and a lock a page, which doubles the look-ups a second among a million sessions;
 /// nothing is written through it. The whole file is mapped, or as much of it as SQLite was compiled for (2 GiB, if nobody says otherwise).
+/// What a statement must be able to undo is kept in memory: there may be no folder for temporary files.
 #[cfg(feature = "sqlite")]
 const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout=5000; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; \
-                               PRAGMA cache_size=-32768; PRAGMA mmap_size=1099511627776;";
+                               PRAGMA cache_size=-32768; PRAGMA mmap_size=1099511627776; PRAGMA temp_store=MEMORY;";
 
 /// A statement that hangs must not hold up its lane, nor a lock that somebody else holds. Every statement finds its rows by a key, so that
 /// the plan does not depend on which keys: planning anew for each batch of them took nearly half of a look-up.
@@ -48,7 +55,15 @@ pub(crate) struct Link {
 /// Makes connections to one database.
 pub(crate) struct Manager {
     target: Target,
+    file: OpenFile,
 }
+
+/// The file of a SQLite database, to be looked at before anything is asked over a connection.
+#[cfg(feature = "sqlite")]
+pub(crate) type OpenFile = Option<Arc<DatabaseFile>>;
+/// No database here has a file.
+#[cfg(not(feature = "sqlite"))]
+pub(crate) type OpenFile = ();
 
 /// Sets up each connection of the pool.
 #[derive(Debug, Default, Clone)]
@@ -57,9 +72,11 @@ pub(crate) struct Setup {
     pub(crate) reads: bool,
     /// Whether whole tables are read over it.
     pub(crate) reports: bool,
+    /// What is looked at before a connection is made.
+    pub(crate) file: OpenFile,
     /// Counts the statements of every connection.
     #[cfg(test)]
-    pub(crate) statements: std::sync::Arc<std::sync::atomic::AtomicUsize>,
+    pub(crate) statements: Arc<std::sync::atomic::AtomicUsize>,
 }
 
 /// Why a connection cannot be had. The text holds no password.
@@ -102,8 +119,8 @@ impl Setup {
 }
 
 impl Manager {
-    pub(crate) fn new(target: Target) -> Self {
-        Self { target }
+    pub(crate) fn new(target: Target, file: OpenFile) -> Self {
+        Self { target, file }
     }
 }
 
@@ -112,7 +129,11 @@ impl r2d2::ManageConnection for Manager {
     type Error = LinkError;
 
     fn connect(&self) -> Result<Link, LinkError> {
-        connect(&self.target).map(|any| Link { any, spoilt: false })
+        verify(&self.file).map_err(LinkError::NotMade)?;
+        let any = connect(&self.target)?;
+        // What stood there when it was opened is what stands there.
+        verify(&self.file).map_err(LinkError::NotMade)?;
+        Ok(Link { any, spoilt: false })
     }
 
     fn is_valid(&self, link: &mut Link) -> Result<(), LinkError> {
@@ -136,7 +157,7 @@ impl r2d2::CustomizeConnection<Link, LinkError> for Setup {
         }
         #[cfg(test)]
         {
-            let statements = std::sync::Arc::clone(&self.statements);
+            let statements = Arc::clone(&self.statements);
             link.any.set_instrumentation(
                 move |event: diesel::connection::InstrumentationEvent<'_>| {
                     if matches!(event, diesel::connection::InstrumentationEvent::StartQuery { .. })
@@ -154,19 +175,7 @@ impl r2d2::CustomizeConnection<Link, LinkError> for Setup {
 pub(crate) fn connect(target: &Target) -> Result<AnyConnection, LinkError> {
     match target {
         #[cfg(feature = "sqlite")]
-        Target::Sqlite(path) => {
-            if !path.is_file() {
-                return Err(LinkError::NotMade(format!("there is no file {}", path.display())));
-            }
-            let path = path
-                .to_str()
-                .ok_or_else(|| LinkError::NotMade("the path is not Unicode".to_owned()))?;
-            // Relative paths that SQLite would take for something else.
-            let plain = if path.starts_with('/') { path.to_owned() } else { format!("./{path}") };
-            let conn = diesel::SqliteConnection::establish(&plain)
-                .map_err(|error| LinkError::NotMade(error.to_string()))?;
-            Ok(AnyConnection::Sqlite(conn))
-        }
+        Target::Sqlite(path) => establish(path),
         #[cfg(feature = "postgres")]
         Target::Postgres(server) => {
             let refused = |error: diesel::ConnectionError| {
@@ -177,6 +186,38 @@ pub(crate) fn connect(target: &Target) -> Result<AnyConnection, LinkError> {
                 .map_err(refused)
         }
     }
+}
+
+/// As [`connect`], to a file.
+#[cfg(feature = "sqlite")]
+pub(crate) fn establish(path: &Path) -> Result<AnyConnection, LinkError> {
+    let about = |reason: &dyn std::fmt::Display| LinkError::NotMade(reason.to_string());
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_file() => {}
+        Ok(_) => return Err(about(&"it is no file")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(about(&"there is no file"));
+        }
+        Err(error) => return Err(about(&error)),
+    }
+    let path = path.to_str().ok_or_else(|| about(&"the path is not Unicode"))?;
+    // Relative paths that SQLite would take for something else.
+    let plain = if path.starts_with('/') { path.to_owned() } else { format!("./{path}") };
+    let conn = diesel::SqliteConnection::establish(&plain).map_err(|error| about(&error))?;
+    Ok(AnyConnection::Sqlite(conn))
+}
+
+/// Looks whether a database's file is still the one that is open.
+///
+/// # Errors
+/// It is not. The text is for operators.
+pub(crate) fn verify(file: &OpenFile) -> Result<(), String> {
+    #[cfg(feature = "sqlite")]
+    if let Some(file) = file {
+        return file.verify();
+    }
+    let _none = file;
+    Ok(())
 }
 
 /// Settings and assertions for a connection that is to be worked with.
@@ -228,6 +269,7 @@ pub(crate) fn sqlite_is_older(version: &str) -> bool {
 pub(crate) fn pool(target: Target, setup: Setup, lanes: u32, connect_within: Duration) -> Pool {
     // Whoever waits for nobody does not wait for a connection either: they must be there before they are asked for.
     let ahead = if setup.reads { lanes } else { 0 };
+    let file = setup.file.clone();
     r2d2::Pool::builder()
         .max_size(lanes)
         .min_idle(Some(ahead))
@@ -237,23 +279,33 @@ pub(crate) fn pool(target: Target, setup: Setup, lanes: u32, connect_within: Dur
         .connection_timeout(connect_within)
         .connection_customizer(Box::new(setup))
         .error_handler(Box::new(r2d2::NopErrorHandler))
-        .build_unchecked(Manager::new(target))
+        .build_unchecked(Manager::new(target, file))
 }
 
 /// A lane's connection. It is kept from turn to turn, and thrown away after any failure, so that the pool makes a new one.
 pub(crate) struct Held {
     pool: Pool,
+    file: OpenFile,
     link: Option<r2d2::PooledConnection<Manager>>,
 }
 
 impl Held {
-    pub(crate) fn new(pool: Pool) -> Self {
-        Self { pool, link: None }
+    pub(crate) fn new(pool: Pool, file: OpenFile) -> Self {
+        Self { pool, file, link: None }
+    }
+
+    /// Looks whether the database's file is still the one that is open.
+    ///
+    /// # Errors
+    /// It is not. The text is for operators.
+    pub(crate) fn verify(&self) -> Result<(), String> {
+        verify(&self.file)
     }
 
     /// # Errors
-    /// None can be had within the time. The text is for operators.
+    /// None can be had within the time, or the database's file was replaced. The text is for operators.
     pub(crate) fn get(&mut self) -> Result<&mut AnyConnection, String> {
+        self.verify()?;
         let link = match self.link.take() {
             Some(link) => link,
             None => self.pool.get().map_err(|error| error.to_string())?,

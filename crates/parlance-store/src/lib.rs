@@ -4,10 +4,13 @@
 compile_error!("parlance-store needs a database: enable its feature `sqlite` or `postgres`");
 
 mod any;
+mod backup;
 mod cap;
 mod changes;
 mod checks;
 mod connection;
+#[cfg(feature = "sqlite")]
+mod file;
 mod fragments;
 mod gather;
 mod ladder;
@@ -17,6 +20,8 @@ mod lockout;
 mod many;
 mod migrations;
 mod options;
+#[cfg(feature = "sqlite")]
+mod owner;
 mod queue;
 #[cfg(feature = "sqlite")]
 mod readers;
@@ -33,7 +38,8 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use backup::{BackedUp, BackupError, Restored, backup, partial, restore};
 pub use migrations::{make, migrate};
-pub use options::{OpenError, Options, Soon};
+pub use options::{FILE_REPLACED, OpenError, Options, Soon, Told};
 pub use store::{Database, advice, open};
 pub use url::UrlError;

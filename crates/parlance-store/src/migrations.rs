@@ -1,6 +1,8 @@
 //! The schema: bringing it up to date, and whether it is.
 
 #[cfg(feature = "sqlite")]
+use std::os::unix::fs::OpenOptionsExt as _;
+#[cfg(feature = "sqlite")]
 use std::path::Path;
 
 use diesel::backend::Backend;
@@ -11,7 +13,11 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use crate::any::AnyConnection;
 use crate::connection::connect;
+#[cfg(feature = "sqlite")]
+use crate::file::{examine, lock::Lock};
 use crate::options::OpenError;
+#[cfg(feature = "sqlite")]
+use crate::owner::give;
 use crate::schema::{applied_migrations, schema_floor};
 use crate::url::Target;
 
@@ -22,7 +28,7 @@ pub(crate) const POSTGRES: EmbeddedMigrations = embed_migrations!("../../migrati
 
 /// The lock under which PostgreSQL is migrated: "parlance" in ASCII.
 #[cfg(feature = "postgres")]
-const LOCK: i64 = i64::from_be_bytes(*b"parlance");
+pub(crate) const LOCK: i64 = i64::from_be_bytes(*b"parlance");
 
 /// Brings the database's tables up to date, and makes the file of a SQLite database that is not there yet (readable by its owner alone).
 /// May be run again and by several processes at once. Answers which migrations it has run.
@@ -48,12 +54,16 @@ fn run(
     target: &Target,
     wanted: impl FnOnce(&mut AnyConnection) -> bool,
 ) -> Result<Vec<String>, OpenError> {
-    match target {
-        #[cfg(feature = "sqlite")]
-        Target::Sqlite(path) => make_file(path)?,
+    // Dropped after the connection.
+    #[cfg(feature = "sqlite")]
+    let _lock = match target {
+        Target::Sqlite(path) => {
+            make_file(path)?;
+            Some(Lock::share(&examine::check(path)?)?)
+        }
         #[cfg(feature = "postgres")]
-        Target::Postgres(_) => {}
-    }
+        Target::Postgres(_) => None,
+    };
     let mut any = connect(target)?;
     settle(&mut any)?;
     // Before anything is looked at: another process may have run only the first of several migrations.
@@ -102,16 +112,24 @@ fn pending<C: MigrationHarness<DB>, DB: Backend>(
 
 #[cfg(feature = "sqlite")]
 fn make_file(path: &Path) -> Result<(), OpenError> {
+    if examine::find(path)?.is_some() {
+        return Ok(());
+    }
     let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match options.open(path) {
-        Err(_) if path.is_dir() => Err(OpenError::NotAFile(path.to_owned())),
-        Err(reason) if reason.kind() != std::io::ErrorKind::AlreadyExists => {
-            Err(OpenError::NotMade { path: path.to_owned(), reason })
+    options.write(true).create_new(true).mode(0o600);
+    let folder = examine::folder(path);
+    let refused = |reason: std::io::Error| {
+        if reason.kind() == std::io::ErrorKind::PermissionDenied {
+            examine::refused(path, &folder, reason)
+        } else {
+            OpenError::NotMade { path: path.to_owned(), reason }
         }
-        Ok(_) | Err(_) => Ok(()),
+    };
+    match options.open(path) {
+        // What root makes in a service's folder is the service's.
+        Ok(file) => std::fs::metadata(&folder).and_then(|like| give(&file, &like)).map_err(refused),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(refused(error)),
     }
 }
 
@@ -163,6 +181,13 @@ fn known(any: &AnyConnection) -> Result<Vec<String>, OpenError> {
         #[cfg(feature = "postgres")]
         AnyConnection::Postgres(_) => versions::<diesel::pg::Pg>(&POSTGRES),
     }
+}
+
+/// The number of the newest migration.
+#[cfg(feature = "postgres")]
+pub(crate) fn newest<DB: Backend>(source: &EmbeddedMigrations) -> Result<i64, OpenError> {
+    let versions = versions::<DB>(source)?;
+    Ok(versions.iter().filter_map(|version| version.parse().ok()).max().unwrap_or(0))
 }
 
 fn versions<DB: Backend>(source: &EmbeddedMigrations) -> Result<Vec<String>, OpenError> {

@@ -1,13 +1,27 @@
 //! What may be chosen, and why a store does not open.
 
+#[cfg(feature = "sqlite")]
+use std::fs::Metadata;
+#[cfg(feature = "sqlite")]
+use std::os::unix::fs::MetadataExt as _;
+#[cfg(feature = "sqlite")]
+use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
+#[cfg(feature = "sqlite")]
+use crate::owner;
 use crate::url::{Target, UrlError};
 
 /// Has a thread do something once it has done whatever is ready now: in a runtime of one thread, a new task. Whoever calls it from
 /// elsewhere has it dropped instead, undone.
 pub type Soon = fn(Box<dyn FnOnce() + Send>);
+
+/// How each refusal begins that comes of a database's file which is no longer the one that is open.
+pub const FILE_REPLACED: &str = "the database's file was replaced";
+
+/// Hears once that the database's file is no longer the one that is open, with what to say of it, and once that it is again (`None`).
+pub type Told = fn(Option<&str>);
 
 /// How a store works.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +39,8 @@ pub struct Options {
     /// Whether a PostgreSQL server beyond this machine must prove its name (`sslmode=verify-full` in the URL). `false`:
     /// [`crate::advice`] says what is exposed.
     pub demand_tls: bool,
+    /// Hears when the file of a SQLite database is replaced while it is open; every call is refused from then on. `None`.
+    pub file_replaced: Option<Told>,
 }
 
 impl Default for Options {
@@ -36,7 +52,28 @@ impl Default for Options {
             touch_every: second,
             connect_within: second,
             demand_tls: false,
+            file_replaced: None,
         }
+    }
+}
+
+#[cfg(feature = "sqlite")]
+impl OpenError {
+    /// The system does not say what stands there.
+    pub(crate) fn unreadable(path: &Path, reason: std::io::Error) -> Self {
+        Self::Unreadable { path: path.to_owned(), reason }
+    }
+
+    /// The system does not let this process use a file, because of something at or above it.
+    pub(crate) fn denied(
+        path: &Path,
+        place: &Path,
+        found: &Metadata,
+        reason: &std::io::Error,
+    ) -> Self {
+        let about = owner::describe(place, found);
+        let advice = owner::advice(place, found.uid(), owner::own_user());
+        Self::Denied(format!("{}: {reason}: {about}; {advice}", path.display()))
     }
 }
 
@@ -78,6 +115,53 @@ pub enum OpenError {
         /// What the system says.
         reason: std::io::Error,
     },
+    /// The system does not let this process use it: whose it is, and as whom to run this.
+    #[error("cannot use the database {0}")]
+    Denied(String),
+    /// The system does not say what stands there.
+    #[error("cannot use the database {}: {reason}", .path.display())]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        reason: std::io::Error,
+    },
+    /// Others could change it.
+    #[error("{0}")]
+    Writable(String),
+    /// The file is reached by more than one path, each with a log of its own.
+    #[error("the database {} cannot be served from there: {why}", .path.display())]
+    TwoPlaces {
+        /// Which file.
+        path: PathBuf,
+        /// Why, and what to do.
+        why: String,
+    },
+    /// Those who have it open have another file, in whose place this one was put.
+    #[error(
+        "another process has the database {} open, and it is another file than the one that stands there now: stop that process \
+         first, or what is done here is not felt there", .0.display()
+    )]
+    Replaced(PathBuf),
+    /// The write-ahead log beside it belongs to another file.
+    #[error(
+        "the write-ahead log beside {} belongs to the file that stood there before, and would destroy this one: bring that file \
+         back, or put this one in its place with `parlance restore` (from a copy that lies elsewhere)", .0.display()
+    )]
+    ForeignLog(PathBuf),
+    /// A restore is under way.
+    #[error("the database {} is being restored: try again when that is done", .0.display())]
+    Restoring(PathBuf),
+    /// Somebody has it open.
+    #[error(
+        "the database {} is in use{}: stop what has it open, `parlance serve` above all", .path.display(), by_process(*.by)
+    )]
+    InUse {
+        /// Which file.
+        path: PathBuf,
+        /// Which process, where that is known.
+        by: Option<i32>,
+    },
     /// The database does not answer, or refuses.
     #[error("cannot open the database: {0}")]
     Unreachable(String),
@@ -113,4 +197,12 @@ pub enum OpenError {
     /// The system gives no threads.
     #[error("cannot start the store's threads: {0}")]
     Threads(std::io::Error),
+}
+
+/// Which process it is.
+fn by_process(number: Option<i32>) -> String {
+    match number {
+        Some(0) | None => String::new(),
+        Some(number) => format!(" by process {number}"),
+    }
 }

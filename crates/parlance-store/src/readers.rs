@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::checks::{Asked, Check, Checks};
-use crate::connection::{Manager, Pool};
+use crate::connection::{Manager, OpenFile, Pool, verify};
 
 type Reader = r2d2::PooledConnection<Manager>;
 
@@ -16,17 +16,18 @@ pub(crate) struct Readers {
     pool: Pool,
     idle: Mutex<Vec<Reader>>,
     checks: Checks,
+    file: OpenFile,
 }
 
 impl Readers {
     /// Readers from this pool, which makes and heals them.
-    pub(crate) fn new(pool: Pool, checks: Checks) -> Self {
-        Self { pool, idle: Mutex::default(), checks }
+    pub(crate) fn new(pool: Pool, checks: Checks, file: OpenFile) -> Self {
+        Self { pool, idle: Mutex::default(), checks, file }
     }
 
-    /// Answers look-ups, or gives them back: no reader is free or connected, or it failed.
+    /// Answers look-ups, or gives them back: no reader is free or connected, it failed, or the file was replaced.
     pub(crate) fn answer(&self, checks: Vec<Check>) -> Vec<Check> {
-        if checks.is_empty() {
+        if checks.is_empty() || verify(&self.file).is_err() {
             return checks;
         }
         let idle = self.idle().pop();

@@ -12,7 +12,11 @@ use parlance_core::{CanonicalName, Client, Digest, Session, Timestamp, User};
 use uuid::Uuid;
 
 use crate::checks::{Check, Checks};
-use crate::connection::{Held, Setup, connect, pool, set_up};
+use crate::connection::{Held, OpenFile, Setup, pool};
+#[cfg(feature = "postgres")]
+use crate::connection::{connect, set_up};
+#[cfg(feature = "sqlite")]
+use crate::file::{DatabaseFile, examine};
 use crate::gather::Gather;
 use crate::lane::{Ticker, start};
 use crate::migrations;
@@ -46,31 +50,20 @@ pub fn open(url: &str, options: Options) -> Result<Database, OpenError> {
     open_with(url, options, Setup::default())
 }
 
-pub(crate) fn open_with(url: &str, options: Options, setup: Setup) -> Result<Database, OpenError> {
+pub(crate) fn open_with(
+    url: &str,
+    options: Options,
+    mut setup: Setup,
+) -> Result<Database, OpenError> {
     let target = Target::parse(url)?;
     if options.demand_tls
         && let Some(exposed) = exposed(&target)
     {
         return Err(OpenError::Exposed(exposed));
     }
-    #[cfg(feature = "sqlite")]
-    if let Target::Sqlite(path) = &target
-        && !path.is_file()
-    {
-        let path = path.clone();
-        return Err(if path.exists() {
-            OpenError::NotAFile(path)
-        } else {
-            OpenError::NoFile(path)
-        });
-    }
     // The first connection is made here and not by the pool, whose errors are only texts.
-    let try_out = || {
-        let mut any = connect(&target)?;
-        set_up(&mut any)?;
-        migrations::check(&mut any)
-    };
-    try_out().map_err(|error: OpenError| error.of(&target))?;
+    let file = try_out(&target, &options).map_err(|error| error.of(&target))?;
+    setup.file = file.clone();
 
     let checkers = match &target {
         // Its readers wait for nobody, and one thread of them has the processor's full attention.
@@ -92,8 +85,9 @@ pub(crate) fn open_with(url: &str, options: Options, setup: Setup) -> Result<Dat
         #[cfg(feature = "postgres")]
         Target::Postgres(_) => gather,
     };
-    let reporting = pool(target.clone(), setup.clone().reporting(), 1, options.connect_within);
-    let pool = pool(target, setup, checkers + 1, options.connect_within);
+    let within = options.connect_within;
+    let reporting = pool(target.clone(), setup.clone().reporting(), 1, within);
+    let pool = pool(target, setup, checkers + 1, within);
     let mut database = Database {
         name,
         gather: Arc::new(gather),
@@ -104,7 +98,7 @@ pub(crate) fn open_with(url: &str, options: Options, setup: Setup) -> Result<Dat
         ticker: Arc::default(),
         threads: Vec::new(),
     };
-    let held = || Held::new(pool.clone());
+    let held = || Held::new(pool.clone(), file.clone());
     let threads = &mut database.threads;
     let mut spawn = || {
         for _ in 0..checkers {
@@ -124,7 +118,7 @@ pub(crate) fn open_with(url: &str, options: Options, setup: Setup) -> Result<Dat
         threads.push(start(
             "store-reports",
             Arc::clone(&database.reports),
-            Held::new(reporting.clone()),
+            Held::new(reporting.clone(), file.clone()),
             Reports,
         )?);
         threads.push(database.ticker.start(options.touch_every, Arc::clone(&database.writes))?);
@@ -132,6 +126,24 @@ pub(crate) fn open_with(url: &str, options: Options, setup: Setup) -> Result<Dat
     };
     spawn().map_err(OpenError::Threads)?;
     Ok(database)
+}
+
+/// Connects once, and looks whether this program can work on what is there.
+fn try_out(target: &Target, options: &Options) -> Result<OpenFile, OpenError> {
+    match target {
+        #[cfg(feature = "sqlite")]
+        Target::Sqlite(path) => {
+            let file = DatabaseFile::open(path, options.file_replaced, migrations::check)?;
+            Ok(Some(Arc::new(file)))
+        }
+        #[cfg(feature = "postgres")]
+        Target::Postgres(_) => {
+            let mut any = connect(target)?;
+            set_up(&mut any)?;
+            migrations::check(&mut any)?;
+            Ok(OpenFile::default())
+        }
+    }
 }
 
 /// A reader for each thread that may look up something at the same time.
@@ -142,15 +154,22 @@ fn readers(target: &Target, setup: &Setup, touches: &Arc<Touches>) -> Readers {
     // It never waits for a connection: the time is that of attempts in the background.
     let attempts = Duration::from_secs(1);
     let pool = pool(target.clone(), setup.clone().reading(), cores, attempts);
-    Readers::new(pool, Checks::new(Arc::clone(touches)))
+    Readers::new(pool, Checks::new(Arc::clone(touches)), setup.file.clone())
 }
 
-/// What an operator should be told about a database URL, if anything: that what goes to its server is not protected.
+/// What an operator should be told about a database, if anything: that what goes to its server is not protected, or that others may read
+/// its file.
 ///
 /// # Errors
 /// The URL names no database that this program can open.
 pub fn advice(url: &str) -> Result<Option<String>, OpenError> {
-    Ok(exposed(&Target::parse(url)?))
+    let target = Target::parse(url)?;
+    Ok(match &target {
+        #[cfg(feature = "sqlite")]
+        Target::Sqlite(path) => examine::advice(path),
+        #[cfg(feature = "postgres")]
+        Target::Postgres(_) => exposed(&target),
+    })
 }
 
 fn exposed(target: &Target) -> Option<String> {

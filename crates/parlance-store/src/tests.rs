@@ -1,6 +1,8 @@
 //! Claims about the store: the core's suite on both databases, and what only a database, a queue or a URL can break.
 
 #[cfg(feature = "sqlite")]
+mod file;
+#[cfg(feature = "sqlite")]
 mod gather;
 mod keeping;
 #[cfg(feature = "sqlite")]

@@ -223,6 +223,29 @@ fn decoded(text: &str) -> Option<String> {
 
 #[cfg(feature = "postgres")]
 impl Server {
+    /// The URL without its password, and the password; `None` where it holds another secret.
+    pub(crate) fn without_password(&self) -> Option<(String, Option<String>)> {
+        let (scheme, rest) = self.url.split_once("://")?;
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (login, rest) = rest.split_once('@').unwrap_or(("", rest));
+        let (user, mut password) =
+            login.split_once(':').map_or((login, None), |(user, password)| (user, Some(password)));
+        let mut kept = Vec::new();
+        for parameter in query.split('&').filter(|text| !text.is_empty()) {
+            match parameter.split_once('=').unwrap_or((parameter, "")) {
+                ("sslpassword", _) => return None,
+                ("password", value) => password = Some(value),
+                _ => kept.push(parameter),
+            }
+        }
+        let password = match password {
+            Some(password) => Some(decoded(password)?),
+            None => None,
+        };
+        let at = if user.is_empty() { "" } else { "@" };
+        Some((format!("{scheme}://{user}{at}{rest}?{}", kept.join("&")), password))
+    }
+
     /// A message without the password.
     pub(crate) fn redact(&self, message: &str) -> String {
         self.secrets.iter().fold(message.trim().to_owned(), |message, secret| {

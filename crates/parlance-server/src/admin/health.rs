@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use actix_web::{HttpResponse, rt};
 use parlance::core::Timestamp;
-use parlance::core::ports::Change;
+use parlance::core::ports::{Change, StoreError};
+use parlance::store::FILE_REPLACED;
 
 use super::openapi::{self, text};
 use super::{Page, Shared, TEXT, read};
@@ -44,16 +45,26 @@ async fn ready(desk: Shared) -> HttpResponse {
         if desk.stopping.load(Ordering::Relaxed) {
             return Err("stopping\n");
         }
-        store.ping().await.map_err(|_| "the database does not answer\n")?;
-        store.apply(nothing).await.map_err(|_| "the database cannot be written\n")
+        store.ping().await.map_err(|error| why(&error, "the database does not answer\n"))?;
+        store.apply(nothing).await.map_err(|error| why(&error, "the database cannot be written\n"))
     };
-    let why = match rt::time::timeout(PATIENCE, answers).await {
+    let reason = match rt::time::timeout(PATIENCE, answers).await {
         Ok(Ok(_)) => return HttpResponse::Ok().content_type(TEXT).body("ready\n"),
-        Ok(Err(why)) => why,
+        Ok(Err(reason)) => reason,
         Err(_) => "the database does not answer\n",
     };
     HttpResponse::ServiceUnavailable()
         .insert_header(("retry-after", "1"))
         .content_type(TEXT)
-        .body(why)
+        .body(reason)
+}
+
+/// Why the database is of no use: this, unless it is another one by now.
+fn why(error: &StoreError, otherwise: &'static str) -> &'static str {
+    match error {
+        StoreError::Unavailable(cause) if cause.starts_with(FILE_REPLACED) => {
+            "the database's file was replaced: stop this program and start it again\n"
+        }
+        StoreError::Unavailable(_) | StoreError::Busy => otherwise,
+    }
 }

@@ -1,5 +1,6 @@
 //! What an operator types.
 
+pub(crate) mod backup;
 pub(crate) mod client;
 pub(crate) mod config;
 pub(crate) mod conformance;
@@ -67,18 +68,23 @@ fn echo_again_if_ended() -> Result<(), Failed> {
     let failed =
         |error: std::io::Error| Failed::refused(format!("cannot ask for the password: {error}"));
     let before = tcgetattr(std::io::stdin()).map_err(|error| failed(error.into()))?;
+    if_ended(move || {
+        let _gone = tcsetattr(std::io::stdin(), OptionalActions::Now, &before);
+        tell("");
+    })
+}
+
+/// Has something put right before a signal ends the program.
+pub(crate) fn if_ended(first: impl FnOnce() + Send + 'static) -> Result<(), Failed> {
     let (ready, is_ready) = mpsc::channel();
     std::thread::spawn(move || -> std::io::Result<()> {
         actix_web::rt::Runtime::new()?.block_on(async {
             let mut signals = Signals::new()?;
             let _asked = ready.send(());
             signals.next().await;
-            let _gone = tcsetattr(std::io::stdin(), OptionalActions::Now, &before);
-            tell("");
+            first();
             std::process::exit(INTERRUPTED)
         })
     });
-    is_ready
-        .recv()
-        .map_err(|_| Failed::refused("cannot ask for the password: no signal can be waited for"))
+    is_ready.recv().map_err(|_| Failed::refused("no signal can be waited for; try again"))
 }

@@ -12,7 +12,7 @@ use parlance_core::{Session, User};
 use super::sqlite::{Fresh, fresh};
 use super::{digest, found, populate, touch, user};
 use crate::checks::Checks;
-use crate::connection::{Setup, pool};
+use crate::connection::{OpenFile, Setup, pool};
 use crate::fragments::MOST;
 use crate::readers::Readers;
 use crate::store::{Database, open_with};
@@ -125,7 +125,7 @@ fn what_one_query_cannot_hold_waits_for_no_turn() {
 fn readers_without_a_connection_give_the_lookups_back() {
     let target = Target::parse("sqlite:/nowhere/parlance.db").unwrap();
     let pool = pool(target, Setup::default().reading(), 1, Duration::from_secs(1));
-    let readers = Readers::new(pool, Checks::new(Arc::default()));
+    let readers = Readers::new(pool, Checks::new(Arc::default()), OpenFile::default());
     let (reply, _answer) = futures_channel::oneshot::channel();
     let checks = vec![crate::checks::Check::Session(digest(1), reply)];
     assert_eq!(readers.answer(checks).len(), 1);

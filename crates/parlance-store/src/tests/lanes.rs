@@ -11,7 +11,7 @@ use parlance_core::ports::{Applied, Change, StoreError};
 
 use super::{bump, digest, found, opening, populate, session, sqlite::fresh, touch, user};
 use crate::checks::{Check, Checks};
-use crate::connection::{Held, Setup, pool};
+use crate::connection::{Held, OpenFile, Setup, pool};
 use crate::lane::{Work, run};
 use crate::queue::{Queue, Reply, answer, ask};
 use crate::touches::Touches;
@@ -24,7 +24,7 @@ fn held(url: &str) -> (Held, Arc<AtomicUsize>) {
     let setup = Setup::default();
     let statements = Arc::clone(&setup.statements);
     let target = Target::parse(url).unwrap();
-    let mut held = Held::new(pool(target, setup, 1, Duration::from_secs(1)));
+    let mut held = Held::new(pool(target, setup, 1, Duration::from_secs(1)), OpenFile::default());
     held.get().map(drop).unwrap();
     statements.store(0, Ordering::SeqCst);
     (held, statements)

@@ -17,7 +17,7 @@ use parlance_core::{CanonicalName, Client, Digest, Session, Timestamp, User};
 use uuid::Uuid;
 
 use super::{apply, bump, found, opening, populate, session, touch, user};
-use crate::connection::{Held, Setup, pool};
+use crate::connection::{Held, OpenFile, Setup, pool};
 use crate::lane::run;
 use crate::migrations::POSTGRES;
 use crate::queue::{Queue, ask};
@@ -421,7 +421,9 @@ fn a_deadlock_is_nobodys_failure() {
     std::thread::scope(|scope| {
         let pool =
             pool(Target::parse(&fresh.url).unwrap(), Setup::default(), 1, Duration::from_secs(1));
-        scope.spawn(|| run(&queue, &mut Held::new(pool), &mut Writer::new(Arc::default())));
+        scope.spawn(|| {
+            run(&queue, &mut Held::new(pool, OpenFile::default()), &mut Writer::new(Arc::default()))
+        });
         let blocked = format!(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND wait_event_type = 'Lock'",
             fresh.name

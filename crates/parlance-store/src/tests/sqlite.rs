@@ -91,6 +91,8 @@ fn every_pooled_connection_waits_syncs_and_checks_references() {
             ("SELECT journal_mode FROM pragma_journal_mode", "wal"),
             ("SELECT synchronous FROM pragma_synchronous", "2"),
             ("SELECT foreign_keys FROM pragma_foreign_keys", "1"),
+            // In memory: the system may have no folder for temporary files.
+            ("SELECT temp_store FROM pragma_temp_store", "2"),
         ];
         for (pragma, expected) in settings {
             let found: String =

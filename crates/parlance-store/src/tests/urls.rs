@@ -131,3 +131,31 @@ fn no_message_holds_a_password() {
         }
     }
 }
+
+#[cfg(feature = "postgres")]
+#[test]
+fn no_argument_of_another_program_holds_a_password() {
+    let cases = [
+        ("postgres://user@one,two/name?sslmode=require", None),
+        ("postgres://user:hush%2Dhush@127.0.0.1:5432/name", Some("hush-hush")),
+        (
+            "postgres://user:other@127.0.0.1/name?password=hush-hush&sslmode=require",
+            Some("hush-hush"),
+        ),
+        ("postgresql://127.0.0.1/name", None),
+        ("postgres://:hush-hush@127.0.0.1/name", Some("hush-hush")),
+    ];
+    for (url, password) in cases {
+        let Target::Postgres(server) = Target::parse(url).unwrap() else { panic!("{url}") };
+        let (shown, found) = server.without_password().unwrap();
+        assert_eq!(found.as_deref(), password, "{url}");
+        assert!(!shown.contains("hush") && !shown.contains("other"), "{shown}");
+        assert!(shown.contains("/name?") && shown.contains("connect_timeout=2"), "{shown}");
+        assert_eq!(shown.contains("sslmode"), url.contains("sslmode"), "{shown}");
+        assert_eq!(shown.contains("user@"), url.contains("user"), "{shown}");
+    }
+    let Target::Postgres(server) = Target::parse("postgres://h/n?sslpassword=x").unwrap() else {
+        panic!("it is PostgreSQL's")
+    };
+    assert_eq!(server.without_password(), None, "it cannot be handed over unseen");
+}

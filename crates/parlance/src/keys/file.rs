@@ -24,6 +24,9 @@ pub(super) fn read(path: &Path) -> Result<Option<FileKey>, KeyError> {
     let named = match fs::symlink_metadata(path) {
         Ok(named) => named,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            return Err(closed(path, error));
+        }
         Err(error) => return Err(failed(error)),
     };
     // Looked at before it is opened: opening a pipe would wait for its other end.
@@ -40,6 +43,25 @@ pub(super) fn read(path: &Path) -> Result<Option<FileKey>, KeyError> {
     file.take(MOST).read_to_end(&mut bytes).map_err(failed)?;
     let key = std::str::from_utf8(&bytes).ok().and_then(FileKey::parse);
     key.map(Some).ok_or_else(|| KeyError::Content { path: path.to_owned() })
+}
+
+/// Whose folder it is that lets this process not see the file.
+fn closed(path: &Path, source: io::Error) -> KeyError {
+    let seen =
+        path.ancestors().skip(1).find_map(|folder| Some((folder, fs::metadata(folder).ok()?)));
+    match seen {
+        Some((folder, found)) => KeyError::Unsafe {
+            path: path.to_owned(),
+            reason: format!(
+                "cannot be read: {source}: {} belongs to {} and has mode {:04o}: {}",
+                folder.display(),
+                user_name(found.uid()),
+                found.mode() & 0o7777,
+                run_as(found.uid())
+            ),
+        },
+        None => KeyError::File { path: path.to_owned(), act: "read", source },
+    }
 }
 
 /// Makes the file with a fresh key, unless another process makes it meanwhile; gives what it then holds.
@@ -81,17 +103,43 @@ fn check(found: &Metadata, user: u32) -> Result<(), String> {
     judge(found.mode() & 0o7777, found.uid(), user)
 }
 
-/// Whether a file with this mode and owner is safe.
+/// Whether a file with this mode and owner is safe. Root is not told to take the file away from the service that uses it.
 pub(super) fn judge(mode: u32, owner: u32, user: u32) -> Result<(), String> {
     if owner != user {
-        return Err(format!(
-            "belongs to user {owner}, and parlance runs as user {user}: give it to that user (chown {user})"
-        ));
+        let (whose, who) = (user_name(owner), user_name(user));
+        let give = match (owner, user) {
+            (_, 0) => String::new(),
+            (0, _) => {
+                format!("; where the service runs as {who}, give it to that user (chown {user})")
+            }
+            _ => format!(
+                "; where the service runs as {who}, root gives it to that user (chown {user})"
+            ),
+        };
+        return Err(format!("belongs to {whose}, and this runs as {who}: {}{give}", run_as(owner)));
     }
     if !MODES.contains(&mode) {
         return Err(format!("has mode {mode:04o}: let nobody else read it (chmod 600)"));
     }
     Ok(())
+}
+
+/// A user by name, and by number where no name is known.
+fn user_name(user: u32) -> String {
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let (name, number) = (fields.next()?, fields.nth(1)?);
+        (number.parse() == Ok(user)).then_some(name)
+    });
+    name.map_or_else(|| format!("user {user}"), ToOwned::to_owned)
+}
+
+/// How to become a user.
+fn run_as(user: u32) -> String {
+    let name = user_name(user);
+    let named = if name.contains(' ') { format!("'#{user}'") } else { name.clone() };
+    format!("run this as {name} (sudo -u {named} parlance ...)")
 }
 
 /// The user as whom this process opens files. `/proc` says it on Linux; elsewhere a new file does.

@@ -172,9 +172,21 @@ fn a_file_that_others_can_read_is_refused() {
 fn a_file_of_another_user_is_refused() {
     assert_eq!(file::judge(0o600, 1000, 1000), Ok(()));
     assert_eq!(file::judge(0o400, 0, 0), Ok(()));
-    for (owner, user) in [(0, 1000), (1000, 0), (1000, 1001)] {
+    // Numbers that nobody has here have no name.
+    let run =
+        |owner: &str, name: &str| format!("run this as {owner} (sudo -u {name} parlance ...)");
+    for (owner, user, told, chown) in [
+        (0, 54321, run("root", "root"), Some("(chown 54321)")),
+        (54321, 0, run("user 54321", "'#54321'"), None),
+        (54321, 54322, run("user 54321", "'#54321'"), Some("(chown 54322)")),
+    ] {
         let refused = file::judge(0o600, owner, user).unwrap_err();
-        assert!(refused.contains(&format!("(chown {user})")), "{refused}");
+        assert!(refused.contains(&told), "{refused}");
+        match chown {
+            Some(chown) => assert!(refused.contains(chown), "{refused}"),
+            // It would take the file away from its service.
+            None => assert!(!refused.contains("chown"), "{refused}"),
+        }
     }
 }
 

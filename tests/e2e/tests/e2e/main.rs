@@ -26,6 +26,8 @@ mod demo;
 #[cfg(test)]
 mod examples;
 #[cfg(test)]
+mod files;
+#[cfg(test)]
 mod forward_auth;
 #[cfg(test)]
 mod grpc;

@@ -17,6 +17,7 @@ mod mutations;
 mod nodes;
 mod postgres;
 mod races;
+mod restore;
 mod rolling;
 mod slow;
 mod sync;
