@@ -48,6 +48,10 @@ pub struct Context<'c> {
 pub(crate) struct Noted {
     /// Whom it is about.
     pub(crate) user: Option<UserId>,
+    /// His name, where it is wanted.
+    pub(crate) name: Option<String>,
+    /// Whether his stored hash cannot be read.
+    pub(crate) unreadable_hash: bool,
     /// Whether it was let pass from an address that is foreign to the session.
     pub(crate) foreign: bool,
     /// How many failures in a row came before.
@@ -104,6 +108,13 @@ impl Authority {
         Self { max_sessions: max_sessions.max(1), ..self }
     }
 
+    /// How many logins wait to be hashed, and how many renewals to be signed, by the name of their queue.
+    #[must_use]
+    pub fn queue_depths(&self) -> [(&'static str, usize); 2] {
+        let (hashing, signing) = self.threads.waiting();
+        [("hashing", hashing), ("signing", signing)]
+    }
+
     /// The store, for those who read it without changing a session.
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
@@ -157,15 +168,23 @@ impl Authority {
         // A login that showed a good token opened nothing: it was a use.
         let action = if let Ok(Outcome::Standing(..)) = result { Action::Check } else { action };
         let failure = result.as_ref().err().map(|heard| noted.failure.unwrap_or(*heard));
+        let name = match &result {
+            Ok(Outcome::Opened(_, user, _)) => Some(user.name.as_str()),
+            Ok(_) => noted.name.as_deref(),
+            Err(_) => None,
+        };
+        let wrong = matches!(failure, Some(Failure::WrongPassword | Failure::OuterCredential));
         let event = Event {
             dialect: cx.mint.dialect(),
             action,
             failure,
             user: noted.user,
+            name,
             shown: shown.as_deref(),
             peer: cx.peer,
             foreign: noted.foreign,
             failures: noted.failures,
+            unreadable_hash: wrong && noted.unreadable_hash,
         };
         self.observer.observe(&event);
         result
@@ -190,7 +209,8 @@ impl Authority {
                 .map(|(session, user)| Outcome::Standing(session, user)),
             Command::Renew(shown, lifetime) => self.renew(&shown, lifetime, cx, noted).await,
             Command::Close(shown) => {
-                let (session, _) = self.standing(&shown, cx, noted).await?;
+                let (session, user) = self.standing(&shown, cx, noted).await?;
+                noted.name = Some(user.name);
                 self.change(Change::Close { id: session.id, now: cx.now })
                     .await
                     .map(|()| Outcome::Closed)

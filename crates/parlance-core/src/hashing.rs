@@ -184,6 +184,12 @@ impl HashThreads {
         Self { shared, threads, clock, logins, renewals }
     }
 
+    /// How many pieces of work wait to be hashed, and to be signed.
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        let queues = self.shared.lock();
+        (queues.logins.len(), queues.renewals.len())
+    }
+
     /// A seat for a login from this client; `None` is one that stands for many. Taken before a login takes a place on the ladder of its
     /// account, it keeps right logins that come all at once from filling the day of that account, and one client from filling the queue.
     ///

@@ -43,10 +43,12 @@ impl Authority {
             action: Action::End,
             failure: result.err(),
             user: Some(user.id),
+            name: Some(&user.name),
             shown: None,
             peer: cx.peer,
             foreign: false,
             failures: 0,
+            unreadable_hash: false,
         });
         result
     }

@@ -86,7 +86,7 @@ impl Authority {
         }
         let seat = self.threads.seat(self.client(cx.peer))?;
         let found = self.shown(&subject.user).await?;
-        noted.user = found.as_ref().map(|user| user.id);
+        self.note_user(found.as_ref(), noted);
         let slot = match self.admit(&subject.user, found.as_ref(), cx).await? {
             Place::Unbounded => None,
             Place::Taken(slot) => Some(slot),
@@ -114,6 +114,14 @@ impl Authority {
             }
             opened => opened,
         }
+    }
+
+    /// Notes whom a login is about, and whether a password of theirs can be verified at all.
+    fn note_user(&self, found: Option<&User>, noted: &mut Noted) {
+        noted.user = found.map(|user| user.id);
+        let verifies_itself = self.users.as_ref().is_some_and(|users| users.verifies());
+        let hash = found.and_then(|user| user.password.as_ref()).filter(|_| !verifies_itself);
+        noted.unreadable_hash = hash.is_some_and(|hash| !hash.is_readable());
     }
 
     /// Takes a place for a login on the ladder of the name it shows.
@@ -228,7 +236,7 @@ impl Authority {
                 self.shown(&login.user).await?
             }
         };
-        noted.user = found.as_ref().map(|user| user.id);
+        self.note_user(found.as_ref(), noted);
         let (policy, entropy, mint) =
             (self.policy.clone(), Arc::clone(&self.entropy), Arc::clone(cx.mint));
         let expires = open.lifetime.expiry(now, terms.max_lifetime.map(|max| now.plus(max)));

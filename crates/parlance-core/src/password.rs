@@ -165,6 +165,11 @@ impl PasswordHash {
         known.then_some((version, params, hash.salt?, hash.hash?))
     }
 
+    /// Whether it is of the one kind that is verified here, and asks for no more work than it may.
+    pub(crate) fn is_readable(&self) -> bool {
+        self.parse().is_some()
+    }
+
     /// Whether this is the password's hash. A hash that cannot be read costs the policy's work and refuses.
     ///
     /// # Errors

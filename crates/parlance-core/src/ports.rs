@@ -8,7 +8,7 @@ use std::pin::Pin;
 
 use uuid::Uuid;
 
-pub use self::observer::{Action, Event, Observer, TurnedAway, Unobserved};
+pub use self::observer::{Action, Event, Observer, TurnedAway, UNREADABLE_HASH, Unobserved};
 use crate::lockout::{Admission, Attempt, Rung, Slot};
 use crate::{
     CanonicalName, Client, Digest, Failure, PasswordHash, Rivals, Session, SessionId, Timestamp,
@@ -298,6 +298,10 @@ pub trait Store: Send + Sync + 'static {
     /// store that has none need not say so.
     fn time(&self) -> Pending<Option<Timestamp>> {
         Box::pin(std::future::ready(Ok(None)))
+    }
+    /// How many calls wait, by the name of the queue they wait in, for metrics. A store that has no queues need not say so.
+    fn queue_depths(&self) -> Vec<(&'static str, usize)> {
+        Vec::new()
     }
     /// Makes a change.
     fn apply(&self, change: Change) -> Pending<Applied>;

@@ -106,9 +106,10 @@ impl Failed {
         }
     }
 
-    /// Refused, for this reason.
+    /// Refused, for this reason, which is one line: a database's own words have several.
     pub(crate) fn refused(reason: impl fmt::Display) -> Self {
-        Self::Refused(reason.to_string())
+        let reason = reason.to_string();
+        Self::Refused(reason.lines().map(str::trim).collect::<Vec<_>>().join(" "))
     }
 }
 

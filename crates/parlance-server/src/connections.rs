@@ -12,8 +12,8 @@ use actix_web::dev::Extensions;
 use actix_web::rt::net::TcpStream;
 use parlance::actix::TrustedProxies;
 use parlance::core::lockout::home;
-use tracing::debug;
 
+use crate::logging::{self, Refusal};
 use crate::metrics::Metrics;
 
 /// The connections that are open, by the addresses they came from (of IPv6 the networks, as [`home`] has them).
@@ -52,7 +52,7 @@ impl Connections {
             extensions.insert(place);
         } else {
             self.metrics.connection_refused();
-            debug!(%address, "connection ended: its address holds as many as it may");
+            logging::refused(Refusal::Connection, Some(address));
             // The server drops a connection that it can read nothing from.
             let _gone = rustix::net::shutdown(stream, rustix::net::Shutdown::Both);
         }

@@ -9,7 +9,6 @@ use parlance::system::SystemEntropy;
 use crate::cli::{Common, Failed, Listen};
 use crate::config::Config;
 use crate::logging;
-use crate::output::print;
 use crate::serve::Running;
 
 const USER: &str = "demo";
@@ -34,7 +33,7 @@ pub(crate) fn run(common: &Common, listen: &Listen) -> Result<(), Failed> {
     config.axxon_grpc = config.axxon_grpc.filter(|grpc| grpc.asked);
     // What a newcomer should read are the commands, not a record for each of them.
     config.log_level = "warn".to_owned();
-    logging::start(&config);
+    let _log = logging::start(&config)?;
     rt::System::new().block_on(async {
         let server = Running::start(&config).await?;
         let password = draw(LOWER_AND_DIGITS, 20, &SystemEntropy).map_err(Failed::refused)?;
@@ -45,8 +44,7 @@ pub(crate) fn run(common: &Common, listen: &Listen) -> Result<(), Failed> {
             unrestricted: false,
         };
         server.authority.add_user(user, server.clock.now()).await?;
-        print(&tours(&config, server.dialects, &password))?;
-        server.announce()?;
+        server.announce(&tours(&config, server.dialects, &password))?;
         server.wait(&config).await
     })
 }

@@ -85,6 +85,7 @@ fn tls(
     certificate: &std::path::Path,
     key: &std::path::Path,
 ) -> Result<parlance::axxon_grpc::Tls, Failed> {
+    warn_of_readers(key);
     let read = |key: &str, file: &std::path::Path| {
         std::fs::read(file).map_err(|error| {
             Failed::refused(format!("axxon-grpc.{key}: {} cannot be read: {error}", file.display()))
@@ -94,6 +95,25 @@ fn tls(
         certificate: read("certificate", certificate)?,
         key: read("certificate_key", key)?,
     })
+}
+
+/// Says so if others than the owner and the group may have the key.
+#[cfg(feature = "axxon-grpc")]
+fn warn_of_readers(key: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    /// Read and write for others, write for the group.
+    const TOO_OPEN: u32 = 0o026;
+    // One that is not there is told of where it is read.
+    let Ok(metadata) = std::fs::metadata(key) else { return };
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & TOO_OPEN != 0 {
+        tracing::warn!(
+            file = %key.display(),
+            mode = format!("{mode:04o}"),
+            "axxon-grpc.certificate_key can be read or changed by other users of this machine: `chmod 0640` it, or 0600"
+        );
+    }
 }
 
 /// Lets calls under way finish, but not for longer than this.

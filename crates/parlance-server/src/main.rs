@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod connections;
 mod demo;
+mod escape;
 mod grpc;
 mod logging;
 mod metrics;
@@ -16,12 +17,15 @@ mod serve;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 /// A check allocates some forty times; the system's allocator took a tenth of its time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // Passwords and keys are in this memory: no core file gets them, and no other process of the same user reads them.
+    let _unheard_of = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let done = match cli::Cli::try_parse() {
         Ok(cli) => cli.run(),
         // Help and the version are data, on standard output; what is wrong with a command line goes to standard error.
@@ -34,7 +38,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            output::tell(&format!("parlance: {error}"));
+            output::tell_last(&format!("parlance: {error}"));
             ExitCode::from(error.code())
         }
     }

@@ -3,10 +3,17 @@
 //! A reader of standard output that has gone (`| head`) is no failure; any other error of a write is, and ends the command with a sentence.
 
 use std::io::{self, Write as _};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::cli::Failed;
+pub(crate) use crate::escape::plain;
+
+/// How long the program waits for a reader of what it writes before it goes on, or ends.
+pub(crate) const STALL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Writes to standard output, and says whether anybody still reads it.
 ///
@@ -98,22 +105,22 @@ pub(crate) fn tell(line: &str) {
     let _nobody_hears = writeln!(io::stderr().lock(), "{line}");
 }
 
-/// A text for a terminal: what would colour it, turn its direction or hide in it is written as an escape.
-pub(crate) fn plain(text: &str) -> String {
-    let hidden = |c: char| {
-        c.is_control()
-            || matches!(
-                c,
-                '\u{61c}' | '\u{180e}' | '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            )
-    };
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if hidden(c) {
-            shown.extend(c.escape_unicode());
-        } else {
-            shown.push(c);
-        }
+/// A program's last line for people. Whoever does not read it holds up the end for no longer than [`STALL_TIMEOUT`].
+pub(crate) fn tell_last(line: &str) {
+    let own = line.to_owned();
+    if in_time(move || tell(&own)).is_err() {
+        tell(line);
     }
-    shown
+}
+
+/// Does this, a write, on a thread of its own. `None` if it is not done within [`STALL_TIMEOUT`]: whoever reads has stalled.
+///
+/// # Errors
+/// The thread does not start, and nothing is done.
+pub(crate) fn in_time<T: Send + 'static>(
+    write: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<Option<T>> {
+    let (done, is_done) = mpsc::channel();
+    thread::Builder::new().name("output".to_owned()).spawn(move || drop(done.send(write())))?;
+    Ok(is_done.recv_timeout(STALL_TIMEOUT).ok())
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle, Service as _};
 use actix_web::rt::signal::unix::{Signal, SignalKind, signal};
-use actix_web::{App, HttpMessage as _, HttpResponse, HttpServer, rt, web};
+use actix_web::{App, HttpMessage as _, HttpRequest, HttpResponse, HttpServer, Route, rt, web};
 use futures_util::future::{Either, join, join_all, select};
 use parlance::actix::{Mount, Served, Shell, mount};
 use parlance::core::Authority;
@@ -23,13 +23,16 @@ use crate::cli::Failed;
 use crate::config::Config;
 use crate::connections::Connections;
 use crate::logging::{self, Recorder};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, UnclaimedBy};
+use crate::output::{in_time, print};
 use crate::{admin, app, grpc};
 
 /// How long requests under way may take after a signal.
 const DRAIN_SECONDS: u64 = 20;
 /// How many seconds this machine's clock may differ from the database's without a word.
 const SKEW_SECONDS: u64 = 5;
+/// How often refusals that were only counted are looked at; each is told once a minute.
+const REPEATS_EVERY: Duration = Duration::from_secs(5);
 /// How often rows of dead sessions are dropped.
 const PURGE_EVERY: Duration = Duration::from_secs(60);
 /// How long a dead session's row stays: cluster-api tells a client once that its token has expired.
@@ -41,10 +44,10 @@ const PURGE_ROWS: u32 = 500;
 
 /// Runs the server until a signal.
 pub(crate) fn run(config: &Config) -> Result<(), Failed> {
-    logging::start(config);
+    let _log = logging::start(config)?;
     rt::System::new().block_on(async {
         let server = Running::start(config).await?;
-        server.announce()?;
+        server.announce("")?;
         server.wait(config).await
     })
 }
@@ -91,6 +94,7 @@ impl Running {
         );
         let stopping = Arc::<AtomicBool>::default();
         let desk = admin::Desk {
+            authority: Arc::clone(&authority),
             store: Arc::clone(authority.store()),
             clock: Arc::clone(&clock),
             stopping: Arc::clone(&stopping),
@@ -125,15 +129,28 @@ impl Running {
         })
     }
 
-    /// Says on standard output where it listens. Where the gRPC listens is news to those alone who chose it.
-    pub(crate) fn announce(&self) -> Result<(), Failed> {
+    /// Says on standard output where it listens, after this text. Where the gRPC listens is news to those alone who chose it. Whoever
+    /// does not read it holds up nothing for long.
+    ///
+    /// # Errors
+    /// It cannot be written, for another reason than that its reader has gone.
+    pub(crate) fn announce(&self, text: &str) -> Result<(), Failed> {
         let chosen = self.grpc.as_ref().filter(|grpc| grpc.asked);
         let grpc = chosen.map_or_else(String::new, |grpc| format!(" grpc {}", grpc.url));
         let line = format!(
-            "parlance ready: dialects http://{} admin http://{}{grpc}\n",
+            "{text}parlance ready: dialects http://{} admin http://{}{grpc}\n",
             self.dialects, self.admin
         );
-        crate::output::print(&line)
+        match in_time(move || print(&line)) {
+            Ok(Some(printed)) => printed,
+            Ok(None) => {
+                warn!("standard output is not read: where this listens is not told there yet");
+                Ok(())
+            }
+            Err(error) => Err(Failed::refused(format!(
+                "the thread that says where it listens does not start: {error}"
+            ))),
+        }
     }
 
     /// Serves until a signal, then finishes what is under way and writes what is still in memory. A second signal waits for nobody.
@@ -145,6 +162,7 @@ impl Running {
         let handles: Vec<ServerHandle> = self.servers.iter().map(Server::handle).collect();
         let running: Vec<_> = self.servers.into_iter().map(rt::spawn).collect();
         let housekeeper = rt::spawn(keep_house(Arc::clone(&store), self.clock));
+        let reporter = rt::spawn(report_repeats());
         let poll = config.key_schedule.poll;
         let key_keeper = rt::spawn(keep_keys(self.keychain, poll));
         let mut signals = Signals::new()
@@ -168,6 +186,8 @@ impl Running {
             server.abort();
         }
         housekeeper.abort();
+        reporter.abort();
+        logging::tell_all();
         key_keeper.abort();
         store.flush().await.map_err(Failed::refused)?;
         info!("stopped");
@@ -197,10 +217,11 @@ fn dialect_server(
     metrics: Metrics,
 ) -> Result<(Server, SocketAddr), Failed> {
     let server = HttpServer::new(move || {
-        let (shell, mounts, metrics) = (shell.clone(), mounts.clone(), Rc::new(metrics.clone()));
+        let (shell, mounts, metrics) = (shell.clone(), mounts.clone(), metrics.clone());
+        let timed = Rc::new(metrics.clone());
         App::new()
             .wrap_fn(move |request, next| {
-                let (metrics, watch) = (Rc::clone(&metrics), Stopwatch::start());
+                let (metrics, watch) = (Rc::clone(&timed), Stopwatch::start());
                 let answer = next.call(request);
                 async move {
                     let answer = answer.await?;
@@ -211,11 +232,7 @@ fn dialect_server(
                 }
             })
             .configure(move |config| mount(config, &shell, &mounts))
-            .default_service(web::to(|| async {
-                HttpResponse::NotFound()
-                    .content_type("text/plain; charset=utf-8")
-                    .body("Not found.\n")
-            }))
+            .default_service(unclaimed(UnclaimedBy::Dialects, metrics))
     });
     let server = server
         .on_connect(move |connection, extensions| connections.admit(connection, extensions))
@@ -225,6 +242,17 @@ fn dialect_server(
     let server = server.map_err(|error| cannot_listen(listen, "--listen", &error))?;
     let address = server.addrs().first().copied().unwrap_or(listen);
     Ok((server.run(), address))
+}
+
+/// What answers a path that nothing else does: 404, counted.
+pub(crate) fn unclaimed(by: UnclaimedBy, metrics: Metrics) -> Route {
+    web::to(move |request: HttpRequest| {
+        metrics.unclaimed(by);
+        logging::unclaimed(by.name(), request.method().as_str(), request.path());
+        async {
+            HttpResponse::NotFound().content_type("text/plain; charset=utf-8").body("Not found.\n")
+        }
+    })
 }
 
 /// Says so where this machine's clock is not the one that counts: the log's times are its own.
@@ -267,6 +295,15 @@ async fn keep_keys(keychain: Arc<Keychain>, poll: Duration) {
             }
             Err(_) => {}
         }
+    }
+}
+
+/// Tells of refusals that were only counted, once their minute is over.
+async fn report_repeats() {
+    let mut tick = rt::time::interval(REPEATS_EVERY);
+    loop {
+        tick.tick().await;
+        logging::tell_due();
     }
 }
 

@@ -91,6 +91,11 @@ impl<J> Queue<J> {
         Some(state.jobs.drain(..taken).collect())
     }
 
+    /// How many jobs wait.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().jobs.len()
+    }
+
     /// Takes no more jobs; those that wait are still done.
     pub(crate) fn close(&self) {
         self.lock().open = false;

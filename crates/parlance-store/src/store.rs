@@ -195,6 +195,14 @@ impl Store for Database {
         self.gather.ask(|reply| Check::User(name, reply))
     }
 
+    fn queue_depths(&self) -> Vec<(&'static str, usize)> {
+        vec![
+            ("checks", self.checks.len()),
+            ("changes", self.writes.len()),
+            ("reports", self.reports.len()),
+        ]
+    }
+
     fn users(&self, offset: u64, limit: u32) -> Pending<UserPage> {
         ask(&self.reports, |reply| Report::Users { offset, limit, reply })
     }

@@ -16,6 +16,8 @@ pub struct Event<'e> {
     pub failure: Option<Failure>,
     /// The user that it was about, where he is known: of a refusal too, for the record and never for the client.
     pub user: Option<UserId>,
+    /// That user's own name, of a login and a logout that were done.
+    pub name: Option<&'e str>,
     /// The name that was shown at a login; untrusted.
     pub shown: Option<&'e str>,
     /// The client's address.
@@ -24,7 +26,20 @@ pub struct Event<'e> {
     pub foreign: bool,
     /// How many failures in a row on the account came before this login, as far as it is known.
     pub failures: i64,
+    /// Whether a login was refused because the user's stored hash is none that this program can read: no password opens it.
+    pub unreadable_hash: bool,
 }
+
+impl Event<'_> {
+    /// Why it was refused, in one word, for metrics and logs; never for a wire.
+    #[must_use]
+    pub fn reason(&self) -> Option<&'static str> {
+        if self.unreadable_hash { Some(UNREADABLE_HASH) } else { self.failure.map(Failure::reason) }
+    }
+}
+
+/// The reason of [`Event::unreadable_hash`].
+pub const UNREADABLE_HASH: &str = "unreadable_hash";
 
 /// What was asked, in the words of the counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,8 +1,8 @@
 //! What those who count and log are told: everything that was asked, and whom it was about.
 
 use super::world::{PLAIN, World, login, run, secret};
-use crate::ports::Action;
-use crate::{Command, Failure, Open};
+use crate::ports::{Action, Change, Store as _, UNREADABLE_HASH};
+use crate::{Command, Failure, Open, PasswordHash, User};
 
 /// The last thing told is this, about `csmith` or about nobody.
 #[track_caller]
@@ -62,4 +62,42 @@ fn a_right_password_for_a_call_that_is_not_served_is_told_as_what_it_is() {
     // It is no guess: the account need not wait.
     let elsewhere = World { peer: Some([198, 51, 100, 7].into()), ..world };
     assert!(elsewhere.login("csmith", "XXX").is_ok());
+}
+
+/// A login with this password under this stored hash is refused as a wrong password is, and told with this reason.
+#[track_caller]
+fn check_hash(stored: &str, password: &str, reason: &str) {
+    let world = World::new(PLAIN);
+    let hash = PasswordHash::stored(stored.to_owned());
+    let user = User { password: Some(hash), ..world.user("csmith") };
+    run(world.store.apply(Change::RemoveUser(user.canonical.clone()))).unwrap();
+    run(world.store.apply(Change::AddUser(Box::new(user)))).unwrap();
+    assert_eq!(world.login("csmith", password).unwrap_err(), Failure::WrongPassword, "{stored}");
+    assert_eq!(world.told.3.lock().unwrap().0, Some(reason), "{stored}");
+}
+
+#[test]
+fn a_stored_hash_that_cannot_be_read_has_a_reason_of_its_own_and_is_refused_as_ever() {
+    check_hash("$2b$10$abcdefghijklmnopqrstuu", "XXX", UNREADABLE_HASH);
+    check_hash("pbkdf2_sha256$600000$salt$aGFzaA==", "XXX", UNREADABLE_HASH);
+    check_hash("", "XXX", UNREADABLE_HASH);
+    let world = World::new(PLAIN);
+    let good = world.user("csmith").password.unwrap();
+    check_hash(good.as_str(), "wrong", "wrong_password");
+}
+
+#[test]
+fn a_login_and_a_logout_are_told_with_the_user_s_own_name() {
+    let world = World::new(PLAIN);
+    let name = || world.told.3.lock().unwrap().1.clone();
+    let _refused = world.login("CSmith", "wrong");
+    assert_eq!(name(), None, "what was shown is untrusted");
+    let _opened = world.login("CSMITH", "XXX");
+    assert_eq!(name().as_deref(), Some("csmith"));
+    let token = world.token();
+    assert_eq!(name().as_deref(), Some("csmith"));
+    let _used = world.check(&token);
+    assert_eq!(name(), None, "a use is not worth it");
+    let _ended = world.execute(Command::Close(world.shown(&token)));
+    assert_eq!(name().as_deref(), Some("csmith"));
 }

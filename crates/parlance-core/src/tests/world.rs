@@ -223,6 +223,8 @@ pub(super) struct Told(
     pub(super) Mutex<Vec<Heard>>,
     pub(super) AtomicI64,
     pub(super) Mutex<Option<String>>,
+    /// The reason and the name of the last event.
+    pub(super) Mutex<(Option<&'static str>, Option<String>)>,
 );
 
 impl Observer for Told {
@@ -230,6 +232,7 @@ impl Observer for Told {
         self.0.lock().unwrap().push((event.action, event.failure, event.user, event.foreign));
         self.1.store(event.failures, Ordering::SeqCst);
         *self.2.lock().unwrap() = event.shown.map(str::to_owned);
+        *self.3.lock().unwrap() = (event.reason(), event.name.map(str::to_owned));
     }
 }
 

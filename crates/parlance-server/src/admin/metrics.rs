@@ -2,25 +2,110 @@
 
 use std::sync::Arc;
 
-use actix_web::HttpResponse;
+use actix_web::http::header::{ACCEPT, HeaderMap, VARY};
+use actix_web::{HttpRequest, HttpResponse};
+use serde_json::{Value, json};
 
 use super::openapi::{self, answer};
 use super::{Page, Shared, read};
-
-const FORMAT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+use crate::metrics::Format;
 
 pub(super) const PAGES: &[Page] = &[Page {
     path: "/metrics",
     serve: |path| read(path, scrape),
     describe: || {
-        let counters = answer("The counters.", FORMAT, &serde_json::json!({ "type": "string" }));
+        let text = json!({ "type": "string" });
+        let mut counters = answer("The counters.", Format::Text.media_type(), &text);
+        if let Some(content) = counters.pointer_mut("/content").and_then(Value::as_object_mut) {
+            content.insert(Format::OpenMetrics.media_type().to_owned(), json!({ "schema": text }));
+        }
         openapi::read("What is counted, for Prometheus", &[("200", counters)])
     },
 }];
 
-async fn scrape(desk: Shared) -> HttpResponse {
+async fn scrape(desk: Shared, request: HttpRequest) -> HttpResponse {
     // The counters are worth having while the database is away.
     let (store, clock) = (Arc::clone(&desk.store), Arc::clone(&desk.clock));
     let live = Arc::clone(&desk.live).per_dialect(store, clock).await;
-    HttpResponse::Ok().content_type(FORMAT).body(desk.metrics.text(live.as_deref()))
+    let mut queues = desk.store.queue_depths();
+    queues.extend(desk.authority.queue_depths());
+    let format = accepted(request.headers());
+    HttpResponse::Ok()
+        .content_type(format.media_type())
+        .insert_header((VARY, "accept"))
+        .body(desk.metrics.text(format, live.as_deref(), &queues))
+}
+
+/// The format that is asked for: `OpenMetrics` where it is named, and liked no less than the text that everything reads.
+fn accepted(headers: &HeaderMap) -> Format {
+    let values = headers.get_all(ACCEPT).filter_map(|value| value.to_str().ok());
+    let ranges = values.flat_map(|value| value.split(',')).map(|range| {
+        let mut parts = range.split(';').map(|part| part.trim().to_ascii_lowercase());
+        let media_type = parts.next().unwrap_or_default();
+        let parameters: Vec<_> = parts.collect();
+        (media_type, parameters)
+    });
+    let (mut open_metrics, mut text) = (0.0_f64, 0.0_f64);
+    for (media_type, parameters) in ranges {
+        let value = |name: &str| {
+            let value = |parameter: &String| {
+                let (found, value) = parameter.split_once('=')?;
+                (found.trim() == name).then(|| value.trim().trim_matches('"').to_owned())
+            };
+            parameters.iter().find_map(value)
+        };
+        let weight = value("q").map_or(1.0, |weight| weight.parse().unwrap_or(1.0));
+        let version = value("version");
+        match media_type.as_str() {
+            "application/openmetrics-text" if version.is_none_or(|version| version == "1.0.0") => {
+                open_metrics = open_metrics.max(weight);
+            }
+            "text/plain" => text = text.max(weight),
+            _ => {}
+        }
+    }
+    if open_metrics > 0.0 && open_metrics >= text { Format::OpenMetrics } else { Format::Text }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(accept: &[&str], expected: Format) {
+        let mut request = TestRequest::default();
+        for value in accept {
+            request = request.append_header((ACCEPT, *value));
+        }
+        assert_eq!(accepted(request.to_http_request().headers()), expected, "{accept:?}");
+    }
+
+    #[test]
+    fn the_format_is_what_is_asked_for() {
+        check(&[], Format::Text);
+        check(&["*/*"], Format::Text);
+        check(&["text/plain"], Format::Text);
+        check(&["text/html, application/xhtml+xml, */*;q=0.8"], Format::Text);
+        check(&["application/openmetrics-text"], Format::OpenMetrics);
+        check(&["Application/OpenMetrics-Text; Version=1.0.0; charset=utf-8"], Format::OpenMetrics);
+        check(&["application/openmetrics-text; version=0.0.1"], Format::Text);
+        check(&["application/openmetrics-text;q=0, text/plain"], Format::Text);
+        check(&["application/openmetrics-text;q=0.1, text/plain;q=0.5"], Format::Text);
+        check(&["text/plain;q=0.5", "application/openmetrics-text;q=0.5"], Format::OpenMetrics);
+        // As Prometheus 2.42 and 3.0 ask.
+        check(
+            &[
+                "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+            ],
+            Format::OpenMetrics,
+        );
+        check(
+            &[
+                "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
+            ],
+            Format::OpenMetrics,
+        );
+    }
 }

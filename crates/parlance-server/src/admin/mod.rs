@@ -19,14 +19,15 @@ use std::sync::atomic::AtomicBool;
 use actix_web::dev::Server;
 use actix_web::{App, FromRequest, Handler, HttpResponse, HttpServer, Resource, Responder, web};
 pub(crate) use forward_auth::Gate;
+use parlance::core::Authority;
 use parlance::core::ports::{Clock, Store};
 use parlance::dialect::Service;
 use parlance::keys::Keychain;
 use serde_json::Value;
 
 use crate::cli::Failed;
-use crate::metrics::Metrics;
-use crate::serve::cannot_listen;
+use crate::metrics::{Metrics, UnclaimedBy};
+use crate::serve::{cannot_listen, unclaimed};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
@@ -34,6 +35,7 @@ const JSON: &str = "application/json";
 /// What the pages work with.
 #[derive(Clone)]
 pub(crate) struct Desk {
+    pub(crate) authority: Arc<Authority>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
     /// Whether a signal has said to stop.
@@ -81,9 +83,7 @@ pub(crate) fn server(listen: SocketAddr, desk: Desk) -> Result<(Server, SocketAd
                     config.service((page.serve)(page.path));
                 }
             })
-            .default_service(web::to(|| async {
-                HttpResponse::NotFound().content_type(TEXT).body("Not found.\n")
-            }))
+            .default_service(unclaimed(UnclaimedBy::Admin, desk.metrics.clone()))
     });
     let server = server.disable_signals().shutdown_timeout(1).bind(listen);
     let server = server.map_err(|error| cannot_listen(listen, "--admin-listen", &error))?;

@@ -1,5 +1,6 @@
 //! The gRPC of axxon-jsonrpc, by the clients of another library.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 
 use crate::clients::script;
@@ -78,8 +79,9 @@ fn the_seven_calls_work_and_share_one_store_with_the_json_door(database: Databas
     );
     // Seven logins here, and one on the other door.
     assert_eq!(server.metric("parlance_logins_total{dialect=\"axxon-jsonrpc\"}"), 8);
+    server.log.line_with("peer=127.0.0.1").expect("a record of a login");
     let log = server.log.text();
-    assert!(log.contains("peer=127.0.0.1") && !log.contains(PASSWORD), "{log}");
+    assert!(!log.contains(PASSWORD), "{log}");
 }
 
 fn a_session_dies_in_mid_flight(database: Database) {
@@ -167,6 +169,20 @@ fn with_a_certificate_it_speaks_tls_alone() {
         said,
         format!("token AUTHENTICATE_CODE_OK | closed OK | {WRONG}\nplain UNAVAILABLE\n")
     );
+}
+
+#[test]
+fn a_tls_key_that_others_can_read_is_warned_of() {
+    let site = Site::new(Database::sqlite());
+    let (certificate, key) = certificate(&site, "own");
+    for (mode, warned) in [(0o600, false), (0o640, false), (0o644, true), (0o660, true)] {
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).unwrap();
+        let (mut server, _) = Server::spawn(with_tls(&site, &certificate, &key));
+        server.signal("TERM");
+        server.ended();
+        let log = server.log.whole();
+        assert_eq!(log.contains(&format!("mode=\"{mode:04o}\"")), warned, "{mode:o}: {log}");
+    }
 }
 
 #[test]

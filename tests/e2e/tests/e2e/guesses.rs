@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::harness::clock::until;
 use crate::harness::wires::{basic, grpc};
 use crate::harness::{
     Database, PASSWORD, Request, Response, Server, Site, USER, Watch, Wire, on_both_databases,
@@ -82,7 +83,9 @@ fn failures_on_any_dialect_and_node_make_one_account_wait(database: Database) {
     site.database.run("UPDATE login_attempts SET refused = 7");
     assert_eq!(show()["logins_while_locked"], 7);
     let line = "reason=\"locked\"";
-    assert!([&here, &there].iter().any(|server| server.log.text().contains(line)));
+    until("its record", || {
+        [&here, &there].iter().any(|server| server.log.text().contains(line)).then_some(())
+    });
 
     // Names that nobody has hear what they hear otherwise, and the same code.
     let heard =

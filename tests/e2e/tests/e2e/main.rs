@@ -50,6 +50,10 @@ mod peers;
 #[cfg(test)]
 mod proxies;
 #[cfg(test)]
+mod records;
+#[cfg(test)]
+mod scrape;
+#[cfg(test)]
 mod secrets;
 #[cfg(test)]
 mod services;

@@ -13,6 +13,8 @@ mod kill;
 mod limits;
 mod line;
 mod locked;
+mod log_flood;
+mod log_stall;
 mod mutations;
 mod nodes;
 mod postgres;

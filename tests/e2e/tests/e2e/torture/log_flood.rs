@@ -1,0 +1,98 @@
+//! Strangers ask as fast as they can: what they are refused is counted in the log, and does not fill it.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use super::{span, times};
+use crate::harness::clock::until;
+use crate::harness::http::Connection;
+use crate::harness::{Database, Server, Site, Watch, Wire};
+
+const ADDRESSES: usize = 20;
+/// Bytes of log that a minute may take.
+const MINUTE_BYTES: usize = 1024 * 1024;
+
+/// Sums up the counts of the records that hold all of these words, and says how many records there are.
+fn counted(log: &str, words: &[&str]) -> (usize, usize) {
+    let records = log.lines().filter(|line| words.iter().all(|word| line.contains(word)));
+    let counts = records.map(|line| {
+        let count = line.split_once("count=").map(|(_, rest)| rest.split_whitespace().next());
+        count.flatten().and_then(|count| count.parse::<usize>().ok()).unwrap_or(1)
+    });
+    counts.fold((0, 0), |(records, sum), count| (records + 1, sum + count))
+}
+
+/// The program's whole log, once it has ended.
+fn whole_log(mut server: Server) -> String {
+    server.signal("TERM");
+    assert_eq!(server.ended().code(), Some(0));
+    server.log.whole()
+}
+
+#[test]
+fn addresses_that_must_wait_fill_no_log() {
+    let (watch, few) = (Watch::start(), 3);
+    let configuration = format!(
+        "trusted_proxies = [\"127.0.0.1\"]\n[throttle]\nfailures_per_address = {few}\nwindow = \"1h\"\n"
+    );
+    let site = Site::with(Database::sqlite(), &configuration);
+    let server = site.start_with_user();
+    let (each, long) = (times(150, usize::MAX), span(Duration::MAX, Duration::from_secs(60)));
+    let (sent, throttled) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for number in 0..ADDRESSES {
+            let (sent, throttled, watch, server) = (&sent, &throttled, &watch, &server);
+            scope.spawn(move || {
+                let mut connection = Connection::open(server.dialects).unwrap();
+                let from = format!("198.18.{number}.1");
+                for _ in 0..each {
+                    let login = Wire::Polish.login("nobody", "wrong");
+                    let answer = connection.exchange(&login.header("X-Forwarded-For", &from));
+                    sent.fetch_add(1, Ordering::Relaxed);
+                    if answer.unwrap().status == 429 {
+                        throttled.fetch_add(1, Ordering::Relaxed);
+                    }
+                    if watch.elapsed() > long {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    let minutes = usize::try_from(watch.elapsed().as_secs() / 60).unwrap() + 1;
+    let log = whole_log(server);
+    let (sent, throttled) = (sent.into_inner(), throttled.into_inner());
+    let (records, told) = counted(&log, &["login refused", "\"throttled\""]);
+    eprintln!(
+        "log_flood: {ADDRESSES} addresses, {sent} logins, {throttled} throttled, told of in {records} records; {} bytes of log in {:?}",
+        log.len(),
+        watch.elapsed()
+    );
+    assert!(throttled > 0);
+    assert_eq!(told, throttled, "each is counted: {log}");
+    assert!(records <= ADDRESSES * (minutes + 1), "{records} records in {minutes} minutes: {log}");
+    assert!(log.len() <= minutes * MINUTE_BYTES, "{} bytes", log.len());
+    assert!(!log.lines().any(|line| line.contains("throttled") && line.contains("nobody")));
+}
+
+#[test]
+fn connections_beyond_the_limit_fill_no_log() {
+    let site = Site::with(Database::sqlite(), "max_connections_per_address = 1\n");
+    let server = site.start();
+    let held = Connection::open_from("127.0.0.7".parse().unwrap(), server.dialects).unwrap();
+    let tries = times(200, 20_000);
+    for _ in 0..tries {
+        let _cut = Connection::open_from("127.0.0.7".parse().unwrap(), server.dialects);
+    }
+    let metric = || server.metric("parlance_connections_refused_total");
+    let refused = until("the connections to be refused", || {
+        let refused = usize::try_from(metric()).unwrap();
+        (refused == tries).then_some(refused)
+    });
+    drop(held);
+    let log = whole_log(server);
+    let (records, told) = counted(&log, &["connections refused", "127.0.0.7"]);
+    assert_eq!(told, refused, "{log}");
+    assert!(records <= 2 + times(0, 60), "{records} records: {log}");
+}
