@@ -1,25 +1,34 @@
 //! The address that counts.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use ipnet::{IpNet, Ipv4Net};
 
-/// The proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed. Empty by default: nobody's.
+/// The proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed. Empty by default: nobody's. Clones share them: see
+/// [`Self::replace`].
 #[derive(Debug, Clone, Default)]
-pub struct TrustedProxies(Vec<IpNet>);
+pub struct TrustedProxies(Arc<ArcSwap<Vec<IpNet>>>);
 
 impl TrustedProxies {
     /// Believes the proxies of these networks. One that is written as mapped, `::ffff:10.0.0.0/104`, is the plain one.
     #[must_use]
     pub fn new(networks: Vec<IpNet>) -> Self {
-        Self(networks.into_iter().map(canonical).collect())
+        let networks: Vec<_> = networks.into_iter().map(canonical).collect();
+        Self(Arc::new(ArcSwap::from_pointee(networks)))
+    }
+
+    /// From now on believes the same as the other, here and in every clone of this.
+    pub fn replace(&self, other: &Self) {
+        self.0.store(other.0.load_full());
     }
 
     /// Whether this is the address of a proxy that is believed.
     #[must_use]
     pub fn trusts(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        self.0.iter().any(|network| network.contains(&address))
+        self.0.load().iter().any(|network| network.contains(&address))
     }
 
     /// The client's address: the socket's peer, unless that is a trusted proxy. Then the forwarded hops are walked from right to left

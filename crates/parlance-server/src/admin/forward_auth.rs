@@ -2,6 +2,7 @@
 
 mod description;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use actix_web::http::Method;
@@ -11,7 +12,7 @@ use parlance::actix::{Shell, answered, body, cut_off, respond, silent};
 use parlance::assertion::Assertions;
 use parlance::core::{Failure, Timestamp};
 use parlance::dialect::{Caller, Guard, Refusal, Request, Response, Service, Unread};
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, percent_encode, utf8_percent_encode};
 use serde_json::json;
 
 use self::description::{describe, original_headers, parameter};
@@ -45,8 +46,11 @@ pub(crate) struct Gate {
 #[derive(Debug, Clone, Copy)]
 struct Original<'r> {
     method: &'r str,
-    target: &'r str,
+    /// As the client wrote it: some send bytes beyond ASCII in a query.
+    target: &'r [u8],
     host: Option<&'r str>,
+    /// The method that a CORS preflight asks about; nothing if it is none.
+    preflight_for: Option<&'r str>,
 }
 
 pub(super) const PAGES: &[Page] = &[
@@ -127,7 +131,7 @@ async fn ext_authz(
     let target = target.strip_prefix(EXT_AUTHZ).unwrap_or_default();
     let head = gate.shell.head(&request, request.path());
     let asked = head.with(&[]);
-    let original = Original { method: asked.method, target, host: asked.header("host") };
+    let original = Original::new(&asked, asked.method, target.as_bytes(), "host");
     gate.answer(&request, payload, &asked, original, None).await
 }
 
@@ -136,10 +140,31 @@ fn original<'r>(asked: &Request<'r>) -> Option<Original<'r>> {
     let mut pairs =
         ORIGINAL.into_iter().filter(|(method, uri)| asked.has(method) || asked.has(uri));
     let (method, target) = pairs.next().filter(|_| pairs.next().is_none())?;
-    let (method, target) = (asked.header(method)?, asked.header(target)?);
+    let mut targets = asked.values(target);
+    let target = targets.next().filter(|target| targets.next().is_none() && !target.is_empty())?;
+    let method = asked.header(method).filter(|method| is_method(method))?;
     let host = if asked.has("x-forwarded-host") { "x-forwarded-host" } else { "host" };
-    let good = Method::from_bytes(method.as_bytes()).is_ok() && target.starts_with('/');
-    good.then_some(Original { method, target, host: asked.header(host) })
+    Some(Original::new(asked, method, target, host))
+}
+
+fn is_method(text: &str) -> bool {
+    Method::from_bytes(text.as_bytes()).is_ok()
+}
+
+impl<'r> Original<'r> {
+    fn new(asked: &Request<'r>, method: &'r str, target: &'r [u8], host: &str) -> Self {
+        // What a browser sends (Fetch, 4.8): both headers, and no credential.
+        let wanted = asked.header("access-control-request-method").filter(|name| is_method(name));
+        let preflight_for = wanted.filter(|_| {
+            method == "OPTIONS" && asked.header("origin").is_some_and(|origin| !origin.is_empty())
+        });
+        Self { method, target, host: asked.header(host), preflight_for }
+    }
+
+    /// Whether a route lets a request pass without a session.
+    fn passes_as_preflight(&self, route: &Route) -> bool {
+        route.preflight && self.preflight_for.is_some()
+    }
 }
 
 impl Gate {
@@ -171,6 +196,9 @@ impl Gate {
             Ok(route) => route,
             Err(refused) => return respond(refused),
         };
+        if route.is_some_and(|route| original.passes_as_preflight(route)) {
+            return admitted();
+        }
         let demands = route.is_some_and(|route| !route.dialects.is_empty());
         let fewer = (demands || named.is_some()).then(|| {
             let services = named.unwrap_or(&self.services);
@@ -182,9 +210,10 @@ impl Gate {
         let Some(guard) = fewer.as_ref().unwrap_or(&self.any) else {
             return plain(403, "No dialect is let pass here.\n");
         };
-        let (path, query) = match original.target.split_once('?') {
+        let target: Cow<'_, str> = percent_encode(original.target, CONTROLS).into();
+        let (path, query) = match target.split_once('?') {
             Some((path, query)) => (path, Some(query)),
-            None => (original.target, None),
+            None => (&*target, None),
         };
         let head = Request { method: original.method, path, query, ..*asked };
         let body = if guard.needs_body(&head).is_some() {
@@ -199,9 +228,7 @@ impl Gate {
         let shown = Request { body: &body, ..head };
         match answered(guard.admit(&shown)).await {
             Ok(Ok(caller)) if route.is_none_or(|route| entitled(route, &caller)) => {
-                // What a page's answer says against sniffing and referrers is nothing to a proxy, which would read it for every request.
-                let mut answer =
-                    HttpResponse::Ok().insert_header(("cache-control", "no-store")).finish();
+                let mut answer = admitted();
                 let assertion = self.assertion(route, &caller, shown.now);
                 identify(answer.headers_mut(), &self.config.headers, &caller, assertion);
                 answer
@@ -226,7 +253,7 @@ fn route<'c>(routes: &'c [Route], original: Original<'_>) -> Result<Option<&'c R
     if routes.is_empty() {
         return Ok(None);
     }
-    let raw = original.target.split('?').next().unwrap_or_default();
+    let raw = original.target.split(|&byte| byte == b'?').next().unwrap_or_default();
     let ambiguous = || text(400, "The path may be read in two ways.\n");
     // An upstream may take `post` for `POST`, and a host that we cannot tell for the one that a route is about.
     if original.method.bytes().any(|byte| byte.is_ascii_lowercase()) {
@@ -239,7 +266,12 @@ fn route<'c>(routes: &'c [Route], original: Original<'_>) -> Result<Option<&'c R
     }
     let concerns = |route: &Route| {
         (route.host.is_empty() || host.as_ref() == Some(&route.host))
-            && (route.methods.is_empty() || route.methods.iter().any(|m| m == original.method))
+            && (route.methods.is_empty()
+                || route.methods.iter().any(|method| {
+                    // A preflight belongs to the route of the request that it announces.
+                    let announced = original.preflight_for.filter(|_| route.preflight);
+                    method == original.method || announced == Some(method)
+                }))
     };
     let by_case =
         routes.iter().position(|route| concerns(route) && path::lies_in(&shown, &route.path));
@@ -255,6 +287,12 @@ fn route<'c>(routes: &'c [Route], original: Original<'_>) -> Result<Option<&'c R
         .and_then(|at| routes.get(at))
         .map(Some)
         .ok_or_else(|| text(403, "No route of the configuration lets this pass.\n"))
+}
+
+/// The answer that lets a request pass. What a page's answer says against sniffing and referrers is nothing to a proxy, which would read it
+/// for every request.
+fn admitted() -> HttpResponse {
+    HttpResponse::Ok().insert_header(("cache-control", "no-store")).finish()
 }
 
 /// The host that a header names, if it names one and nothing else.

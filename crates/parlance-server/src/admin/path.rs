@@ -1,12 +1,15 @@
 //! Paths that mean one thing only.
 
 use percent_encoding::percent_decode_str;
+use unicode_normalization::is_nfkc;
 
 /// A path decoded, or nothing where two programs may read it differently: a proxy, this program and the upstream must all see the same
 /// resource, or a requirement on one spelling is evaded by another.
-pub(crate) fn plain(path: &str) -> Option<String> {
-    let visible = path.bytes().all(|byte| (0x21..0x7f).contains(&byte));
-    if !path.starts_with('/') || !visible || !escapes_are_whole(path) {
+pub(crate) fn plain(path: &[u8]) -> Option<String> {
+    // Bytes beyond ASCII are UTF-8 to some and Latin-1 to others.
+    let visible = path.iter().all(|byte| (0x21..0x7f).contains(byte));
+    let path = std::str::from_utf8(path).ok().filter(|_| visible)?;
+    if !path.starts_with('/') || !escapes_are_whole(path) {
         return None;
     }
     let decoded = percent_decode_str(path).decode_utf8().ok()?;
@@ -16,11 +19,21 @@ pub(crate) fn plain(path: &str) -> Option<String> {
     if decoded.contains(odd) || decoded.matches('/').count() != path.matches('/').count() {
         return None;
     }
-    let dots = |segment: &str| segment == "." || segment == "..";
-    if decoded.contains("//") || decoded.split('/').any(dots) {
+    // `.` and `..` lead elsewhere, and Windows drops dots and spaces from the end of any name.
+    let cut = |segment: &str| segment.ends_with(['.', ' ']);
+    if decoded.contains("//") || decoded.split('/').any(cut) {
+        return None;
+    }
+    // Some fold compatibility forms (a fullwidth `admin`), and some file systems pass over invisible characters.
+    if decoded.contains(is_invisible) || !is_nfkc(&decoded) {
         return None;
     }
     Some(decoded.into_owned())
+}
+
+/// Whether HFS+ compares names as if the character were not there.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}')
 }
 
 /// Whether every `%` begins an escape.

@@ -40,6 +40,8 @@ pub(crate) struct Route {
     pub(crate) roles: Vec<Uuid>,
     /// Whom an identity assertion is for.
     pub(crate) audience: String,
+    /// Whether a CORS preflight passes without a session.
+    pub(crate) preflight: bool,
 }
 
 impl ForwardAuth {
@@ -103,6 +105,10 @@ impl Route {
         let path = |key: &str| format!("{ROUTES}.{number}.{key}");
         let roles = path("roles");
         let Typed::Ids(roles) = layers.get(&roles)? else { return Err(wrong_kind(&roles)) };
+        let preflight = path("preflight");
+        let Typed::Switch(preflight) = layers.get(&preflight)? else {
+            return Err(wrong_kind(&preflight));
+        };
         let dialects = words(layers, &path("dialects"))?;
         for name in &dialects {
             let enabled = format!("dialects.{name}.enabled");
@@ -120,6 +126,7 @@ impl Route {
             dialects,
             roles,
             audience: audience(layers, &path("audience"))?,
+            preflight,
         })
     }
 }

@@ -27,7 +27,7 @@ fn top(path: &str, kind: Kind, default: &str, about: &'static str) -> Key {
 }
 
 /// The keys of one of the tables in [`ROUTES`].
-pub(crate) fn route_keys(prefix: &str) -> [Key; 6] {
+pub(crate) fn route_keys(prefix: &str) -> [Key; 7] {
     [
         (
             "path",
@@ -47,8 +47,16 @@ pub(crate) fn route_keys(prefix: &str) -> [Key; 6] {
             Kind::Dialect(DialectKind::Text),
             "Whom an identity assertion is for (`aud`). Empty: as forward_auth.audience says.",
         ),
+        (
+            "preflight",
+            Kind::Switch,
+            "Whether a CORS preflight passes without a session (`OPTIONS` with `Origin` and `Access-Control-Request-Method`).",
+        ),
     ]
-    .map(|(key, kind, about)| top(&format!("{prefix}.{key}"), kind, "", about))
+    .map(|(key, kind, about)| {
+        let default = if kind == Kind::Switch { "false" } else { "" };
+        top(&format!("{prefix}.{key}"), kind, default, about)
+    })
 }
 
 /// All keys, in the order of the documentation, but those of routes.

@@ -139,7 +139,9 @@ impl Kind {
                         .to_owned())
                 }
             }
-            Self::Route if path::plain(text).as_deref() == Some(text) && text.is_ascii() => {
+            Self::Route
+                if path::plain(text.as_bytes()).as_deref() == Some(text) && text.is_ascii() =>
+            {
                 Ok(Typed::Text(text.to_owned()))
             }
             Self::Route => Err("a path such as \"/\" or \"/admin\", not encoded".to_owned()),

@@ -38,6 +38,9 @@ audience = "app"
 path = "/admin"
 roles = ["9745b902-2a36-4035-bdd6-012e0dae66c0"]
 [[forward_auth.routes]]
+path = "/shared"
+preflight = true
+[[forward_auth.routes]]
 path = "/"
 host = "admin.example"
 roles = ["9745b902-2a36-4035-bdd6-012e0dae66c0"]
@@ -250,10 +253,21 @@ fn check(proxy: Proxy, wire: Wire) {
         "/%61dmin",
         "/page/%2e%2e/admin",
         "/admin;x",
+        "/admin.",
+        "/admin%20",
+        "/%EF%BD%81dmin",
     ] {
         scene.refused(CLIENT, &elsewhere(scene.page(path)), &[400, 403]);
     }
     scene.shown("spoofed path");
+    let raw = scene.page("/page?q=zażółć");
+    match proxy {
+        Proxy::Nginx | Proxy::Caddy => scene.passes(&raw),
+        // They take no such request at all.
+        Proxy::Haproxy | Proxy::Envoy => drop(scene.refused(CLIENT, &raw, &[400])),
+    }
+    headers::check_preflight(&scene);
+    scene.shown("preflight");
     if wire != Wire::Cluster {
         headers::check_odd_heads(&scene);
     }

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use super::program::Proxy;
-use super::{CLIENT, Scene, reached};
+use super::{CLIENT, Scene, identity, reached};
 use crate::harness::Request;
 
 /// The headers in which the dialects' credentials travel, but for the cookie, of which others have a share.
@@ -66,6 +66,29 @@ pub(super) fn check_cookies(scene: &Scene) {
         let cookies = cookies.flat_map(|(_, value)| value.split(';')).map(str::trim);
         let cookies: Vec<_> = cookies.filter(|cookie| !cookie.is_empty()).collect();
         assert_eq!(cookies, passed, "{}", shown.replace(&scene.held.secret, "..."));
+    }
+}
+
+/// Asserts that a CORS preflight reaches the upstream where its route says so, as nobody's, and that nothing else does.
+pub(super) fn check_preflight(scene: &Scene) {
+    let preflight = |method: &str, path: &str| {
+        Request::new(method, path)
+            .header("Origin", "https://app.example")
+            .header("Access-Control-Request-Method", "POST")
+            .header("Access-Control-Request-Headers", "x-auth-bearer")
+    };
+    let answer = scene.send_from(CLIENT, &impersonating(preflight("OPTIONS", "/shared")));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let mut identity = identity(&answer);
+    identity.retain(|(_, value)| !value.is_empty());
+    assert_eq!(identity, [], "it is nobody's");
+    for refused in [
+        preflight("OPTIONS", "/page"),
+        preflight("GET", "/shared"),
+        Request::new("OPTIONS", "/shared").header("Origin", "https://app.example"),
+        Request::new("OPTIONS", "/shared").header("Access-Control-Request-Method", "POST"),
+    ] {
+        scene.refused(CLIENT, &refused, &[401]);
     }
 }
 
