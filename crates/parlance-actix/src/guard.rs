@@ -4,13 +4,14 @@ use std::future::{Ready, ready};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use actix_web::body::{BoxBody, EitherBody, MessageBody};
+use actix_web::body::MessageBody;
 use actix_web::dev::{Payload, Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
 use actix_web::{Error, HttpMessage as _, HttpResponse};
 use futures_util::future::LocalBoxFuture;
 use parlance_dialect::Refusal;
 
 use crate::shell::{answered, body, cut_off, respond, silent};
+use crate::unread::{AnswerBody, RequestBody};
 use crate::{Caller, Shell};
 
 /// Lets a request pass that shows a living session, and refuses any other in its dialect's own words: a middleware for a resource, a scope
@@ -41,7 +42,7 @@ impl Guard {
         let mut head = self.shell.head(request.request(), request.uri().path());
         if let Some(dialect) = self.guard.needs_body(&head.with(&[])) {
             let payload = request.take_payload();
-            bytes = body(request.headers(), payload)
+            bytes = body(request.request(), payload)
                 .await
                 .map_err(|why| cut_off(dialect.unread(why)))?;
             // It came when its body had come.
@@ -66,7 +67,7 @@ where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
     B: MessageBody + 'static,
 {
-    type Response = ServiceResponse<EitherBody<B, BoxBody>>;
+    type Response = ServiceResponse<AnswerBody>;
     type Error = Error;
     type Transform = Guarded<S>;
     type InitError = ();
@@ -89,7 +90,7 @@ where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
     B: MessageBody + 'static,
 {
-    type Response = ServiceResponse<EitherBody<B, BoxBody>>;
+    type Response = ServiceResponse<AnswerBody>;
     type Error = Error;
     type Future = LocalBoxFuture<'static, Result<Self::Response, Error>>;
 
@@ -98,10 +99,14 @@ where
     fn call(&self, mut request: ServiceRequest) -> Self::Future {
         let (service, guard) = (Rc::clone(&self.service), self.guard.clone());
         Box::pin(async move {
-            match guard.admit(&mut request).await {
-                Ok(()) => Ok(service.call(request).await?.map_into_left_body()),
-                Err(refusal) => Ok(request.into_response(refusal).map_into_right_body()),
-            }
+            let (payload, body) = RequestBody::share(request.take_payload());
+            request.set_payload(payload);
+            let answer = match guard.admit(&mut request).await {
+                Ok(()) => service.call(request).await?.map_into_boxed_body(),
+                Err(refusal) => request.into_response(refusal),
+            };
+            let unread = RequestBody::unread(body).await;
+            Ok(answer.map_body(|_, answer| AnswerBody::new(answer, unread)))
         })
     }
 }

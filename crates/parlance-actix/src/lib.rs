@@ -5,20 +5,25 @@
 //! word counts for the client's address.
 
 mod caller;
+mod connection;
 mod guard;
 mod mount;
 mod peer;
+mod server;
 mod shell;
 #[cfg(test)]
 mod tests;
 mod turn;
+mod unread;
 
 pub use caller::{Caller, Unguarded};
 pub use guard::{Guard, Guarded};
 pub use mount::{Mount, Served, Site, mount};
 pub use peer::TrustedProxies;
+pub use server::BoundedServer;
 pub use shell::{
     ANSWER_PATIENCE, BODY_LIMIT, BODY_PATIENCE, Head, Shell, Silence, answered, body, cut_off,
     respond, silent,
 };
 pub use turn::soon;
+pub use unread::AnswerBody;

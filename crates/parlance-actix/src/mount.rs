@@ -3,10 +3,13 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use actix_web::body::BoxBody;
+use actix_web::dev::Payload;
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, guard, web};
 use parlance_dialect::Service;
 
 use crate::shell::{answered, body, cut_off, respond, silent};
+use crate::unread::{AnswerBody, RequestBody};
 use crate::{Guard, Shell};
 
 /// A dialect and the prefix under which its paths stand.
@@ -32,10 +35,13 @@ pub fn mount(config: &mut web::ServiceConfig, shell: &Shell, mounts: &[Mount]) {
         .default_service(web::to(move |request: HttpRequest, payload: web::Payload| {
             let (shell, mounts) = (Rc::clone(&shell), Rc::clone(&mounts));
             async move {
-                match find(&mounts, request.uri().path()) {
+                let (payload, shared) = RequestBody::share(payload.into_inner());
+                let answer = match find(&mounts, request.uri().path()) {
                     Some((service, path)) => answer(&shell, service, path, &request, payload).await,
                     None => HttpResponse::NotFound().finish(),
-                }
+                };
+                let unread = RequestBody::unread(shared).await;
+                answer.map_body(|_, answer| BoxBody::new(AnswerBody::new(answer, unread)))
             }
         }));
     config.service(scope);
@@ -90,10 +96,10 @@ async fn answer(
     service: &dyn Service,
     path: &str,
     request: &HttpRequest,
-    payload: web::Payload,
+    payload: Payload,
 ) -> HttpResponse {
     request.extensions_mut().insert(Served(service.name()));
-    let body = match body(request.headers(), payload).await {
+    let body = match body(request, payload).await {
         Ok(body) => body,
         Err(why) => return cut_off(service.unread(why)),
     };

@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::error::PayloadError;
-use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
-use actix_web::http::{ConnectionType, StatusCode};
+use actix_web::http::header::{
+    CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE,
+};
+use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, rt};
 use futures_util::future::poll_immediate;
@@ -130,19 +132,25 @@ pub async fn answered<T>(answer: impl Future<Output = T>) -> Result<T, Silence> 
 /// # Errors
 /// Why it was not read to its end: [`cut_off`] is for the answer.
 pub async fn body(
-    headers: &HeaderMap,
+    request: &HttpRequest,
     payload: impl Stream<Item = Result<Bytes, PayloadError>>,
 ) -> Result<Vec<u8>, Unread> {
-    let length =
-        headers.get("content-length").and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let length = request.headers().get(CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|length| length > BODY_LIMIT as u64) {
         return Err(Unread::TooLong);
     }
+    // What follows such a head has no end for actix, whatever the head says of a body.
+    let end = is_stream(request).then(|| length.map_or(0, |length| length as usize));
     let mut whole = pin!(async move {
         let mut payload = pin!(payload);
         let mut body = Vec::new();
-        while let Some(chunk) = payload.next().await {
+        while end.is_none_or(|end| body.len() < end)
+            && let Some(chunk) = payload.next().await
+        {
             let chunk = chunk.map_err(|_| Unread::Broken)?;
+            let left = end.map_or(chunk.len(), |end| chunk.len().min(end - body.len()));
+            let chunk = chunk.slice(..left);
             if body.len() + chunk.len() > BODY_LIMIT {
                 return Err(Unread::TooLong);
             }
@@ -155,6 +163,16 @@ pub async fn body(
         Some(body) => body,
         None => rt::time::timeout(BODY_PATIENCE, whole).await.unwrap_or(Err(Unread::TooSlow)),
     }
+}
+
+/// Whether actix takes all that follows the head for the body: it does so where a request asks to change to WebSocket, or to connect. Nothing
+/// of parlance does either, so that the request is one as any other (RFC 9110, 7.8).
+fn is_stream(request: &HttpRequest) -> bool {
+    let headers = request.headers();
+    let websocket = headers
+        .get_all(UPGRADE)
+        .any(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket"));
+    (websocket || request.method() == Method::CONNECT) && !headers.contains_key(TRANSFER_ENCODING)
 }
 
 /// A dialect's answer in actix's form.

@@ -4,3 +4,4 @@ mod caller;
 mod guard;
 mod peer;
 mod server;
+mod unread;

@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use actix_web::dev::Extensions;
 use actix_web::rt::net::TcpStream;
 use parlance::actix::TrustedProxies;
 use parlance::core::lockout::home;
@@ -40,22 +39,18 @@ impl Connections {
         Self { most, proxies, metrics, open: Arc::default() }
     }
 
-    /// Counts a connection as long as it is open, or ends it at once.
-    pub(crate) fn admit(&self, connection: &dyn Any, extensions: &mut Extensions) {
-        let Some(stream) = connection.downcast_ref::<TcpStream>() else { return };
-        let Ok(peer) = stream.peer_addr() else { return };
-        if self.proxies.trusts(peer.ip()) {
-            return;
-        }
+    /// A place for a connection, which is counted until that is dropped; `None` if it may not stay.
+    pub(crate) fn admit(&self, stream: &TcpStream) -> Option<Box<dyn Any>> {
+        // One that is gone already will find that out by itself.
+        let peer = stream.peer_addr().ok().filter(|peer| !self.proxies.trusts(peer.ip()));
+        let Some(peer) = peer else { return Some(Box::new(())) };
         let address = home(peer.ip().to_canonical());
-        if let Some(place) = self.enter(address) {
-            extensions.insert(place);
-        } else {
+        let place = self.enter(address);
+        if place.is_none() {
             self.metrics.connection_refused();
             logging::refused(Refusal::Connection, Some(address));
-            // The server drops a connection that it can read nothing from.
-            let _gone = rustix::net::shutdown(stream, rustix::net::Shutdown::Both);
         }
+        place.map(|place| Box::new(place) as Box<dyn Any>)
     }
 
     fn enter(&self, address: IpAddr) -> Option<Place> {

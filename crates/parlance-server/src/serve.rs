@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle, Service as _};
 use actix_web::rt::signal::unix::{Signal, SignalKind, signal};
-use actix_web::{App, HttpMessage as _, HttpRequest, HttpResponse, HttpServer, Route, rt, web};
+use actix_web::{App, HttpMessage as _, HttpRequest, HttpResponse, Route, rt, web};
 use futures_util::future::{Either, join, join_all, select};
-use parlance::actix::{Mount, Served, Shell, mount};
+use parlance::actix::{BoundedServer, Mount, Served, Shell, mount};
 use parlance::core::Authority;
 use parlance::core::lockout::UNKNOWN_NAMES;
 use parlance::core::ports::{Applied, Change, Clock, Store};
@@ -216,7 +216,13 @@ fn dialect_server(
     mounts: Vec<Mount>,
     metrics: Metrics,
 ) -> Result<(Server, SocketAddr), Failed> {
-    let server = HttpServer::new(move || {
+    let failed = |error: std::io::Error| cannot_listen(listen, "--listen", &error);
+    let server = BoundedServer::bind(listen)
+        .map_err(failed)?
+        .admission(move |stream| connections.admit(stream))
+        .shutdown_timeout(DRAIN_SECONDS);
+    let address = server.local_addr().map_err(failed)?;
+    let server = server.run(move || {
         let (shell, mounts, metrics) = (shell.clone(), mounts.clone(), metrics.clone());
         let timed = Rc::new(metrics.clone());
         App::new()
@@ -234,14 +240,7 @@ fn dialect_server(
             .configure(move |config| mount(config, &shell, &mounts))
             .default_service(unclaimed(UnclaimedBy::Dialects, metrics))
     });
-    let server = server
-        .on_connect(move |connection, extensions| connections.admit(connection, extensions))
-        .disable_signals()
-        .shutdown_timeout(DRAIN_SECONDS)
-        .bind(listen);
-    let server = server.map_err(|error| cannot_listen(listen, "--listen", &error))?;
-    let address = server.addrs().first().copied().unwrap_or(listen);
-    Ok((server.run(), address))
+    Ok((server.map_err(failed)?, address))
 }
 
 /// What answers a path that nothing else does: 404, counted.

@@ -167,6 +167,7 @@ fn routes(config: &mut web::ServiceConfig, site: &Site, guard: &Guard) {
         .route("/whoami", web::to(whoami))
         .route("/echo", web::to(echo))
         .route("/first", web::to(first))
+        .route("/nothing", web::to(HttpResponse::NoContent))
         .route("/maybe", web::to(maybe));
     site.mount(config);
     config

@@ -377,7 +377,7 @@ fn refused(refusal: Refusal) -> Response {
 
 /// The body. One that a proxy has cut shows nothing.
 async fn read(request: &HttpRequest, payload: web::Payload) -> Result<Vec<u8>, Unread> {
-    let body = body(request.headers(), payload).await?;
+    let body = body(request, payload).await?;
     let cut = request.headers().get_all(PARTIAL).any(|value| value.as_bytes() == b"true");
     Ok(if cut { Vec::new() } else { body })
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, Resource, rt, web};
 use futures_util::future::join_all;
-use parlance::actix::{ANSWER_PATIENCE, BODY_LIMIT, BODY_PATIENCE};
+use parlance::actix::{ANSWER_PATIENCE, body};
 use parlance::core::{Failure, Session, User};
-use parlance::dialect::{Fields, Service};
+use parlance::dialect::{Fields, Service, Unread};
 use serde_json::{Map, Value, json};
 
 use super::authentication::{Refused, authenticate};
@@ -58,6 +58,16 @@ impl From<Refused> for Refusal {
             Refused::Malformed => Self::Request,
             Refused::Unknown => Self::Client,
             Refused::Away => Self::Away,
+        }
+    }
+}
+
+impl From<Unread> for Refusal {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::TooLong => Self::TooLong,
+            Unread::TooSlow => Self::TooSlow,
+            Unread::Broken => Self::Request,
         }
     }
 }
@@ -134,9 +144,7 @@ async fn form(desk: &Desk, request: &HttpRequest, payload: web::Payload) -> Resu
     if !request.content_type().eq_ignore_ascii_case(FORM) {
         return Err(Refusal::MediaType);
     }
-    let body = rt::time::timeout(BODY_PATIENCE, payload.to_bytes_limited(BODY_LIMIT)).await;
-    let body = body.map_err(|_| Refusal::TooSlow)?.map_err(|_| Refusal::TooLong)?;
-    let body = body.map_err(|_| Refusal::Request)?;
+    let body = body(request, payload).await?;
     let fields = Fields::parse(&body).map_err(|_| Refusal::Request)?;
     in_time(async { Ok(authenticate(desk, request, &fields).await?) }).await?;
     let given = |name: &str| fields.get(name).filter(|value| !value.is_empty()).map(str::to_owned);

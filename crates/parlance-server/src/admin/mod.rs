@@ -17,8 +17,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use actix_web::dev::Server;
-use actix_web::{App, FromRequest, Handler, HttpResponse, HttpServer, Resource, Responder, web};
+use actix_web::{App, FromRequest, Handler, HttpResponse, Resource, Responder, web};
 pub(crate) use forward_auth::Gate;
+use parlance::actix::BoundedServer;
 use parlance::core::Authority;
 use parlance::core::ports::{Clock, Store};
 use parlance::dialect::Service;
@@ -74,7 +75,10 @@ fn pages() -> impl Iterator<Item = &'static Page> {
 
 /// The admin server, bound.
 pub(crate) fn server(listen: SocketAddr, desk: Desk) -> Result<(Server, SocketAddr), Failed> {
-    let server = HttpServer::new(move || {
+    let failed = |error: std::io::Error| cannot_listen(listen, "--admin-listen", &error);
+    let server = BoundedServer::bind(listen).map_err(failed)?.shutdown_timeout(1);
+    let address = server.local_addr().map_err(failed)?;
+    let server = server.run(move || {
         App::new()
             .app_data(web::Data::new(desk.clone()))
             .app_data(web::Data::new(desk.gate.clone()))
@@ -85,10 +89,7 @@ pub(crate) fn server(listen: SocketAddr, desk: Desk) -> Result<(Server, SocketAd
             })
             .default_service(unclaimed(UnclaimedBy::Admin, desk.metrics.clone()))
     });
-    let server = server.disable_signals().shutdown_timeout(1).bind(listen);
-    let server = server.map_err(|error| cannot_listen(listen, "--admin-listen", &error))?;
-    let address = server.addrs().first().copied().unwrap_or(listen);
-    Ok((server.run(), address))
+    Ok((server.map_err(failed)?, address))
 }
 
 /// A page that is only read.

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::harness::http::Connection;
 use crate::harness::wires::basic;
 use crate::harness::{
-    Database, Held, PASSWORD, Request, Response, Server, Site, USER, Watch, Wire,
+    Database, Held, PASSWORD, Request, Response, Server, Site, USER, Verdict, Watch, Wire,
 };
 
 /// A login's body with this as its password, percent-encoded or JSON-escaped already.
@@ -326,4 +326,63 @@ fn dribble(server: &Server, wire: Wire) {
         assert_eq!(answer.status, expected, "{}: {}", wire.name(), answer.text());
         assert!((9..20).contains(&took.as_secs()), "{} after {took:?}", wire.name());
     });
+}
+
+#[test]
+fn a_request_to_change_the_protocol_is_answered_at_once_as_without_it() {
+    let upgrades: [&[(&str, &str)]; 4] = [
+        &[("Connection", "Upgrade"), ("Upgrade", "websocket")],
+        &[("Connection", "keep-alive, Upgrade"), ("Upgrade", "WebSocket")],
+        // Java's client, and curl's with --http2.
+        &[
+            ("Connection", "Upgrade, HTTP2-Settings"),
+            ("Upgrade", "h2c"),
+            ("HTTP2-Settings", "AAEA"),
+        ],
+        &[("Connection", "Upgrade"), ("Upgrade", "h2c, websocket")],
+    ];
+    let site = Site::new(Database::sqlite());
+    let server = site.start_with_user();
+    for upgrade in upgrades {
+        // Far less than the ten seconds that a body may take.
+        let ask = |address: SocketAddr, request: Request| {
+            let watch = Watch::start();
+            let request =
+                upgrade.iter().fold(request, |request, (name, value)| request.header(name, *value));
+            let answer = Connection::open(address).unwrap().exchange(&request).unwrap();
+            assert!(watch.elapsed().as_secs() < 8, "{upgrade:?}: {request:?}");
+            answer
+        };
+        for wire in Wire::ALL {
+            let answer = ask(server.dialects, wire.login(USER, PASSWORD));
+            let held = wire.opened(USER, &answer).unwrap_or_else(|verdict| {
+                panic!("{} {upgrade:?}: {verdict:?} {answer:?}", wire.name())
+            });
+            let used = ask(server.dialects, held.using());
+            assert_eq!(held.used(&used), Verdict::Yes, "{} {upgrade:?}", wire.name());
+            // Its credential is a form, which no GET has.
+            if wire == Wire::Cluster {
+                continue;
+            }
+            let asked = Request::get("/forward-auth")
+                .header("X-Original-Method", "GET")
+                .header("X-Original-URI", "/");
+            let passed = ask(server.admin, held.shown(asked));
+            assert_eq!(passed.status, 200, "{} {upgrade:?}: {passed:?}", wire.name());
+        }
+    }
+}
+
+#[test]
+fn a_client_that_offers_h2c_and_one_that_wants_a_websocket_are_answered() {
+    let site = Site::new(Database::sqlite());
+    let server = site.start_with_user();
+    let form = format!("username={USER}&password={}", crate::harness::http::escape(PASSWORD));
+    for offers in [&["--http2"][..], &["-H", "Connection: Upgrade", "-H", "Upgrade: websocket"]] {
+        let mut command = std::process::Command::new("curl");
+        command.args(["-sS", "-m", "8", "-d", &form]).args(offers);
+        command.arg(format!("{}/api/login", server.base()));
+        let said = crate::harness::server::run(command, "");
+        assert!(said.stdout.contains("\"success\""), "{offers:?}: {said:?}");
+    }
 }

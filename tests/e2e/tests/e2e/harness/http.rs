@@ -184,6 +184,20 @@ impl Connection {
         Ok(response)
     }
 
+    /// Reads until the server has ended the connection, in whichever way; an error if it has not within half a minute of its last byte.
+    pub(crate) fn rest(&mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let mut part = [0; 4096];
+        loop {
+            match self.0.read(&mut part) {
+                Ok(0) => return Ok(bytes),
+                Ok(read) => bytes.extend_from_slice(&part[..read]),
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(bytes),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     fn line(&mut self) -> io::Result<String> {
         let mut bytes = Vec::new();
         self.0.read_until(b'\n', &mut bytes)?;

@@ -17,12 +17,14 @@ mod log_flood;
 mod log_stall;
 mod mutations;
 mod nodes;
+mod pipelining;
 mod postgres;
 mod races;
 mod restore;
 mod rolling;
 mod slow;
 mod sync;
+mod unfinished;
 mod upgrade;
 
 use std::fmt;
