@@ -131,12 +131,13 @@ impl VerifyingKey {
     }
 }
 
-/// The keys of a node, shared by all who hold a clone: one signs, each verifies.
+/// The keys of a node, shared by all who hold a clone: one signs, or none, and each verifies.
 #[derive(Clone)]
 pub struct KeyRing(Arc<RwLock<Arc<Keys>>>);
 
+#[derive(Default)]
 struct Keys {
-    active: SigningKey,
+    active: Option<Arc<SigningKey>>,
     by_kid: BTreeMap<String, VerifyingKey>,
 }
 
@@ -144,19 +145,34 @@ impl KeyRing {
     /// A ring in which `active` signs and verifies, and `others` verify.
     #[must_use]
     pub fn new(active: SigningKey, others: impl IntoIterator<Item = VerifyingKey>) -> Self {
-        Self(Arc::new(RwLock::new(Arc::new(Keys::new(active, others)))))
+        let ring = Self::empty();
+        ring.replace(Some(Arc::new(active)), others);
+        ring
     }
 
-    /// Puts other keys in the place of all there are, for every clone at once.
-    pub fn replace(&self, active: SigningKey, others: impl IntoIterator<Item = VerifyingKey>) {
-        let keys = Arc::new(Keys::new(active, others));
+    /// A ring without keys, which signs and verifies nothing until they are put there.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self(Arc::default())
+    }
+
+    /// Puts other keys in the place of all there are, for every clone at once. Without an `active` one nothing is signed: a login is
+    /// then refused as unavailable.
+    pub fn replace(
+        &self,
+        active: Option<Arc<SigningKey>>,
+        others: impl IntoIterator<Item = VerifyingKey>,
+    ) {
+        let all = others.into_iter().chain(active.as_ref().map(|key| key.public()));
+        let by_kid = all.map(|key| (key.kid.clone(), key)).collect();
+        let keys = Arc::new(Keys { active, by_kid });
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = keys;
     }
 
-    /// The `kid` of the key that signs.
+    /// The `kid` of the key that signs, if one does.
     #[must_use]
-    pub fn active_kid(&self) -> String {
-        self.keys().active.kid().to_owned()
+    pub fn active_kid(&self) -> Option<String> {
+        self.keys().active.as_ref().map(|active| active.kid().to_owned())
     }
 
     /// The public halves as a JWK set, in the order of their `kid`. It names public members only (RFC 7517, 5; RFC 7518, 6.3.1).
@@ -178,8 +194,9 @@ impl KeyRing {
     /// The RS256 signature of what `message` makes of the signing key's `kid`, behind the message and a point.
     pub(crate) fn sign(&self, message: impl FnOnce(&str) -> Option<String>) -> Option<String> {
         let keys = self.keys();
-        let message = message(keys.active.kid())?;
-        let signature = keys.active.sign(&message)?;
+        let active = keys.active.as_ref()?;
+        let message = message(active.kid())?;
+        let signature = active.sign(&message)?;
         Some(format!("{message}.{signature}"))
     }
 
@@ -190,14 +207,6 @@ impl KeyRing {
 
     fn keys(&self) -> Arc<Keys> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl Keys {
-    fn new(active: SigningKey, others: impl IntoIterator<Item = VerifyingKey>) -> Self {
-        let all = others.into_iter().chain([active.public()]);
-        let by_kid = all.map(|key| (key.kid.clone(), key)).collect();
-        Self { active, by_kid }
     }
 }
 

@@ -195,8 +195,8 @@ pub enum Change {
         /// The newest that is known.
         after: Option<String>,
     },
-    /// Drop a key. If it was the one that signs, the next of its purpose signs from now on: the one that waits for its turn, or else the
-    /// spare. Without either nothing is dropped ([`Applied::Refused`]), nor if there is no such key.
+    /// Drop a key; [`Applied::Refused`] if there is no such key. If it was the one that signs, the next of its purpose signs from now on:
+    /// the one that waits for its turn, or else the spare. Without either it is the one before, if there is one.
     DropKey {
         /// Which.
         kid: String,

@@ -185,9 +185,10 @@ impl State {
         let signs = self.of_purpose(&dropped.purpose).rfind(|key| key.active <= now);
         if signs.is_some_and(|signs| signs.kid == kid) {
             let next = self.of_purpose(&dropped.purpose).find(|key| key.active > now).cloned();
-            let Some(next) = next.or(spare.map(|spare| *spare)) else { return Applied::Refused };
-            self.keys.retain(|key| key.kid != next.kid);
-            self.keep_key(SealedKey { active: now, ..next });
+            if let Some(next) = next.or(spare.map(|spare| *spare)) {
+                self.keys.retain(|key| key.kid != next.kid);
+                self.keep_key(SealedKey { active: now, ..next });
+            }
         }
         self.keys.retain(|key| key.kid != kid);
         Applied::Done

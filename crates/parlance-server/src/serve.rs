@@ -289,7 +289,7 @@ async fn keep_keys(keychain: Arc<Keychain>, poll: Duration) {
             Ok(()) => failing = false,
             // Once: the database away for an hour is one event.
             Err(error) if !failing => {
-                warn!(%error, "signing keys stay as they are until they can be read");
+                warn!(%error, "signing keys cannot be kept up to date; revoked ones are dropped all the same");
                 failing = true;
             }
             Err(_) => {}

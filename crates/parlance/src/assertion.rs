@@ -81,8 +81,9 @@ struct Inner {
     keys: RwLock<Arc<Keys>>,
 }
 
+#[derive(Default)]
 struct Keys {
-    active: AssertionKey,
+    active: Option<Arc<AssertionKey>>,
     all: BTreeMap<String, Public>,
 }
 
@@ -102,21 +103,16 @@ struct Claims<'c> {
 }
 
 impl Assertions {
-    pub(crate) fn new(
-        issuer: &str,
-        active: AssertionKey,
-        others: impl IntoIterator<Item = AssertionKey>,
-    ) -> Self {
-        let keys = RwLock::new(Arc::new(Keys::new(active, others)));
-        Self(Arc::new(Inner { issuer: issuer.to_owned(), keys }))
+    /// Without keys, which signs nothing until they are put there.
+    pub(crate) fn new(issuer: &str) -> Self {
+        Self(Arc::new(Inner { issuer: issuer.to_owned(), keys: RwLock::default() }))
     }
 
-    pub(crate) fn replace(
-        &self,
-        active: AssertionKey,
-        others: impl IntoIterator<Item = AssertionKey>,
-    ) {
-        let keys = Arc::new(Keys::new(active, others));
+    /// Puts these keys in the place of all there are.
+    pub(crate) fn replace(&self, active: Option<Arc<AssertionKey>>, others: &[Arc<AssertionKey>]) {
+        let publics = others.iter().chain(&active).map(|key| key.public.clone());
+        let all = publics.map(|public| (public.kid.clone(), public)).collect();
+        let keys = Arc::new(Keys { active, all });
         *self.0.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
     }
 
@@ -143,7 +139,8 @@ impl Assertions {
             exp: caller.expires.map_or(i64::MAX, Timestamp::seconds).min(iat + life),
         };
         let claims = serde_json::to_vec(&claims).ok()?;
-        let key = &self.keys().active;
+        let keys = self.keys();
+        let key = keys.active.as_ref()?;
         let mut assertion = String::with_capacity(key.head.len() + 2 * claims.len() + 128);
         assertion.push_str(&key.head);
         URL_SAFE_NO_PAD.encode_string(claims, &mut assertion);
@@ -158,14 +155,6 @@ impl Assertions {
     pub fn jwks(&self) -> Vec<Value> {
         let jwk = |Public { kid, x }: &Public| json!({ "kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": kid, "x": x });
         self.keys().all.values().map(jwk).collect()
-    }
-}
-
-impl Keys {
-    fn new(active: AssertionKey, others: impl IntoIterator<Item = AssertionKey>) -> Self {
-        let publics = others.into_iter().map(|key| key.public).chain([active.public.clone()]);
-        let all = publics.map(|public| (public.kid.clone(), public)).collect();
-        Self { active, all }
     }
 }
 

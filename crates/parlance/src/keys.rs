@@ -6,6 +6,7 @@
 
 mod chain;
 mod file;
+mod link;
 mod seal;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use parlance_core::ports::{Change, Clock, Entropy, EntropyError, SealedKey, Stor
 use zeroize::Zeroizing;
 
 pub use self::chain::Keychain;
+use self::link::Link;
 use self::seal::FileKey;
 pub use self::turns::{Schedule, Turn, turns};
 use crate::assertion::AssertionKey;
@@ -200,8 +202,9 @@ pub async fn load_or_make(
 ) -> Result<KeyRing, KeyError> {
     let bench = Bench { store, key_file, entropy };
     let keys = bench.first(Purpose::AxxonJsonrpc, now).await?;
-    let (active, others) = turns::split(bench.opened::<SigningKey>(&keys)?, &keys, now)?;
-    Ok(KeyRing::new(active, others.iter().map(SigningKey::public)))
+    let ring = KeyRing::empty();
+    Link::new(Purpose::AxxonJsonrpc, Duration::MAX, ring.clone()).start(&bench, &keys, now)?;
+    Ok(ring)
 }
 
 /// Lets the keys of a purpose change over: publishes a new one, which signs after this notice. Answers it, or the one that waits for
@@ -239,35 +242,53 @@ pub async fn rotate(
     }
 }
 
+/// What became of a revocation.
+#[derive(Debug)]
+pub enum Revocation {
+    /// There is no such key.
+    Unknown,
+    /// The key is dropped. If it was the one that signs, another one does from now on.
+    Done,
+    /// The key is dropped, and no key could be made that signs in its place, for this reason. A key that signed before it does so again,
+    /// or none.
+    Unreplaced(KeyError),
+}
+
 /// Drops a key, so that nothing it has signed counts any more. If it was the one that signs, the next one does from now on, or a new one.
-/// Whether there was such a key.
+/// Dropping needs no key file; making a new one does.
 ///
 /// # Errors
-/// See [`KeyError`]. Nothing was changed then.
+/// The store does not answer. Whether the key is dropped is unknown then.
 pub async fn revoke(
     store: &dyn Store,
     key_file: &Path,
     kid: &str,
     clock: &dyn Clock,
     entropy: &dyn Entropy,
-) -> Result<bool, KeyError> {
+) -> Result<Revocation, KeyError> {
     let bench = Bench { store, key_file, entropy };
     let all = store.keys().await?;
     let Some(purpose) = all.iter().find(|key| key.kid == kid).map(|key| key.purpose.clone()) else {
-        return Ok(false);
+        return Ok(Revocation::Unknown);
     };
     let keys: Vec<_> = all.into_iter().filter(|key| key.purpose == purpose).collect();
     let turns = turns(&keys, clock.now());
     let active = turns.iter().any(|(key, turn)| key.kid == kid && *turn == Turn::Active);
-    let heir = turns.iter().any(|(_, turn)| *turn == Turn::Next);
+    let next = turns.iter().any(|(_, turn)| *turn == Turn::Next);
     let spare = match Purpose::named(&purpose) {
-        Some(purpose) if active && !heir => {
-            Some(Box::new(bench.make(purpose, clock.now(), false)?))
-        }
+        Some(purpose) if active && !next => Some(bench.make(purpose, clock.now(), false)),
         Some(_) | None => None,
     };
+    let (spare, unreplaced) = match spare.transpose() {
+        Ok(spare) => (spare.map(Box::new), None),
+        Err(why) => (None, Some(why)),
+    };
     let change = Change::DropKey { kid: kid.to_owned(), now: clock.now(), spare };
-    Ok(store.apply(change).await?.is_done())
+    Ok(match (store.apply(change).await?.is_done(), unreplaced) {
+        (false, _) => Revocation::Unknown,
+        (true, None) => Revocation::Done,
+        (true, Some(why)) => Revocation::Unreplaced(why),
+    })
 }
 
 /// What keys are made and opened with.
@@ -296,7 +317,13 @@ impl Bench<'_> {
         let key = Box::new(self.make(purpose, now, bare)?);
         // If another node is first, its key is the one, and must open with the file that we share.
         self.store.apply(Change::AddKey { key, after: None }).await?;
-        self.keys(purpose).await
+        let keys = self.keys(purpose).await?;
+        if keys.is_empty() {
+            // The store had a key, and gives all it has: without one now, it is as if it did not answer.
+            let why = "it gave no signing keys after all".to_owned();
+            return Err(StoreError::Unavailable(why).into());
+        }
+        Ok(keys)
     }
 
     /// Makes a key that signs from now on; and, where the store holds none at all, the key file unless it is there.
@@ -311,24 +338,36 @@ impl Bench<'_> {
         Ok(SealedKey { kid, purpose: purpose.name().to_owned(), created: now, active: now, sealed })
     }
 
-    /// Opens keys with the key file.
-    fn opened<K: Parse>(&self, keys: &[SealedKey]) -> Result<Vec<K>, KeyError> {
+    /// Opens keys with the key file: those that open, and why the first of the others does not.
+    fn open<K: Parse>(&self, keys: &[&SealedKey]) -> (Vec<K>, Result<(), KeyError>) {
+        if keys.is_empty() {
+            return (Vec::new(), Ok(()));
+        }
         let missing = || KeyError::Missing { path: self.key_file.to_owned() };
-        let opener = file::read(self.key_file)?.ok_or_else(missing)?;
-        opened(keys, &opener, self.key_file)
+        match file::read(self.key_file).and_then(|opener| opener.ok_or_else(missing)) {
+            Ok(opener) => open(keys, &opener, self.key_file),
+            Err(why) => (Vec::new(), Err(why)),
+        }
     }
 }
 
-fn opened<K: Parse>(
-    keys: &[SealedKey],
+fn open<K: Parse>(
+    keys: &[&SealedKey],
     opener: &FileKey,
     key_file: &Path,
-) -> Result<Vec<K>, KeyError> {
+) -> (Vec<K>, Result<(), KeyError>) {
     let open = |SealedKey { kid, sealed, .. }: &SealedKey| {
         let wrong = || KeyError::Sealed { path: key_file.to_owned(), kid: kid.clone() };
         let der = opener.open(kid, sealed).ok_or_else(wrong)?;
         let key = K::parse(&der).map_err(|why| KeyError::Unusable { kid: kid.clone(), why })?;
         if key.kid() == kid { Ok(key) } else { Err(wrong()) }
     };
-    keys.iter().map(open).collect()
+    let (mut opened, mut first) = (Vec::with_capacity(keys.len()), Ok(()));
+    for key in keys {
+        match open(key) {
+            Ok(key) => opened.push(key),
+            Err(why) => first = first.and(Err(why)),
+        }
+    }
+    (opened, first)
 }

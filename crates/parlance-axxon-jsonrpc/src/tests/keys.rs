@@ -1,5 +1,7 @@
 //! Keys: which are taken, what is shown of them, and how they change.
 
+use std::sync::Arc;
+
 use expect_test::expect;
 use parlance_dialect::Values;
 
@@ -42,10 +44,10 @@ fn no_debug_shows_a_private_key() {
     let ring =
         KeyRing::new(key(testing::PUBLIC_TEST_KEY), [key(testing::PUBLIC_TEST_KEY_2).public()]);
     expect![[r#"
-        KeyRing { active: SigningKey("UwnI9czAp0ynPo5hjVfmU_1r8nFu0-tz09dZHDajjt4"), all: ["UwnI9czAp0ynPo5hjVfmU_1r8nFu0-tz09dZHDajjt4", "oWlw11shFODL1tzQEuXn65LqEKBVF50oCmhuB5Gf6Ic"] }
+        KeyRing { active: Some(SigningKey("UwnI9czAp0ynPo5hjVfmU_1r8nFu0-tz09dZHDajjt4")), all: ["UwnI9czAp0ynPo5hjVfmU_1r8nFu0-tz09dZHDajjt4", "oWlw11shFODL1tzQEuXn65LqEKBVF50oCmhuB5Gf6Ic"] }
     "#]].assert_eq(&format!("{ring:?}\n"));
     expect![[r#"
-        AxxonJsonrpc { settings: Settings { lifetime: 14400s, issuer: "parlance", bind_address: Off }, keys: KeyRing { active: SigningKey("UwnI9czAp0ynPo5hjVfmU_1r8nFu0-tz09dZHDajjt4"), all: ["UwnI9czAp0ynPo5hjVfmU_1r8nFu0-tz09dZHDajjt4", "oWlw11shFODL1tzQEuXn65LqEKBVF50oCmhuB5Gf6Ic"] } }
+        AxxonJsonrpc { settings: Settings { lifetime: 14400s, issuer: "parlance", bind_address: Off }, keys: KeyRing { active: Some(SigningKey("UwnI9czAp0ynPo5hjVfmU_1r8nFu0-tz09dZHDajjt4")), all: ["UwnI9czAp0ynPo5hjVfmU_1r8nFu0-tz09dZHDajjt4", "oWlw11shFODL1tzQEuXn65LqEKBVF50oCmhuB5Gf6Ic"] } }
     "#]].assert_eq(&format!("{:?}\n", AxxonJsonrpc::new(Settings::default(), ring)));
 }
 
@@ -73,12 +75,26 @@ fn a_key_that_signs_no_more_verifies_until_it_is_dropped() {
     let wire = Wire::new();
     let old = wire.log_in();
     let retired = key(testing::PUBLIC_TEST_KEY);
-    wire.keys.replace(key(testing::PUBLIC_TEST_KEY_2), [retired.public()]);
+    wire.keys.replace(Some(Arc::new(key(testing::PUBLIC_TEST_KEY_2))), [retired.public()]);
     let new = wire.log_in();
     assert!(wire.admits(&old) && wire.admits(&new));
     assert!(part(&new, 0).contains(key(testing::PUBLIC_TEST_KEY_2).kid()));
-    wire.keys.replace(key(testing::PUBLIC_TEST_KEY_2), []);
+    wire.keys.replace(Some(Arc::new(key(testing::PUBLIC_TEST_KEY_2))), []);
     assert!(!wire.admits(&old) && wire.admits(&new));
+}
+
+#[test]
+fn without_a_key_that_signs_a_login_is_503_and_what_was_signed_is_good() {
+    let wire = Wire::new();
+    let token = wire.log_in();
+    wire.keys.replace(None, [key(testing::PUBLIC_TEST_KEY).public()]);
+    assert_eq!(wire.keys.active_kid(), None);
+    assert!(wire.admits(&token));
+    let answer = wire.grpc(&basic("csmith", "XXX"), "AuthenticateEx", CSMITH);
+    assert_eq!(answer.status, 503);
+    wire.keys.replace(None, []);
+    assert!(!wire.admits(&token));
+    assert_eq!(wire.keys.jwks(), r#"{"keys":[]}"#);
 }
 
 #[test]

@@ -161,7 +161,7 @@ fn the_algorithm_is_rs256_and_nothing_else() {
 fn a_token_without_a_signature_or_with_one_by_the_public_key_is_refused() {
     let wire = Wire::new();
     let token = wire.log_in();
-    let kid = wire.keys.active_kid();
+    let kid = wire.keys.active_kid().unwrap();
     let claims = token.split('.').nth(1).unwrap();
     let none = URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"none","typ":"JWT","kid":"{kid}"}}"#));
     let hs256 = URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"HS256","typ":"JWT","kid":"{kid}"}}"#));
@@ -222,7 +222,8 @@ fn a_token_by_another_key_is_refused_under_its_own_kid_and_ours() {
     let wire = Wire::new();
     let token = wire.log_in();
     let stranger = KeyRing::new(SigningKey::from_pkcs8(testing::PUBLIC_TEST_KEY_2).unwrap(), []);
-    let own = part(&token, 0).replace(&wire.keys.active_kid(), &stranger.active_kid());
+    let own =
+        part(&token, 0).replace(&wire.keys.active_kid().unwrap(), &stranger.active_kid().unwrap());
     assert!(!wire.admits(&forge(&stranger, &own, &part(&token, 1))));
     assert!(!wire.admits(&forge(&stranger, &part(&token, 0), &part(&token, 1))));
 }

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use actix_web::http::Method;
-use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use actix_web::{HttpRequest, HttpResponse, Resource, guard, web};
 use parlance::actix::{Shell, answered, body, cut_off, respond, silent};
 use parlance::assertion::Assertions;
@@ -228,8 +228,10 @@ impl Gate {
         let shown = Request { body: &body, ..head };
         match answered(guard.admit(&shown)).await {
             Ok(Ok(caller)) if route.is_none_or(|route| entitled(route, &caller)) => {
+                let Ok(assertion) = self.assertion(route, &caller, shown.now) else {
+                    return unsigned();
+                };
                 let mut answer = admitted();
-                let assertion = self.assertion(route, &caller, shown.now);
                 identify(answer.headers_mut(), &self.config.headers, &caller, assertion);
                 answer
             }
@@ -240,12 +242,32 @@ impl Gate {
     }
 
     /// The signed word for the upstream that makes this request, where one is wanted.
-    fn assertion(&self, route: Option<&Route>, caller: &Caller, now: Timestamp) -> Option<String> {
+    ///
+    /// # Errors
+    /// It is wanted, and cannot be signed.
+    fn assertion(
+        &self,
+        route: Option<&Route>,
+        caller: &Caller,
+        now: Timestamp,
+    ) -> Result<Option<String>, Unsigned> {
         let named = route.map(|route| &route.audience).filter(|audience| !audience.is_empty());
         let audience = named.unwrap_or(&self.config.audience);
         let wanted = self.assertions.as_ref().filter(|_| !audience.is_empty());
-        wanted.and_then(|assertions| assertions.for_caller(caller, audience, now))
+        wanted
+            .map(|assertions| assertions.for_caller(caller, audience, now).ok_or(Unsigned))
+            .transpose()
     }
+}
+
+/// An assertion is wanted, and cannot be signed.
+struct Unsigned;
+
+/// The answer then: an upstream that is shown none may take its caller for nobody.
+fn unsigned() -> HttpResponse {
+    let mut answer = plain(503, "No identity assertion can be signed now.\n");
+    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    answer
 }
 
 /// The first route that matches, or nothing where there are no routes.

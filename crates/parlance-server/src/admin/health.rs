@@ -1,4 +1,5 @@
-//! Whether the process lives, and whether it should be sent anybody: its database answers, and it has not been told to stop.
+//! Whether the process lives, and whether it should be sent anybody: its database answers, a key signs wherever one is wanted, and it has
+//! not been told to stop.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -27,7 +28,7 @@ pub(super) const PAGES: &[Page] = &[
         serve: |path| read(path, ready),
         describe: || {
             let away = openapi::away(text(
-                "The database does not answer, or the program has been told to stop.",
+                "The database does not answer, no key can sign, or the program has been told to stop.",
             ));
             openapi::read(
                 "Whether a proxy should send anybody here",
@@ -43,15 +44,25 @@ async fn ready(desk: Shared) -> HttpResponse {
     let nothing = Change::Purge { before: Timestamp::MIN, limit: 0 };
     let answers = async {
         if desk.stopping.load(Ordering::Relaxed) {
-            return Err("stopping\n");
+            return Err("stopping\n".to_owned());
         }
-        store.ping().await.map_err(|error| why(&error, "the database does not answer\n"))?;
-        store.apply(nothing).await.map_err(|error| why(&error, "the database cannot be written\n"))
+        store
+            .ping()
+            .await
+            .map_err(|error| why(&error, "the database does not answer
+").to_owned())?;
+        let written = store.apply(nothing).await;
+        written.map_err(|error| why(&error, "the database cannot be written
+").to_owned())?;
+        desk.keychain.why_silent().map_or(Ok(()), |why| Err(format!("{why}
+")))
     };
     let reason = match rt::time::timeout(PATIENCE, answers).await {
-        Ok(Ok(_)) => return HttpResponse::Ok().content_type(TEXT).body("ready\n"),
+        Ok(Ok(())) => return HttpResponse::Ok().content_type(TEXT).body("ready
+"),
         Ok(Err(reason)) => reason,
-        Err(_) => "the database does not answer\n",
+        Err(_) => "the database does not answer
+".to_owned(),
     };
     HttpResponse::ServiceUnavailable()
         .insert_header(("retry-after", "1"))

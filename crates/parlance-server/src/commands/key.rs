@@ -6,7 +6,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use parlance::core::Timestamp;
 use parlance::core::ports::SealedKey;
-use parlance::keys::{self, Purpose, Turn};
+use parlance::keys::{self, Purpose, Revocation, Turn};
 use parlance::system::SystemEntropy;
 use serde_json::{Value, json};
 
@@ -68,12 +68,20 @@ impl Command {
                 rotated(common, &made)
             }
             Self::Revoke { kid } => {
-                if !wait(keys::revoke(store, file, &kid, &*clock, &SystemEntropy))
-                    .map_err(Failed::refused)?
-                {
-                    return Err(Failed::refused(format!(
-                        "key {kid:?}: there is no key of that id; `parlance key list` shows them"
-                    )));
+                let revoked = wait(keys::revoke(store, file, &kid, &*clock, &SystemEntropy));
+                let unreplaced = match revoked.map_err(Failed::refused)? {
+                    Revocation::Unknown => {
+                        return Err(Failed::refused(format!(
+                            "key {kid:?}: there is no key of that id; `parlance key list` shows them"
+                        )));
+                    }
+                    Revocation::Done => None,
+                    Revocation::Unreplaced(why) => Some(why),
+                };
+                if let Some(why) = unreplaced {
+                    eprintln!(
+                        "parlance: warning: no key was made in its place: {why}. A node that can read its key file makes one at its next poll"
+                    );
                 }
                 if common.json { Ok(()) } else { print(&format!("key {kid} is revoked\n")) }
             }

@@ -8,8 +8,8 @@ use super::*;
 
 const NOW: i64 = 1_651_406_400;
 
-fn key(seed: u8) -> AssertionKey {
-    AssertionKey::from_seed(&[seed; 32]).unwrap().0
+fn key(seed: u8) -> Arc<AssertionKey> {
+    Arc::new(AssertionKey::from_seed(&[seed; 32]).unwrap().0)
 }
 
 fn caller() -> Caller {
@@ -25,7 +25,9 @@ fn caller() -> Caller {
 }
 
 fn assertions() -> Assertions {
-    Assertions::new("https://p.test", key(1), [])
+    let assertions = Assertions::new("https://p.test");
+    assertions.replace(Some(key(1)), &[]);
+    assertions
 }
 
 fn at(second: i64) -> Timestamp {
@@ -83,13 +85,14 @@ fn an_assertion_says_who_asks_what_for_a_minute() {
 fn another_key_signs_at_once_and_the_old_one_is_published_still() {
     let (assertions, caller) = (assertions(), caller());
     let old = assertions.for_caller(&caller, "a", at(0)).unwrap();
-    assertions.replace(key(2), [key(1)]);
+    assertions.replace(Some(key(2)), &[key(1)]);
     let new = assertions.for_caller(&caller, "a", at(0)).unwrap();
     assert_ne!(part(&old, 0)["kid"], part(&new, 0)["kid"]);
     for token in [&old, &new] {
         check(&assertions, token, &part(&old, 1));
     }
-    assertions.replace(key(2), []);
+    assertions.replace(None, &[key(2)]);
+    assert_eq!(assertions.for_caller(&caller, "a", at(0)), None, "nothing signs");
     assert!(!assertions.jwks().iter().any(|jwk| jwk["kid"] == part(&old, 0)["kid"]));
 }
 

@@ -2,18 +2,20 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+#[cfg(feature = "axxon-jsonrpc")]
 use std::time::Duration;
 
 #[cfg(feature = "axxon-jsonrpc")]
-use parlance_axxon_jsonrpc::{KeyRing, SigningKey};
+use parlance_axxon_jsonrpc::KeyRing;
 use parlance_core::Timestamp;
 use parlance_core::ports::{Change, Clock, Entropy, SealedKey, Store};
 use serde_json::{Value, json};
 
-use super::turns::{self, Turn, turns};
+use super::link::{AnyLink, Link};
+use super::turns::Turn;
 use super::{Bench, KeyError, Purpose, Schedule};
-use crate::assertion::{self, AssertionKey, Assertions};
+use crate::assertion::{self, Assertions};
 
 /// The keys of a node. [`Self::tick`], once a poll, is all that keeps them up to date.
 pub struct Keychain {
@@ -22,25 +24,11 @@ pub struct Keychain {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     schedule: Schedule,
-    links: Vec<Link>,
+    links: Vec<Box<dyn AnyLink>>,
 }
 
-/// The keys of one purpose at work.
-struct Link {
-    purpose: Purpose,
-    /// How long what they sign lives.
-    life: Duration,
-    ring: Ring,
-    /// The keys that are at work, in their order, and which of them signs.
-    at_work: Mutex<Vec<(String, Turn)>>,
-}
-
-/// Where keys are put to work.
-enum Ring {
-    #[cfg(feature = "axxon-jsonrpc")]
-    Axxon(KeyRing),
-    Assertion(Assertions),
-}
+/// Who is told which keys of a purpose are at work from now on, by their ids and in their order.
+type Tell<'t> = &'t mut dyn FnMut(Purpose, &[(String, Turn)]);
 
 impl Keychain {
     /// The keys in a store, under a key file; none are at work yet.
@@ -63,10 +51,10 @@ impl Keychain {
     pub async fn axxon(&mut self, life: Duration) -> Result<KeyRing, KeyError> {
         let now = self.clock.now();
         let keys = self.bench().first(Purpose::AxxonJsonrpc, now).await?;
-        let opened = self.bench().opened::<SigningKey>(&keys)?;
-        let (active, others) = turns::split(opened, &keys, now)?;
-        let ring = KeyRing::new(active, others.iter().map(SigningKey::public));
-        self.link(Purpose::AxxonJsonrpc, life, Ring::Axxon(ring.clone()), &keys, now);
+        let ring = KeyRing::empty();
+        let link = Link::new(Purpose::AxxonJsonrpc, life, ring.clone());
+        link.start(&self.bench(), &keys, now)?;
+        self.links.push(Box::new(link));
         Ok(ring)
     }
 
@@ -77,37 +65,60 @@ impl Keychain {
     pub async fn assertions(&mut self, issuer: &str) -> Result<Assertions, KeyError> {
         let now = self.clock.now();
         let keys = self.bench().first(Purpose::Assertion, now).await?;
-        let opened = self.bench().opened::<AssertionKey>(&keys)?;
-        let (active, others) = turns::split(opened, &keys, now)?;
-        let ring = Assertions::new(issuer, active, others);
-        let at_work = Ring::Assertion(ring.clone());
-        self.link(Purpose::Assertion, assertion::LIFETIME, at_work, &keys, now);
+        let ring = Assertions::new(issuer);
+        let link = Link::new(Purpose::Assertion, assertion::LIFETIME, ring.clone());
+        link.start(&self.bench(), &keys, now)?;
+        self.links.push(Box::new(link));
         Ok(ring)
     }
 
-    /// Publishes the next key where it is time, drops those whose time is over, and puts to work what the store holds now. It tells which
-    /// keys are at work from now on, by their ids and in their order, for each purpose where that is news.
+    /// Drops what the store no longer holds, whether or not the key file can be read; publishes the next key where it is time; and puts to
+    /// work what the store holds now. A key that is open already stays at work while the file cannot be read; a purpose whose key does
+    /// not open signs nothing ([`Self::why_silent`]). It tells which keys are at work from now on, by their ids and in their
+    /// order, for each purpose where that is news.
     ///
     /// # Errors
-    /// See [`KeyError`]. What was at work goes on.
+    /// See [`KeyError`]: the first that was met. Where the store does not answer, what was at work goes on.
     pub async fn tick(
         &self,
         mut tell: impl FnMut(Purpose, &[(String, Turn)]),
     ) -> Result<(), KeyError> {
+        let mut first = Ok(());
         for link in &self.links {
-            let mut keys = self.bench().keys(link.purpose).await?;
-            let now = self.clock.now();
-            let due = self.schedule.due(&keys, now);
-            let over = self.schedule.over(&keys, link.life, now);
-            if due.is_some() || !over.is_empty() {
-                self.change(link.purpose, &keys, due, over).await?;
-                keys = self.bench().keys(link.purpose).await?;
-            }
-            if let Some(keys) = link.put_to_work(&self.bench(), &keys, self.clock.now())? {
-                tell(link.purpose, &keys);
-            }
+            first = first.and(self.tend(&**link, &mut tell).await);
         }
-        Ok(())
+        first
+    }
+
+    async fn tend(&self, link: &dyn AnyLink, tell: Tell<'_>) -> Result<(), KeyError> {
+        let keys = self.bench().keys(link.purpose()).await?;
+        let now = self.clock.now();
+        // Before anything that may fail.
+        let first = self.put_to_work(link, &keys, tell);
+        let due = match keys.is_empty() {
+            true => Some(now),
+            false => self.schedule.due(&keys, now),
+        };
+        let over = self.schedule.over(&keys, link.life(), now);
+        if due.is_none() && over.is_empty() {
+            return first;
+        }
+        let changed = self.change(link.purpose(), &keys, due, over).await;
+        let keys = self.bench().keys(link.purpose()).await?;
+        changed.and(self.put_to_work(link, &keys, tell))
+    }
+
+    fn put_to_work(
+        &self,
+        link: &dyn AnyLink,
+        keys: &[SealedKey],
+        tell: Tell<'_>,
+    ) -> Result<(), KeyError> {
+        let (news, result) = link.put_to_work(&self.bench(), keys, self.clock.now());
+        if let Some(at_work) = news {
+            tell(link.purpose(), &at_work);
+        }
+        result
     }
 
     async fn change(
@@ -117,6 +128,10 @@ impl Keychain {
         due: Option<Timestamp>,
         over: Vec<String>,
     ) -> Result<(), KeyError> {
+        for kid in over {
+            let now = self.clock.now();
+            self.store.apply(Change::DropKey { kid, now, spare: None }).await?;
+        }
         if let Some(due) = due {
             let key = self.bench().make(purpose, self.clock.now(), false)?;
             // Making it took a while, which is not to be taken off the notice.
@@ -127,30 +142,21 @@ impl Keychain {
             // Of several nodes that find it is time, one is first.
             self.store.apply(Change::AddKey { key, after }).await?;
         }
-        for kid in over {
-            let now = self.clock.now();
-            self.store.apply(Change::DropKey { kid, now, spare: None }).await?;
-        }
         Ok(())
+    }
+
+    /// Why one of the purposes signs nothing, if so: its key was revoked, say, and the key file that opens the next one cannot be read.
+    /// As of the last [`Self::tick`].
+    #[must_use]
+    pub fn why_silent(&self) -> Option<String> {
+        self.links.iter().find_map(|link| link.why_silent())
     }
 
     /// The public halves of all keys at work as a JWK set (RFC 7517): those that will sign, sign, and have signed.
     #[must_use]
     pub fn jwks(&self) -> String {
-        let keys: Vec<Value> = self.links.iter().flat_map(|link| link.ring.jwks()).collect();
+        let keys: Vec<Value> = self.links.iter().flat_map(|link| link.jwks()).collect();
         json!({ "keys": keys }).to_string()
-    }
-
-    fn link(
-        &mut self,
-        purpose: Purpose,
-        life: Duration,
-        ring: Ring,
-        keys: &[SealedKey],
-        now: Timestamp,
-    ) {
-        let at_work = Mutex::new(standing(keys, now));
-        self.links.push(Link { purpose, life, ring, at_work });
     }
 
     fn bench(&self) -> Bench<'_> {
@@ -158,56 +164,9 @@ impl Keychain {
     }
 }
 
-impl Link {
-    /// Which keys are at work from now on; `None` if they were before.
-    fn put_to_work(
-        &self,
-        bench: &Bench<'_>,
-        keys: &[SealedKey],
-        now: Timestamp,
-    ) -> Result<Option<Vec<(String, Turn)>>, KeyError> {
-        let standing = standing(keys, now);
-        let mut at_work = self.at_work.lock().unwrap_or_else(PoisonError::into_inner);
-        if *at_work == standing {
-            return Ok(None);
-        }
-        match &self.ring {
-            #[cfg(feature = "axxon-jsonrpc")]
-            Ring::Axxon(ring) => {
-                let (active, others) = turns::split(bench.opened::<SigningKey>(keys)?, keys, now)?;
-                ring.replace(active, others.iter().map(SigningKey::public));
-            }
-            Ring::Assertion(ring) => {
-                let opened = bench.opened::<AssertionKey>(keys)?;
-                let (active, others) = turns::split(opened, keys, now)?;
-                ring.replace(active, others);
-            }
-        }
-        at_work.clone_from(&standing);
-        Ok(Some(standing))
-    }
-}
-
-fn standing(keys: &[SealedKey], now: Timestamp) -> Vec<(String, Turn)> {
-    turns(keys, now).into_iter().map(|(key, turn)| (key.kid.clone(), turn)).collect()
-}
-
-impl Ring {
-    fn jwks(&self) -> Vec<Value> {
-        match self {
-            #[cfg(feature = "axxon-jsonrpc")]
-            Self::Axxon(ring) => {
-                let set: Value = serde_json::from_str(&ring.jwks()).unwrap_or_default();
-                set.get("keys").and_then(Value::as_array).cloned().unwrap_or_default()
-            }
-            Self::Assertion(ring) => ring.jwks(),
-        }
-    }
-}
-
 impl fmt::Debug for Keychain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let purposes: Vec<_> = self.links.iter().map(|link| link.purpose).collect();
+        let purposes: Vec<_> = self.links.iter().map(|link| link.purpose()).collect();
         f.debug_struct("Keychain")
             .field("schedule", &self.schedule)
             .field("purposes", &purposes)

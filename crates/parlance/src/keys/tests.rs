@@ -34,7 +34,7 @@ impl Place {
     /// A place where a node has started before.
     fn started() -> (Self, String) {
         let place = Self::new();
-        let kid = place.start().unwrap().active_kid();
+        let kid = place.start().unwrap().active_kid().unwrap();
         (place, kid)
     }
 
@@ -90,7 +90,7 @@ fn the_first_start_makes_the_file_and_the_key_and_later_ones_read_them() {
     let keys = place.keys();
     assert_eq!((keys.len(), &keys[0].kid), (1, &kid));
     for _ in 0..2 {
-        assert_eq!(place.start().unwrap().active_kid(), kid);
+        assert_eq!(place.start().unwrap().active_kid().unwrap(), kid);
     }
     assert_eq!(place.keys(), keys);
     assert_eq!(fs::read_to_string(&place.file).unwrap(), text);
@@ -244,7 +244,7 @@ fn a_bare_name_lies_in_the_working_directory() {
 fn of_two_nodes_that_start_at_once_both_get_the_one_key() {
     let (place, kid) = Place::started();
     let late = Late::new(&place.store);
-    assert_eq!(place.start_on(&late).unwrap().active_kid(), kid);
+    assert_eq!(place.start_on(&late).unwrap().active_kid().unwrap(), kid);
     assert_eq!(place.keys().len(), 1);
 }
 
@@ -282,10 +282,12 @@ fn the_newest_key_signs_and_all_are_published() {
         keys.push(row(&kid, sealed));
     }
     let now = Timestamp::from_seconds(1_651_406_400);
-    let opened = opened::<SigningKey>(&keys, &opener, &place.file).unwrap();
-    let (active, others) = turns::split(opened, &keys, now).unwrap();
-    let ring = KeyRing::new(active, others.iter().map(SigningKey::public));
-    assert_eq!(ring.active_kid(), keys[2].kid);
+    let ring = KeyRing::empty();
+    let bench = Bench { store: &*place.store, key_file: &place.file, entropy: &place.entropy };
+    Link::new(Purpose::AxxonJsonrpc, Duration::MAX, ring.clone())
+        .start(&bench, &keys, now)
+        .unwrap();
+    assert_eq!(ring.active_kid().as_ref(), Some(&keys[2].kid));
     assert!(keys.iter().all(|key| ring.jwks().contains(&key.kid)));
 }
 
@@ -295,13 +297,12 @@ fn a_row_that_is_no_key_or_another_is_refused() {
     place.write(&"ab".repeat(32));
     let opener = file::read(&place.file).unwrap().unwrap();
     let refused = |der: &[u8]| {
-        let rows = [row("kid", opener.seal("kid", der, &place.entropy).unwrap())];
-        opened::<SigningKey>(&rows, &opener, &place.file).unwrap_err().to_string()
+        let row = row("kid", opener.seal("kid", der, &place.entropy).unwrap());
+        open::<SigningKey>(&[&row], &opener, &place.file).1.unwrap_err().to_string()
     };
     assert!(refused(b"no key").contains("the signing key kid in the database cannot be used"));
     let other = parlance_axxon_jsonrpc::testing::PUBLIC_TEST_KEY;
     assert!(refused(other).contains("does not open the signing key kid"));
-    assert!(turns::split(Vec::<SigningKey>::new(), &[], Timestamp::MIN).is_err());
 }
 
 /// A row as the store has it of a key that signs from the day it was made.

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use parlance_core::Timestamp;
-use parlance_core::ports::{SealedKey, StoreError};
-
-use super::KeyError;
+use parlance_core::ports::SealedKey;
 
 /// How long before it signs a key is published at least, of those that are made in time: verifiers elsewhere may keep the published keys
 /// for five minutes.
@@ -79,21 +77,4 @@ pub fn turns(keys: &[SealedKey], now: Timestamp) -> Vec<(&SealedKey, Turn)> {
         std::cmp::Ordering::Greater => Turn::Next,
     };
     keys.iter().enumerate().map(|(at, key)| (key, turn(at))).collect()
-}
-
-/// Takes the one that signs from among the keys that were opened from these rows.
-pub(super) fn split<K>(
-    mut opened: Vec<K>,
-    keys: &[SealedKey],
-    now: Timestamp,
-) -> Result<(K, Vec<K>), KeyError> {
-    let active = turns(keys, now).iter().position(|(_, turn)| *turn == Turn::Active);
-    match active.filter(|&active| active < opened.len()) {
-        Some(active) => {
-            let active = opened.remove(active);
-            Ok((active, opened))
-        }
-        // The store had a key, and gives all it has: without one now, it is as if it did not answer.
-        None => Err(StoreError::Unavailable("it gave no signing keys after all".to_owned()).into()),
-    }
 }

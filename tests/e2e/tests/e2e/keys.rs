@@ -1,6 +1,8 @@
 //! Signing keys that take turns, on two servers that share a database.
 
 use std::collections::BTreeSet;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -8,12 +10,15 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use crate::harness::clock::until;
-use crate::harness::{Database, Held, Server, Site, Verdict, Watch, Wire, on_both_databases, pace};
+use crate::harness::{
+    Database, Held, PASSWORD, Server, Site, USER, Verdict, Watch, Wire, on_both_databases, pace,
+};
 
 on_both_databases!(
     keys_change_over_under_load_on_two_servers_and_no_valid_token_is_refused,
     a_key_that_is_rotated_by_hand_signs_on_both_servers,
     a_revoked_key_is_refused_on_both_servers_within_seconds,
+    a_revoked_key_is_gone_from_a_node_whose_key_file_cannot_be_read,
 );
 
 /// The `kid` in a token's header.
@@ -141,4 +146,40 @@ fn a_revoked_key_is_refused_on_both_servers_within_seconds(database: Database) {
     assert_ne!(kid(&new), kid(&old));
     assert_eq!([here.check(&new), there.check(&new)], [Verdict::Yes, Verdict::Yes]);
     assert_eq!(keys(&site), [(kid(&new), "active".to_owned())]);
+}
+
+fn a_revoked_key_is_gone_from_a_node_whose_key_file_cannot_be_read(database: Database) {
+    let site = Site::with(
+        database,
+        "key_poll = \"1s\"\nassertion_issuer = \"https://p.test\"\n[dialects.axxon-jsonrpc]\nissuer = \"p\"\n",
+    );
+    let well = site.start_with_user();
+    // Another node's copy of the file, as it should be; then others can read it, which is as good as none.
+    let (file, copy) = (site.folder().join("keys/parlance.key"), site.folder().join("copy.key"));
+    std::fs::copy(&file, &copy).unwrap();
+    std::fs::set_permissions(&copy, Permissions::from_mode(0o600)).unwrap();
+    let ill = site.start_with(&[("PARLANCE_KEY_FILE", copy.to_str().unwrap())]);
+    let old = ill.log_in(Wire::Axxon);
+    assert_eq!([well.check(&old), ill.check(&old)], [Verdict::Yes, Verdict::Yes]);
+    std::fs::set_permissions(&copy, Permissions::from_mode(0o644)).unwrap();
+    site.must(&["key", "revoke", &kid(&old)]);
+    until("the revoked key to be refused and published no more", || {
+        let gone =
+            |server: &&Server| server.check(&old) == Verdict::No && !publishes(server, &kid(&old));
+        [&ill, &well].iter().all(gone).then_some(())
+    });
+    // It signs nothing, and says so and why; the other one goes on.
+    let ready = ill.admin("/readyz");
+    assert_eq!(ready.status, 503);
+    let why = ready.text();
+    assert!(why.contains("no key signs for axxon-jsonrpc: the key file "), "{why}");
+    assert!(why.contains("has mode 0644"), "{why}");
+    assert_eq!(ill.refusal(Wire::Axxon, USER, PASSWORD), Verdict::Away);
+    assert_eq!(well.admin("/readyz").status, 200);
+    let new = well.log_in(Wire::Axxon);
+    assert_eq!(well.check(&new), Verdict::Yes);
+    // Once its file can be read it is as the others.
+    std::fs::set_permissions(&copy, Permissions::from_mode(0o600)).unwrap();
+    until("readiness", || (ill.admin("/readyz").status == 200).then_some(()));
+    assert_eq!(ill.check(&new), Verdict::Yes);
 }

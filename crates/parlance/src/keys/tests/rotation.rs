@@ -6,7 +6,7 @@ use parlance_axxon_jsonrpc::{AxxonJsonrpc, Settings};
 use parlance_core::Failure;
 use parlance_core::ports::Clock as _;
 use parlance_dialect::testing::TestClock;
-use parlance_dialect::{Desk, Service as _};
+use parlance_dialect::{Desk, Response, Service as _};
 use serde_json::Value;
 
 use super::*;
@@ -47,9 +47,13 @@ impl Node {
         wait(self.chain.tick(|_, _| {})).unwrap();
     }
 
-    fn log_in(&self, world: &World) -> String {
+    fn try_log_in(&self, world: &World) -> Response {
         let login = "POST /v1/authentication/authenticate_ex2\n\n{\"user_name\":\"csmith\",\"password\":\"XXX\"}";
-        let answer = world.send(&self.desk, login);
+        world.send(&self.desk, login)
+    }
+
+    fn log_in(&self, world: &World) -> String {
+        let answer = self.try_log_in(world);
         let answer: Value = serde_json::from_slice(&answer.body).unwrap();
         answer["token_value"].as_str().unwrap().to_owned()
     }
@@ -81,7 +85,7 @@ fn a_new_key_every_six_seconds_refuses_no_valid_token_on_either_node() {
     for step in 0..56 {
         nodes[step % 2].tick();
         for node in &nodes {
-            signers.push(node.ring.active_kid());
+            signers.push(node.ring.active_kid().unwrap());
             // A JWT ends with a whole second.
             let ends = world.clock.now().plus(LIFE).seconds();
             tokens.push((node.log_in(&world), Timestamp::from_seconds(ends)));
@@ -107,7 +111,7 @@ fn a_retired_key_verifies_until_the_last_it_has_signed_is_over() {
     let (place, world) = (Place::new(), World::with_csmith());
     let node = Node::start(&place, &world, BRISK);
     let token = node.log_in(&world);
-    let kid = node.ring.active_kid();
+    let kid = node.ring.active_kid().unwrap();
     let mut seen = Vec::new();
     for second in 0..30 {
         node.tick();
@@ -174,7 +178,7 @@ fn a_clock_behind_that_of_the_first_key_signs_all_the_same() {
     let (place, kid) = Place::started();
     let early = at(-60);
     let ring = wait(load_or_make(&*place.store, &place.file, early, &place.entropy)).unwrap();
-    assert_eq!(ring.active_kid(), kid);
+    assert_eq!(ring.active_kid(), Some(kid));
     check(&place, -60, &[(Turn::Active, 0)]);
 }
 
@@ -193,7 +197,7 @@ fn an_operator_s_rotation_is_one_however_often_he_asks() {
     check(&place, 1, &[(Turn::Active, 0), (Turn::Next, 2)]);
     world.clock.advance(2 * SECOND);
     node.tick();
-    assert_eq!(node.ring.active_kid(), next);
+    assert_eq!(node.ring.active_kid().as_ref(), Some(&next));
     let forced = rotate(3, 0);
     assert_ne!(forced, next);
     check(&place, 3, &[(Turn::Retired, 0), (Turn::Retired, 2), (Turn::Active, 3)]);
@@ -211,10 +215,13 @@ fn a_revoked_key_counts_no_more_and_another_signs() {
         let clock = TestClock::at(at(second));
         wait(revoke(&*place.store, &place.file, kid, &clock, &place.entropy)).unwrap()
     };
-    let (first, token) = (node.ring.active_kid(), node.log_in(&world));
-    assert!(!revoke("no such key", 0));
-    assert!(revoke(&first, 1), "with nothing to come, a new one is made");
-    assert!(!revoke(&first, 1));
+    let (first, token) = (node.ring.active_kid().unwrap(), node.log_in(&world));
+    assert!(matches!(revoke("no such key", 0), Revocation::Unknown));
+    assert!(
+        matches!(revoke(&first, 1), Revocation::Done),
+        "with nothing to come, a new one is made"
+    );
+    assert!(matches!(revoke(&first, 1), Revocation::Unknown));
     check(&place, 1, &[(Turn::Active, 1)]);
     assert_eq!(node.judge(&world, &token), Ok(()), "until the next poll");
     world.clock.advance(SECOND);
@@ -226,10 +233,11 @@ fn a_revoked_key_counts_no_more_and_another_signs() {
     let (purpose, clock) = (Purpose::AxxonJsonrpc, TestClock::at(at(2)));
     let made = rotate(&*place.store, &place.file, purpose, 98 * SECOND, &clock, &place.entropy);
     let next = wait(made).unwrap().map(|next| next.kid);
-    assert!(revoke(&node.ring.active_kid(), 3), "the one to come takes over at once");
+    let active = node.ring.active_kid().unwrap();
+    assert!(matches!(revoke(&active, 3), Revocation::Done), "the one to come takes over at once");
     world.clock.advance(2 * SECOND);
     node.tick();
-    assert_eq!(Some(node.ring.active_kid()), next);
+    assert_eq!(node.ring.active_kid(), next);
     check(&place, 3, &[(Turn::Active, 3)]);
 }
 
@@ -251,6 +259,82 @@ fn with_the_store_or_the_file_away_the_keys_stay_at_work() {
     fs::rename(place.folder.path().join("elsewhere"), &place.file).unwrap();
     node.tick();
     check(&place, 4, &[(Turn::Active, 0), (Turn::Next, 7)]);
+}
+
+#[test]
+fn a_revoked_key_is_dropped_by_a_node_that_cannot_read_its_key_file() {
+    let (place, world) = (Place::new(), World::with_csmith());
+    let mut node = Node::start(&place, &world, CALM);
+    wait(node.chain.assertions("https://p.test")).unwrap();
+    let (old, token) = (node.ring.active_kid().unwrap(), node.log_in(&world));
+    assert_eq!(node.chain.why_silent(), None);
+    // Its own file is away; that of whoever revokes is not.
+    let elsewhere = place.folder.path().join("elsewhere");
+    fs::rename(&place.file, &elsewhere).unwrap();
+    let clock = TestClock::at(at(1));
+    let revoked = wait(revoke(&*place.store, &elsewhere, &old, &clock, &place.entropy));
+    assert!(matches!(revoked, Ok(Revocation::Done)), "{revoked:?}");
+    world.clock.advance(SECOND);
+    let mut told = Vec::new();
+    let tick = wait(node.chain.tick(|_, at_work| told.push(at_work.to_vec())));
+    assert!(matches!(tick, Err(KeyError::Missing { .. })), "{tick:?}");
+    assert_eq!(told, [[]], "nothing is at work");
+    assert_eq!(node.judge(&world, &token), Err(Failure::NoCredential));
+    assert!(!node.chain.jwks().contains(&old));
+    assert_eq!(node.try_log_in(&world).status, 503);
+    let why = node.chain.why_silent().unwrap();
+    assert!(why.starts_with("no key signs for axxon-jsonrpc: the key file "), "{why}");
+    // The other purpose goes on, and so does this one once the file is there.
+    assert!(node.chain.jwks().contains("OKP"));
+    fs::rename(&elsewhere, &place.file).unwrap();
+    node.tick();
+    assert_eq!(node.chain.why_silent(), None);
+    let fresh = node.log_in(&world);
+    assert_eq!(node.judge(&world, &fresh), Ok(()));
+}
+
+#[test]
+fn a_key_that_was_opened_takes_over_although_the_file_is_away_by_then() {
+    let (place, world) = (Place::new(), World::with_csmith());
+    let node = Node::start(&place, &world, BRISK);
+    let first = node.ring.active_kid();
+    for second in 0..=3 {
+        world.clock.advance(at(second).since(world.clock.now()));
+        node.tick();
+    }
+    fs::remove_file(&place.file).unwrap();
+    world.clock.advance(3 * SECOND);
+    wait(node.chain.tick(|_, _| {})).unwrap();
+    assert_ne!(node.ring.active_kid(), first);
+    assert_eq!(node.chain.why_silent(), None);
+}
+
+#[test]
+fn without_the_file_a_key_is_revoked_all_the_same_and_a_node_that_has_it_makes_another() {
+    let (place, world) = (Place::new(), World::with_csmith());
+    let node = Node::start(&place, &world, CALM);
+    wait(
+        Keychain::new(
+            Arc::<Reference>::clone(&place.store),
+            place.file.clone(),
+            Arc::clone(&world.clock) as Arc<dyn Clock>,
+            Arc::new(SeededEntropy::default()),
+            CALM,
+        )
+        .assertions("https://p.test"),
+    )
+    .unwrap();
+    let old = node.ring.active_kid().unwrap();
+    let (nowhere, clock) = (place.folder.path().join("nowhere"), TestClock::at(at(1)));
+    let revoked = wait(revoke(&*place.store, &nowhere, &old, &clock, &place.entropy));
+    assert!(matches!(revoked, Ok(Revocation::Unreplaced(KeyError::Missing { .. }))), "{revoked:?}");
+    assert!(!nowhere.exists());
+    world.clock.advance(SECOND);
+    node.tick();
+    let new = node.ring.active_kid().unwrap();
+    assert_ne!(new, old);
+    let token = node.log_in(&world);
+    assert_eq!(node.judge(&world, &token), Ok(()));
 }
 
 #[test]
