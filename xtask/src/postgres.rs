@@ -170,6 +170,7 @@ pub(crate) fn provide() -> Result<()> {
         ("procps", has("pgrep", &["--version"])),
         ("strace", has("strace", &["-V"])),
         ("slowhttptest", has("sh", &["-c", "command -v slowhttptest"])),
+        ("pgbouncer", has("sh", &["-c", "command -v pgbouncer || test -x /usr/sbin/pgbouncer"])),
     ];
     install("the tests", &[&database()[..], &[python, curl], &proxies, &faults].concat())
 }

@@ -11,6 +11,7 @@ use crate::any::AnyConnection;
 use crate::connection::Held;
 use crate::fragments::{MOST, OneOf, SessionsAndUsers};
 use crate::lane::Work;
+use crate::patience::Patience;
 use crate::queue::{Reply, answer};
 use crate::rows::{ClientRow, SessionRow, UserRow};
 use crate::schema::{service_clients, sessions, users};
@@ -96,6 +97,21 @@ impl Checks {
         Ok(found)
     }
 
+    /// Answers each by queries of its own, so that only the bad ones fail.
+    fn one_by_one(&self, held: &mut Held, checks: Vec<Check>) {
+        let mut patience = Patience::default();
+        for check in checks {
+            let asked = Asked::of(vec![check]);
+            match patience.bear(|| held.twice(|any| self.look_up(any, &asked))) {
+                Some(Ok(found)) => asked.answer(found),
+                Some(Err(setback)) => asked.refuse(&StoreError::Unavailable(setback.text)),
+                None => {
+                    asked.refuse(&StoreError::Unavailable("the database is too slow".to_owned()))
+                }
+            }
+        }
+    }
+
     fn sessions(
         &self,
         any: &mut AnyConnection,
@@ -154,10 +170,11 @@ impl Work for Checks {
         let asked = Asked::of(jobs);
         match held.twice(|any| self.look_up(any, &asked)) {
             Ok(found) => asked.answer(found),
-            Err(text) => {
-                let away = StoreError::Unavailable(text);
-                asked.into_checks().into_iter().for_each(|check| check.refuse(away.clone()));
+            // One of them is at fault, and the others are to have their answers.
+            Err(setback) if setback.answered && asked.len() > 1 => {
+                self.one_by_one(held, asked.into_checks());
             }
+            Err(setback) => asked.refuse(&StoreError::Unavailable(setback.text)),
         }
     }
 }
@@ -182,6 +199,17 @@ impl Asked {
         asked.users.sort();
         asked.clients.sort();
         asked
+    }
+
+    /// How many look-ups there are.
+    fn len(&self) -> usize {
+        let keyed = self.sessions.0.len() + self.users.0.len() + self.clients.0.len();
+        keyed + self.pings.len() + self.times.len()
+    }
+
+    /// Tells everybody that nothing could be looked up.
+    fn refuse(self, error: &StoreError) {
+        self.into_checks().into_iter().for_each(|check| check.refuse(error.clone()));
     }
 
     /// Tells everybody.

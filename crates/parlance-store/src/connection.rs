@@ -30,6 +30,16 @@ const OLDEST_SQLITE: [u32; 3] = [3, 51, 3];
 const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout=5000; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; \
                                PRAGMA cache_size=-32768; PRAGMA mmap_size=1099511627776; PRAGMA temp_store=MEMORY;";
 
+/// What a server is asked before it is worked with. The last one also sets for this session what the server said: turned off there later,
+/// it stays as it was here.
+#[cfg(feature = "postgres")]
+const POSTGRES_FACTS: &str = "concat_ws(' ', pg_is_in_recovery(), current_setting('transaction_read_only'), current_setting('server_encoding'), \
+     current_setting('client_encoding'), set_config('synchronous_commit', current_setting('synchronous_commit'), false))";
+
+/// How often two connections are compared before each is believed to have a server process of its own.
+#[cfg(feature = "postgres")]
+const COMPARISONS: usize = 4;
+
 /// A statement that hangs must not hold up its lane, nor a lock that somebody else holds. Every statement finds its rows by a key, so that
 /// the plan does not depend on which keys: planning anew for each batch of them took nearly half of a look-up.
 #[cfg(feature = "postgres")]
@@ -243,14 +253,88 @@ pub(crate) fn set_up(any: &mut AnyConnection) -> Result<(), LinkError> {
         #[cfg(feature = "postgres")]
         AnyConnection::Postgres(_) => {
             any.batch_execute(POSTGRES_SETTINGS)?;
-            match text(any, "current_setting('synchronous_commit')")?.as_str() {
-                "on" | "remote_apply" | "remote_write" => Ok(()),
-                weak => Err(LinkError::Unfit(format!(
-                    "synchronous_commit is `{weak}`, so a crash may undo what has been acknowledged; set it to `on`"
-                ))),
+            judge_server(&text(any, POSTGRES_FACTS)?).map_err(LinkError::Unfit)
+        }
+    }
+}
+
+/// Whether a server that answers so to [`POSTGRES_FACTS`] can be worked with, or why not. A server does not become a standby while it
+/// runs, so it is asked once a connection; what was refused is asked again with the next one.
+#[cfg(feature = "postgres")]
+pub(crate) fn judge_server(facts: &str) -> Result<(), String> {
+    let mut facts = facts.split(' ');
+    let mut fact = || facts.next().unwrap_or_default();
+    if fact() != "f" {
+        return Err("the server is a standby, and what it shows may be old: let the URL name the primary, or both hosts with \
+                    target_session_attrs=read-write"
+            .to_owned());
+    }
+    if fact() != "off" {
+        return Err("the server takes no changes (default_transaction_read_only is on): let the URL name one that does".to_owned());
+    }
+    match fact() {
+        "UTF8" | "SQL_ASCII" => {}
+        other => {
+            return Err(format!(
+                "its encoding is `{other}`, which cannot hold every name: make a database with ENCODING 'UTF8' TEMPLATE template0"
+            ));
+        }
+    }
+    match fact() {
+        "UTF8" => {}
+        other => {
+            return Err(format!(
+                "the connection's client_encoding is `{other}` and cannot be set to UTF8: a pooler between may keep it"
+            ));
+        }
+    }
+    match fact() {
+        "on" | "remote_apply" | "remote_write" => Ok(()),
+        weak => Err(format!(
+            "synchronous_commit is `{weak}`, so a crash may undo what has been acknowledged; set it to `on`"
+        )),
+    }
+}
+
+/// The first connection to a database: a program begins with it.
+///
+/// # Errors
+/// There is none to be had, or a pooler gives each transaction another server process. Then neither settings nor prepared statements nor locks
+/// of a session hold.
+pub(crate) fn connect_first(target: &Target) -> Result<AnyConnection, LinkError> {
+    let mut any = connect(target)?;
+    #[cfg(feature = "postgres")]
+    if let AnyConnection::Postgres(one) = &mut any
+        && let AnyConnection::Postgres(other) = &mut connect(target)?
+    {
+        let own = process(one)?;
+        for _ in 0..COMPARISONS {
+            if process(other)? == own || process(one)? != own {
+                return Err(LinkError::Unfit(
+                    "a pooler (PgBouncer, say) gives each transaction another server process, which forgets settings and prepared \
+                     statements: let it pool whole sessions (pool_mode = session), or connect to the server itself"
+                        .to_owned(),
+                ));
             }
         }
     }
+    Ok(any)
+}
+
+#[cfg(feature = "postgres")]
+#[derive(diesel::QueryableByName)]
+struct Process {
+    #[diesel(sql_type = diesel::sql_types::Integer)]
+    pid: i32,
+}
+
+/// The server process behind a connection. In a transaction, and by a statement that is not kept prepared: it works behind any pooler.
+#[cfg(feature = "postgres")]
+fn process(conn: &mut diesel::PgConnection) -> Result<i32, LinkError> {
+    conn.batch_execute("BEGIN")?;
+    let found: Process = diesel::sql_query("SELECT pg_backend_pid() AS pid").get_result(conn)?;
+    conn.batch_execute("COMMIT")?;
+    Ok(found.pid)
 }
 
 fn text(any: &mut AnyConnection, expression: &str) -> Result<String, LinkError> {
@@ -323,21 +407,31 @@ impl Held {
     /// Does something that may be done twice: once more on a fresh connection if the first turns out to be dead.
     ///
     /// # Errors
-    /// It failed, or there is no connection. The text is for operators.
+    /// It failed, or there is no connection.
     pub(crate) fn twice<T, E: ToString>(
         &mut self,
         mut act: impl FnMut(&mut AnyConnection) -> Result<T, E>,
-    ) -> Result<T, String> {
-        match act(self.get()?) {
+    ) -> Result<T, Setback> {
+        let away = |text| Setback { text, answered: false };
+        match act(self.get().map_err(away)?) {
             Ok(done) => Ok(done),
-            Err(error) if self.discard() => Err(error.to_string()),
+            Err(error) if self.discard() => {
+                Err(Setback { text: error.to_string(), answered: true })
+            }
             Err(_) => {
-                let again = act(self.get()?);
-                again.map_err(|error| {
-                    self.discard();
-                    error.to_string()
-                })
+                let again = act(self.get().map_err(away)?);
+                again.map_err(|error| Setback { answered: self.discard(), text: error.to_string() })
             }
         }
     }
+}
+
+/// Why something was not done.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub(crate) struct Setback {
+    /// For operators.
+    pub(crate) text: String,
+    /// Whether the database was there: then it is the act that is at fault.
+    pub(crate) answered: bool,
 }

@@ -22,6 +22,7 @@ mod migrations;
 mod options;
 #[cfg(feature = "sqlite")]
 mod owner;
+mod patience;
 mod queue;
 #[cfg(feature = "sqlite")]
 mod readers;

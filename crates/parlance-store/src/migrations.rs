@@ -7,12 +7,14 @@ use std::path::Path;
 
 use diesel::backend::Backend;
 use diesel::connection::SimpleConnection as _;
+use diesel::dsl::sql;
 use diesel::migration::MigrationSource;
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use crate::any::AnyConnection;
-use crate::connection::connect;
+use crate::connection::connect_first;
 #[cfg(feature = "sqlite")]
 use crate::file::{examine, lock::Lock};
 use crate::options::OpenError;
@@ -37,7 +39,7 @@ pub(crate) const LOCK: i64 = i64::from_be_bytes(*b"parlance");
 /// The database cannot be reached or migrated; what it held is unchanged then.
 pub fn migrate(url: &str) -> Result<Vec<String>, OpenError> {
     let target = Target::parse(url)?;
-    run(&target, |_| true).map_err(|error| error.of(&target))
+    run(&target, |_| Ok(true)).map_err(|error| error.of(&target))
 }
 
 /// As [`migrate`], where the database is not there yet or holds no tables of parlance; any other is left as it is, fit or not.
@@ -46,13 +48,18 @@ pub fn migrate(url: &str) -> Result<Vec<String>, OpenError> {
 /// As [`migrate`].
 pub fn make(url: &str) -> Result<Vec<String>, OpenError> {
     let target = Target::parse(url)?;
-    let is_empty = |any: &mut AnyConnection| matches!(check(any), Err(OpenError::Empty));
+    let is_empty = |any: &mut AnyConnection| match check(any) {
+        Err(OpenError::Empty) => Ok(true),
+        // Whoever opens it next says what is wrong with it.
+        Ok(()) | Err(OpenError::Older(_) | OpenError::Newer { .. }) => Ok(false),
+        Err(other) => Err(other),
+    };
     run(&target, is_empty).map_err(|error| error.of(&target))
 }
 
 fn run(
     target: &Target,
-    wanted: impl FnOnce(&mut AnyConnection) -> bool,
+    wanted: impl FnOnce(&mut AnyConnection) -> Result<bool, OpenError>,
 ) -> Result<Vec<String>, OpenError> {
     // Dropped after the connection.
     #[cfg(feature = "sqlite")]
@@ -64,49 +71,67 @@ fn run(
         #[cfg(feature = "postgres")]
         Target::Postgres(_) => None,
     };
-    let mut any = connect(target)?;
+    let mut any = connect_first(target)?;
     settle(&mut any)?;
-    // Before anything is looked at: another process may have run only the first of several migrations.
-    #[cfg(feature = "postgres")]
-    if let AnyConnection::Postgres(conn) = &mut any {
-        let lock = format!("SET lock_timeout = '60s'; SELECT pg_advisory_lock({LOCK})");
-        // Closing the connection gives the lock back.
-        conn.batch_execute(&lock).map_err(|error| OpenError::Migration(error.to_string()))?;
-    }
-    if !wanted(&mut any) {
-        return Ok(Vec::new());
-    }
     let run = match &mut any {
         #[cfg(feature = "sqlite")]
-        AnyConnection::Sqlite(conn) => {
-            let batch = conn.immediate_transaction(|conn| pending(conn, SQLITE));
-            batch.map_err(|error| OpenError::Migration(error.to_string()))?
+        AnyConnection::Sqlite(_) => {
+            if !wanted(&mut any)? {
+                return Ok(Vec::new());
+            }
+            Some(transact(&mut any, pending)?)
         }
         #[cfg(feature = "postgres")]
-        AnyConnection::Postgres(conn) => {
-            pending(conn, POSTGRES).map_err(|error| OpenError::Migration(error.to_string()))?
-        }
+        AnyConnection::Postgres(_) => transact(&mut any, |any| {
+            // Before anything is looked at: another process may have run only the first of several migrations. The lock ends with the
+            // transaction, so that a pooler's connection never keeps it.
+            let lock = format!(
+                "SET LOCAL lock_timeout = '60s'; SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock({LOCK})"
+            );
+            any.batch_execute(&lock).map_err(|error| failed(&error))?;
+            if wanted(any)? { pending(any).map(Some) } else { Ok(None) }
+        })?,
     };
+    let Some(run) = run else { return Ok(Vec::new()) };
     check(&mut any)?;
     Ok(run)
 }
 
-/// What a failed migration says; diesel's transactions want an error that can hold their own.
-#[derive(Debug, thiserror::Error)]
-enum Failed {
-    #[error("{0}")]
-    Migration(String),
-    #[error(transparent)]
-    Database(#[from] diesel::result::Error),
+/// Does all of it in one transaction, or nothing.
+fn transact<T>(
+    any: &mut AnyConnection,
+    act: impl FnOnce(&mut AnyConnection) -> Result<T, OpenError>,
+) -> Result<T, OpenError> {
+    any.begin().map_err(|error| failed(&error))?;
+    match act(any) {
+        Ok(done) => any.commit().map_err(|error| failed(&error)).map(|()| done),
+        Err(error) => {
+            // Closing the connection does it as well.
+            let _rolled_back = any.rollback();
+            Err(error)
+        }
+    }
 }
 
-fn pending<C: MigrationHarness<DB>, DB: Backend>(
+fn failed(error: &impl ToString) -> OpenError {
+    OpenError::Migration(error.to_string())
+}
+
+/// Runs the migrations that were not run yet.
+fn pending(any: &mut AnyConnection) -> Result<Vec<String>, OpenError> {
+    match any {
+        #[cfg(feature = "sqlite")]
+        AnyConnection::Sqlite(conn) => run_pending(conn, SQLITE),
+        #[cfg(feature = "postgres")]
+        AnyConnection::Postgres(conn) => run_pending(conn, POSTGRES),
+    }
+}
+
+fn run_pending<C: MigrationHarness<DB>, DB: Backend>(
     conn: &mut C,
     source: EmbeddedMigrations,
-) -> Result<Vec<String>, Failed> {
-    let run = conn
-        .run_pending_migrations(source)
-        .map_err(|error| Failed::Migration(error.to_string()))?;
+) -> Result<Vec<String>, OpenError> {
+    let run = conn.run_pending_migrations(source).map_err(|error| failed(&error))?;
     Ok(run.iter().map(ToString::to_string).collect())
 }
 
@@ -158,8 +183,12 @@ fn settle(any: &mut AnyConnection) -> Result<(), OpenError> {
 /// Whether this program can work on the database's tables.
 pub(crate) fn check(any: &mut AnyConnection) -> Result<(), OpenError> {
     let known = known(any)?;
+    // Asked for, since an error may say anything: that a right is missing, or the server gone.
+    if !has_tables(any)? {
+        return Err(OpenError::Empty);
+    }
     let applied = applied_migrations::table.select(applied_migrations::version).load::<String>(any);
-    let applied = applied.map_err(|_| OpenError::Empty)?;
+    let applied = applied.map_err(|error| unreachable(&error))?;
     if applied.is_empty() {
         return Err(OpenError::Empty);
     }
@@ -169,9 +198,26 @@ pub(crate) fn check(any: &mut AnyConnection) -> Result<(), OpenError> {
     let wanted: i64 = schema_floor::table
         .select(schema_floor::lowest)
         .first(any)
-        .map_err(|error| OpenError::Unreachable(error.to_string()))?;
+        .map_err(|error| unreachable(&error))?;
     let known = known.iter().filter_map(|version| version.parse().ok()).max().unwrap_or(0);
     if wanted > known { Err(OpenError::Newer { wanted, known }) } else { Ok(()) }
+}
+
+fn unreachable(error: &impl ToString) -> OpenError {
+    OpenError::Unreachable(error.to_string())
+}
+
+/// Whether there is the table that says which migrations were run.
+fn has_tables(any: &mut AnyConnection) -> Result<bool, OpenError> {
+    let is_there = match any {
+        #[cfg(feature = "sqlite")]
+        AnyConnection::Sqlite(_) => {
+            "EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '__diesel_schema_migrations')"
+        }
+        #[cfg(feature = "postgres")]
+        AnyConnection::Postgres(_) => "to_regclass('__diesel_schema_migrations') IS NOT NULL",
+    };
+    diesel::select(sql::<Bool>(is_there)).get_result(any).map_err(|error| unreachable(&error))
 }
 
 fn known(any: &AnyConnection) -> Result<Vec<String>, OpenError> {

@@ -58,7 +58,8 @@ fn make<T>(
     report: impl FnMut(&mut AnyConnection) -> QueryResult<T>,
 ) {
     if !reply.is_canceled() {
-        answer(reply, held.twice(report).map_err(StoreError::Unavailable));
+        let made = held.twice(report);
+        answer(reply, made.map_err(|setback| StoreError::Unavailable(setback.text)));
     }
 }
 

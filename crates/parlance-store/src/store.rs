@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::checks::{Check, Checks};
 use crate::connection::{Held, OpenFile, Setup, pool};
 #[cfg(feature = "postgres")]
-use crate::connection::{connect, set_up};
+use crate::connection::{connect_first, set_up};
 #[cfg(feature = "sqlite")]
 use crate::file::{DatabaseFile, examine};
 use crate::gather::Gather;
@@ -138,7 +138,7 @@ fn try_out(target: &Target, options: &Options) -> Result<OpenFile, OpenError> {
         }
         #[cfg(feature = "postgres")]
         Target::Postgres(_) => {
-            let mut any = connect(target)?;
+            let mut any = connect_first(target)?;
             set_up(&mut any)?;
             migrations::check(&mut any)?;
             Ok(OpenFile::default())

@@ -1,5 +1,6 @@
 //! Claims about the store: the core's suite on both databases, and what only a database, a queue or a URL can break.
 
+mod batches;
 #[cfg(feature = "sqlite")]
 mod file;
 #[cfg(feature = "sqlite")]
@@ -11,6 +12,8 @@ mod lanes;
 mod plans;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "postgres")]
+mod servers;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod time;

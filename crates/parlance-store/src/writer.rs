@@ -9,6 +9,7 @@ use parlance_core::ports::{Applied, Change, StoreError, Touch};
 use crate::changes::{Fault, Scene, write_touches};
 use crate::connection::Held;
 use crate::lane::Work;
+use crate::patience::Patience;
 use crate::queue::{Reply, answer};
 use crate::touches::Touches;
 use crate::turn::Turn;
@@ -19,8 +20,6 @@ const MOST: usize = 512;
 const MOST_TOUCHES: usize = 4096;
 /// How often a transaction is tried that loses to another one.
 const TRIES: usize = 4;
-/// How many changes of a batch may fail one after the other before the rest is given up: each may have waited for a lock.
-const PATIENCE: usize = 2;
 
 /// Something to write.
 pub(crate) enum Write {
@@ -87,7 +86,7 @@ impl Writer {
         changes: &[Change],
     ) -> Result<Vec<Applied>, Failed> {
         // Nothing is done before it has begun, so a connection that died in idleness is no failure.
-        held.twice(|any| any.begin()).map_err(Failed::Unknown)?;
+        held.twice(|any| any.begin()).map_err(|setback| Failed::Unknown(setback.text))?;
         let any = held.get().map_err(Failed::Unknown)?;
         let mut scene = Scene::new(any, &self.touches);
         let work = write_touches(scene.any, touches).map_err(Fault::from);
@@ -159,18 +158,11 @@ impl Writer {
 
     /// Makes each change in a transaction of its own, so that only the bad one fails.
     fn one_by_one(&self, held: &mut Held, changes: Vec<Change>, replies: Vec<Reply<Applied>>) {
-        let mut failures = 0;
+        let mut patience = Patience::default();
+        let late = || Err(StoreError::Unavailable("the database is locked or too slow".to_owned()));
         for (change, reply) in changes.into_iter().zip(replies) {
-            if failures >= PATIENCE {
-                answer(
-                    reply,
-                    Err(StoreError::Unavailable("the database is locked or too slow".to_owned())),
-                );
-                continue;
-            }
-            let result = alone(self.transact(held, &[], &[change]));
-            failures = if result.is_err() { failures + 1 } else { 0 };
-            answer(reply, result);
+            let result = patience.bear(|| alone(self.transact(held, &[], &[change])));
+            answer(reply, result.unwrap_or_else(late));
         }
     }
 

@@ -46,23 +46,41 @@ async fn ready(desk: Shared) -> HttpResponse {
         if desk.stopping.load(Ordering::Relaxed) {
             return Err("stopping\n".to_owned());
         }
-        store
-            .ping()
-            .await
-            .map_err(|error| why(&error, "the database does not answer
-").to_owned())?;
+        store.ping().await.map_err(|error| {
+            why(
+                &error,
+                "the database does not answer
+",
+            )
+            .to_owned()
+        })?;
         let written = store.apply(nothing).await;
-        written.map_err(|error| why(&error, "the database cannot be written
-").to_owned())?;
-        desk.keychain.why_silent().map_or(Ok(()), |why| Err(format!("{why}
-")))
+        written.map_err(|error| {
+            why(
+                &error,
+                "the database cannot be written
+",
+            )
+            .to_owned()
+        })?;
+        desk.keychain.why_silent().map_or(Ok(()), |why| {
+            Err(format!(
+                "{why}
+"
+            ))
+        })
     };
     let reason = match rt::time::timeout(PATIENCE, answers).await {
-        Ok(Ok(())) => return HttpResponse::Ok().content_type(TEXT).body("ready
-"),
+        Ok(Ok(())) => {
+            return HttpResponse::Ok().content_type(TEXT).body(
+                "ready
+",
+            );
+        }
         Ok(Err(reason)) => reason,
         Err(_) => "the database does not answer
-".to_owned(),
+"
+        .to_owned(),
     };
     HttpResponse::ServiceUnavailable()
         .insert_header(("retry-after", "1"))

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::any::AnyConnection;
 use crate::changes::revoke_all;
-use crate::connection::{connect, set_up};
+use crate::connection::{connect_first, set_up};
 use crate::migrations::{self, LOCK};
 use crate::options::OpenError;
 use crate::schema::users;
@@ -94,7 +94,7 @@ pub(super) fn restore(
 }
 
 fn open(server: &Server) -> Result<AnyConnection, OpenError> {
-    let mut any = connect(&Target::Postgres(server.clone()))?;
+    let mut any = connect_first(&Target::Postgres(server.clone()))?;
     set_up(&mut any)?;
     Ok(any)
 }

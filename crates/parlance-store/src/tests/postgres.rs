@@ -26,18 +26,18 @@ use crate::writer::{Write, Writer};
 use crate::{Database, OpenError, Options, migrate, open};
 
 /// Tables and their columns.
-const COLUMNS: &str = "SELECT coalesce(string_agg(line, chr(10) ORDER BY line COLLATE \"C\"), '') FROM (SELECT table_name || '.' || column_name \
+pub(super) const COLUMNS: &str = "SELECT coalesce(string_agg(line, chr(10) ORDER BY line COLLATE \"C\"), '') FROM (SELECT table_name || '.' || column_name \
                        AS line FROM information_schema.columns WHERE table_schema = 'public' AND table_name NOT LIKE '\\_\\_%') AS lines";
 
-fn text(conn: &mut PgConnection, expression: &str) -> String {
+pub(super) fn text(conn: &mut PgConnection, expression: &str) -> String {
     diesel::select(sql::<Text>(&format!("CAST(({expression}) AS TEXT)"))).get_result(conn).unwrap()
 }
 
 /// A database of its own.
 pub(super) struct Fresh {
     pub(super) url: String,
-    name: String,
-    server: String,
+    pub(super) name: String,
+    pub(super) server: String,
 }
 
 /// The server's own database; a superuser's.
@@ -73,7 +73,7 @@ pub(super) fn fresh() -> Fresh {
 
 impl Fresh {
     /// Somebody else's connection.
-    fn connect(&self) -> PgConnection {
+    pub(super) fn connect(&self) -> PgConnection {
         PgConnection::establish(&self.url).unwrap()
     }
 }
@@ -217,24 +217,6 @@ fn every_pooled_connection_is_bounded_in_time() {
         for (setting, expected) in settings {
             let value = diesel::select(sql::<Text>(&format!("current_setting('{setting}')")));
             assert_eq!(value.get_result::<String>(&mut link.any).unwrap(), expected, "{setting}");
-        }
-    }
-}
-
-#[test]
-fn a_server_that_may_lose_commits_is_refused() {
-    let fresh = fresh();
-    for (level, fit) in [("off", false), ("local", false), ("remote_apply", true), ("on", true)] {
-        administer(&format!("ALTER DATABASE {} SET synchronous_commit = {level}", fresh.name));
-        match open(&fresh.url, Options::default()) {
-            Ok(_) => assert!(fit, "{level}"),
-            Err(error) => {
-                let text = error.to_string();
-                assert!(
-                    !fit && text.contains(&format!("synchronous_commit is `{level}`")),
-                    "{text}"
-                );
-            }
         }
     }
 }

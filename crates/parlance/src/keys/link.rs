@@ -35,7 +35,7 @@ impl Ring for KeyRing {
     }
 
     fn jwks(&self) -> Vec<Value> {
-        let set: Value = serde_json::from_str(&KeyRing::jwks(self)).unwrap_or_default();
+        let set: Value = serde_json::from_str(&Self::jwks(self)).unwrap_or_default();
         set.get("keys").and_then(Value::as_array).cloned().unwrap_or_default()
     }
 }
@@ -48,7 +48,7 @@ impl Ring for Assertions {
     }
 
     fn jwks(&self) -> Vec<Value> {
-        Assertions::jwks(self)
+        Self::jwks(self)
     }
 }
 
@@ -61,12 +61,15 @@ pub(super) struct Link<R: Ring> {
     held: Mutex<Held<R::Key>>,
 }
 
+/// The ids of keys in their order, and what each does.
+type AtWork = Vec<(String, Turn)>;
+
 /// What a node has opened, and what it does.
 struct Held<K> {
     /// By their ids. A key that is open stays so: a key file that cannot be read later takes nothing away.
     open: BTreeMap<String, Arc<K>>,
-    /// The keys that are at work, in their order, and what each does.
-    at_work: Vec<(String, Turn)>,
+    /// The keys that are at work.
+    at_work: AtWork,
     /// Why a key that is there is not open.
     trouble: Option<String>,
 }
@@ -83,7 +86,7 @@ pub(super) trait AnyLink: Send + Sync {
         bench: &Bench<'_>,
         keys: &[SealedKey],
         now: Timestamp,
-    ) -> (Option<Vec<(String, Turn)>>, Result<(), KeyError>);
+    ) -> (Option<AtWork>, Result<(), KeyError>);
 
     /// Why nothing is signed, if so.
     fn why_silent(&self) -> Option<String>;
@@ -131,7 +134,7 @@ impl<R: Ring> AnyLink for Link<R> {
         bench: &Bench<'_>,
         keys: &[SealedKey],
         now: Timestamp,
-    ) -> (Option<Vec<(String, Turn)>>, Result<(), KeyError>) {
+    ) -> (Option<AtWork>, Result<(), KeyError>) {
         let mut held = self.held();
         held.open.retain(|kid, _| keys.iter().any(|key| key.kid == *kid));
         let closed: Vec<_> = keys.iter().filter(|key| !held.open.contains_key(&key.kid)).collect();

@@ -48,6 +48,8 @@ mod outside;
 #[cfg(test)]
 mod peers;
 #[cfg(test)]
+mod pooler;
+#[cfg(test)]
 mod proxies;
 #[cfg(test)]
 mod records;

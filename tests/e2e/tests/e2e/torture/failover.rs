@@ -12,7 +12,7 @@ use crate::harness::cluster::Cluster;
 use crate::harness::database::psql;
 use crate::harness::history::{History, Judgement};
 use crate::harness::tap::Tap;
-use crate::harness::{Database, Dice, PASSWORD, Site, Watch, clock, pace};
+use crate::harness::{Database, Dice, PASSWORD, Site, USER, Verdict, Watch, Wire, clock, pace};
 
 const CLIENTS: usize = 8;
 
@@ -92,6 +92,45 @@ fn a_synchronous_standby_that_takes_over_has_everything_that_was_acknowledged() 
         sum.unknown += judgement.unknown;
     }
     eprintln!("failover: {rounds} times, {sum}; ready at most {worst:?} after the promotion");
+}
+
+/// A node whose connections go to a standby that lags: it would let an ended session pass.
+#[test]
+fn a_standby_answers_no_check_and_serves_once_it_is_promoted() {
+    let primary = Cluster::start();
+    let tap = Tap::before(primary.address());
+    let second = Cluster::follow(tap.address);
+    // Without `target_session_attrs`: whichever host answers.
+    let url = format!("postgres://postgres@{},{}/postgres", primary.address(), second.address());
+    let site = Site::with(Database::Foreign(url), "key_poll = \"1s\"\n");
+    let server = site.start_with_user();
+    let held = server.log_in_everywhere();
+    server.expect(&held, &Verdict::Yes, "at first");
+    let replayed = "SELECT count(*) FROM sessions";
+    let count = held.len().to_string();
+    clock::until("the standby to have the sessions", || {
+        (psql(&second.url(), replayed).trim() == count).then_some(())
+    });
+    // From here on the standby hears of nothing.
+    tap.stall();
+    site.must(&["session", "revoke", "--all"]);
+    server.expect(&held, &Verdict::No, "once they are ended");
+    primary.kill();
+    clock::until("the log to name the standby", || server.log.line_with("the server is a standby"));
+    for _ in 0..3 {
+        server.expect(&held, &Verdict::Away, "before a standby that still shows them");
+    }
+    for wire in Wire::ALL {
+        assert_eq!(server.refusal(wire, USER, PASSWORD), Verdict::Away, "{wire:?}");
+    }
+    let page = server.admin("/readyz");
+    assert_eq!(page.status, 503, "{}", page.text());
+    let command = site.operate(&["session", "list"]);
+    assert!(command.code == 1 && command.stderr.contains("the server is a standby"), "{command:?}");
+    // The one that it becomes is worked with, without a restart.
+    second.promote();
+    clock::until("readiness", || (server.admin("/readyz").status == 200).then_some(()));
+    server.log_in_everywhere();
 }
 
 /// The planted fault, and what an operator is warned of: a standby that is behind has lost what it never had.

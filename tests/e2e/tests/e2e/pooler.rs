@@ -1,0 +1,121 @@
+//! PgBouncer between the program and PostgreSQL.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt as _;
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::harness::clock::until;
+use crate::harness::{Database, Site, Verdict};
+
+/// A running PgBouncer; killed when it is dropped.
+struct Bouncer {
+    address: SocketAddr,
+    database: String,
+    child: Child,
+    _folder: TempDir,
+}
+
+impl Bouncer {
+    /// Before this database, pooling in this mode.
+    fn start(database: &Database, mode: &str) -> Self {
+        let url = database.url();
+        let (_, place) = url.split_once('@').unwrap();
+        let (server, name) = place.split_once('/').unwrap();
+        let (host, port) = server.split_once(':').unwrap();
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pgbouncer.ini");
+        let text = format!(
+            "[databases]\n{name} = host={host} port={port} dbname={name} user=postgres\n\
+             [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {}\nunix_socket_dir =\n\
+             auth_type = any\npool_mode = {mode}\n",
+            address.port()
+        );
+        fs::write(&file, text).unwrap();
+        // It refuses to run as root.
+        let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
+        let mut command = if is_root {
+            for path in [folder.path(), &file] {
+                let owned = Command::new("chown").arg("postgres").arg(path).status().unwrap();
+                assert!(owned.success(), "there is no system user postgres");
+            }
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "pgbouncer"]);
+            command
+        } else {
+            Command::new("pgbouncer")
+        };
+        command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").arg("-q").arg(&file).current_dir("/");
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        until("PgBouncer to listen", || TcpStream::connect(address).ok());
+        Self { address, database: name.to_owned(), child, _folder: folder }
+    }
+
+    fn url(&self) -> String {
+        format!("postgres://postgres@{}/{}", self.address, self.database)
+    }
+}
+
+impl Drop for Bouncer {
+    fn drop(&mut self) {
+        let _gone = self.child.kill();
+        let _gone = self.child.wait();
+    }
+}
+
+#[test]
+fn a_pooler_of_transactions_is_refused_in_words_and_keeps_no_lock() {
+    let database = Database::postgres();
+    let bouncer = Bouncer::start(&database, "transaction");
+    let site = Site::new(Database::Foreign(bouncer.url()));
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    // Empty at first, then with tables: what is refused is the pooler.
+    for made in [false, true] {
+        if made {
+            drop(Site::new(Database::Foreign(database.url())).start());
+        }
+        for arguments in [&serve[..], &["user", "list"], &["session", "revoke", "--all"]] {
+            let output = site.operate(arguments);
+            assert_eq!(output.code, 1, "{output:?}");
+            let says = "a pooler (PgBouncer, say) gives each transaction another server process";
+            assert!(output.stderr.contains(says), "{output:?}");
+            assert!(output.stderr.contains("pool_mode = session"), "{output:?}");
+            assert!(!output.stderr.contains("no tables"), "{output:?}");
+        }
+        let tables = database.run("SELECT count(*) > 0 FROM pg_tables WHERE schemaname = 'public'");
+        assert_eq!(tables.trim(), if made { "t" } else { "f" });
+        let locks = database.run("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'");
+        assert_eq!(locks.trim(), "0");
+    }
+}
+
+#[test]
+fn behind_a_pooler_of_sessions_every_wire_works() {
+    let database = Database::postgres();
+    let bouncer = Bouncer::start(&database, "session");
+    let site = Site::new(Database::Foreign(bouncer.url()));
+    let server = site.start_with_user();
+    let held = server.log_in_everywhere();
+    server.expect(&held, &Verdict::Yes, "behind PgBouncer");
+    site.must(&["session", "revoke", "--all"]);
+    server.expect(&held, &Verdict::No, "once they are ended");
+}
+
+#[test]
+fn a_node_holds_no_more_than_four_connections() {
+    let site = Site::new(Database::postgres());
+    let server = site.start_with_user();
+    let held = server.log_in_everywhere();
+    server.expect(&held, &Verdict::Yes, "at first");
+    assert_eq!(server.admin("/readyz").status, 200);
+    assert_eq!(server.admin("/metrics").status, 200);
+    let own = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'parlance'";
+    // Those of the start and of the commands end by themselves.
+    until("no more than four", || {
+        let count: usize = site.database.run(own).trim().parse().unwrap();
+        (1..=4).contains(&count).then_some(())
+    });
+}
