@@ -1,7 +1,8 @@
 //! The one decision-maker.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use subtle::ConstantTimeEq as _;
 
@@ -24,9 +25,9 @@ pub struct Authority {
     pub(crate) policy: PasswordPolicy,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) observer: Arc<dyn Observer>,
-    pub(crate) lockout: Option<LockoutPolicy>,
+    lockout: RwLock<Option<LockoutPolicy>>,
     pub(crate) throttle: Option<Throttle>,
-    pub(crate) max_sessions: u32,
+    max_sessions: AtomicU32,
 }
 
 /// How many sessions a user may have, unless [`Authority::with_max_sessions_per_user`] says otherwise. Far above honest use.
@@ -77,16 +78,41 @@ impl Authority {
             policy,
             entropy,
             observer,
-            lockout: Some(LockoutPolicy::default()),
+            lockout: RwLock::new(Some(LockoutPolicy::default())),
             throttle: Some(Throttle::new(ThrottlePolicy::default())),
-            max_sessions: MAX_SESSIONS_PER_USER,
+            max_sessions: AtomicU32::new(MAX_SESSIONS_PER_USER),
         }
     }
 
     /// With this bound on wrong passwords for one account, or none.
     #[must_use]
     pub fn with_lockout(self, lockout: Option<LockoutPolicy>) -> Self {
-        Self { lockout, ..self }
+        Self { lockout: RwLock::new(lockout), ..self }
+    }
+
+    /// From now on with this bound on wrong passwords for one account, or none. What was counted still counts.
+    pub fn set_lockout(&self, lockout: Option<LockoutPolicy>) {
+        *self.lockout.write().unwrap_or_else(PoisonError::into_inner) = lockout;
+    }
+
+    /// From now on with this bound on failed logins from one address, if there is a bound at all. What was counted still counts.
+    pub fn set_throttle_policy(&self, policy: ThrottlePolicy) {
+        if let Some(throttle) = &self.throttle {
+            throttle.set_policy(policy);
+        }
+    }
+
+    /// From now on with so many sessions a user at most: see [`Self::with_max_sessions_per_user`]. Nobody's session ends before their next login.
+    pub fn set_max_sessions_per_user(&self, max_sessions: u32) {
+        self.max_sessions.store(max_sessions.max(1), Ordering::Relaxed);
+    }
+
+    pub(crate) fn lockout(&self) -> Option<LockoutPolicy> {
+        *self.lockout.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn max_sessions(&self) -> u32 {
+        self.max_sessions.load(Ordering::Relaxed)
     }
 
     /// With this bound on failed logins from one address, or none.
@@ -105,7 +131,7 @@ impl Authority {
     /// 1; a login near the cap reads so many rows. [`MAX_SESSIONS_PER_USER`].
     #[must_use]
     pub fn with_max_sessions_per_user(self, max_sessions: u32) -> Self {
-        Self { max_sessions: max_sessions.max(1), ..self }
+        Self { max_sessions: AtomicU32::new(max_sessions.max(1)), ..self }
     }
 
     /// How many logins wait to be hashed, and how many renewals to be signed, by the name of their queue.

@@ -131,7 +131,7 @@ impl Authority {
         found: Option<&User>,
         cx: Context<'_>,
     ) -> Result<Place, Failure> {
-        let Some(policy) = self.lockout else { return Ok(Place::Unbounded) };
+        let Some(policy) = self.lockout() else { return Ok(Place::Unbounded) };
         let name = canonical_name(shown);
         let account = name.map_or_else(|| account_of_nobody(shown), |name| account(&name));
         let share = policy.open_to_a_network();
@@ -193,7 +193,7 @@ impl Authority {
             Some(slot) if slot.admission.reserved => throttle.waited(peer, now),
             slot => {
                 throttle.failed(peer, now);
-                if let (Some(slot), Some(policy)) = (slot, self.lockout) {
+                if let (Some(slot), Some(policy)) = (slot, self.lockout()) {
                     let share = policy.open_to_a_network();
                     throttle.failed_on(slot.attempt.account, share, peer, now);
                 }
@@ -270,7 +270,7 @@ impl Authority {
                 session,
                 rivals: open.rivals,
                 rehash,
-                max_sessions: Some(self.max_sessions),
+                max_sessions: Some(self.max_sessions()),
                 slot: trial.slot.clone(),
             };
             match self.told(self.store.apply(change).await)? {

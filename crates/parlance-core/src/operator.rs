@@ -140,7 +140,7 @@ impl Authority {
         let rung = self.store.rung(account(&known(name)?)).await?;
         Ok(rung
             .filter(|rung| rung.day >= day(now))
-            .map(|rung| (rung, self.lockout.and_then(|policy| rung.locked_until(policy, now)))))
+            .map(|rung| (rung, self.lockout().and_then(|policy| rung.locked_until(policy, now)))))
     }
 
     /// Ends one session.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::lockout::home;
@@ -41,7 +41,7 @@ type Exempt = Box<dyn Fn(IpAddr) -> bool + Send + Sync>;
 /// Slows down addresses whose logins fail. Addresses of the machine itself are let alone: behind a proxy that nobody trusts they stand for
 /// every client there is.
 pub struct Throttle {
-    policy: ThrottlePolicy,
+    policy: RwLock<ThrottlePolicy>,
     exempt: Exempt,
     /// Passwords that were found wrong.
     failures: Mutex<Debts<Source>>,
@@ -112,7 +112,7 @@ impl Throttle {
     #[must_use]
     pub fn new(policy: ThrottlePolicy) -> Self {
         Self {
-            policy,
+            policy: RwLock::new(policy),
             exempt: Box::new(|_| false),
             failures: Mutex::default(),
             waiting: Mutex::default(),
@@ -126,6 +126,15 @@ impl Throttle {
         Self { exempt: Box::new(exempt), ..self }
     }
 
+    /// From now on under this policy. What was counted still counts.
+    pub(crate) fn set_policy(&self, policy: ThrottlePolicy) {
+        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = policy;
+    }
+
+    fn policy(&self) -> ThrottlePolicy {
+        *self.policy.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// An address that stands for one client, as [`home`] has it; `None` for one that is let alone.
     pub(crate) fn client(&self, peer: Option<IpAddr>) -> Option<IpAddr> {
         peer.filter(|peer| !peer.is_loopback() && !(self.exempt)(*peer)).map(home)
@@ -134,7 +143,7 @@ impl Throttle {
     /// The sources that an address is, and how many failures each bears.
     fn sources(&self, peer: Option<IpAddr>) -> impl Iterator<Item = (Source, Budget)> + use<> {
         let (address, network) = self.client(peer).map(sources).unzip();
-        let ThrottlePolicy { per_address, per_network, window } = self.policy;
+        let ThrottlePolicy { per_address, per_network, window } = self.policy();
         let bears = |limit| move |source| (source, Budget { limit, window });
         address.map(bears(per_address)).into_iter().chain(network.map(bears(per_network)))
     }
@@ -236,6 +245,6 @@ fn sources(peer: IpAddr) -> (Source, Source) {
 
 impl fmt::Debug for Throttle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Throttle").field("policy", &self.policy).finish_non_exhaustive()
+        f.debug_struct("Throttle").field("policy", &self.policy()).finish_non_exhaustive()
     }
 }

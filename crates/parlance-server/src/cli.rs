@@ -161,7 +161,10 @@ impl Cli {
     pub(crate) fn run(self) -> Result<(), Failed> {
         let common = &self.common;
         match self.command {
-            Command::Serve(listen) => serve::run(&common.load(Some(&listen))?),
+            Command::Serve(listen) => {
+                let common = common.clone();
+                serve::run(Box::new(move || common.load(Some(&listen))))
+            }
             Command::Demo(listen) => demo::run(common, &listen),
             Command::User(command) => command.run(common),
             Command::Session(command) => command.run(common),

@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix_web::rt::net::TcpStream;
@@ -18,7 +19,7 @@ use crate::metrics::Metrics;
 /// The connections that are open, by the addresses they came from (of IPv6 the networks, as [`home`] has them).
 #[derive(Debug, Clone)]
 pub(crate) struct Connections {
-    most: u32,
+    most: Arc<AtomicU32>,
     proxies: Arc<TrustedProxies>,
     metrics: Metrics,
     open: Open,
@@ -36,7 +37,12 @@ struct Place {
 impl Connections {
     /// At most so many for each address, but for proxies, whose connections are those of many clients.
     pub(crate) fn new(most: u32, proxies: Arc<TrustedProxies>, metrics: Metrics) -> Self {
-        Self { most, proxies, metrics, open: Arc::default() }
+        Self { most: Arc::new(AtomicU32::new(most)), proxies, metrics, open: Arc::default() }
+    }
+
+    /// From now on at most so many for each address, here and in every clone of this. No connection that is open ends.
+    pub(crate) fn set_most(&self, most: u32) {
+        self.most.store(most, Ordering::Relaxed);
     }
 
     /// A place for a connection, which is counted until that is dropped; `None` if it may not stay.
@@ -56,7 +62,7 @@ impl Connections {
     fn enter(&self, address: IpAddr) -> Option<Place> {
         let mut open = lock(&self.open);
         let held = open.entry(address).or_default();
-        if *held >= self.most {
+        if *held >= self.most.load(Ordering::Relaxed) {
             return None;
         }
         *held += 1;

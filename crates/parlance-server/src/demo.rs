@@ -9,7 +9,7 @@ use parlance::system::SystemEntropy;
 use crate::cli::{Common, Failed, Listen};
 use crate::config::Config;
 use crate::logging;
-use crate::serve::Running;
+use crate::serve::{Running, ServerSignals};
 
 const USER: &str = "demo";
 
@@ -35,6 +35,7 @@ pub(crate) fn run(common: &Common, listen: &Listen) -> Result<(), Failed> {
     config.log_level = "warn".to_owned();
     let _log = logging::start(&config)?;
     rt::System::new().block_on(async {
+        let signals = ServerSignals::new()?;
         let server = Running::start(&config).await?;
         let password = draw(LOWER_AND_DIGITS, 20, &SystemEntropy).map_err(Failed::refused)?;
         let user = NewUser {
@@ -45,7 +46,7 @@ pub(crate) fn run(common: &Common, listen: &Listen) -> Result<(), Failed> {
         };
         server.authority.add_user(user, server.clock.now()).await?;
         server.announce(&tours(&config, server.dialects, &password))?;
-        server.wait(&config).await
+        server.wait(&config, signals, None).await
     })
 }
 

@@ -127,10 +127,6 @@ fn line(record: &[u8], json: bool) -> String {
 
 /// From now on the log has the records of this level (`error`, `warn`, `info`, `debug`) and of those above it. Without a log that was
 /// started nothing happens.
-#[expect(
-    dead_code,
-    reason = "a reload is what changes the level; the command that reloads uses it"
-)]
 pub(crate) fn set_level(level: &str) {
     if let Some(handle) = FILTER.get() {
         // It fails only where there is no log any more.

@@ -12,6 +12,7 @@ mod grpc;
 mod logging;
 mod metrics;
 mod output;
+mod reload;
 mod serve;
 
 use std::process::ExitCode;

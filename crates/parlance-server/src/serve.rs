@@ -9,6 +9,7 @@ use std::time::Duration;
 use actix_web::dev::{Server, ServerHandle, Service as _};
 use actix_web::rt::signal::unix::{Signal, SignalKind, signal};
 use actix_web::{App, HttpMessage as _, HttpRequest, HttpResponse, Route, rt, web};
+use arc_swap::ArcSwap;
 use futures_util::future::{Either, join, join_all, select};
 use parlance::actix::{BoundedServer, Mount, Served, Shell, mount};
 use parlance::core::Authority;
@@ -25,6 +26,7 @@ use crate::connections::Connections;
 use crate::logging::{self, Recorder};
 use crate::metrics::{Metrics, UnclaimedBy};
 use crate::output::{in_time, print};
+use crate::reload::{Live, Load, Reload};
 use crate::{admin, app, grpc};
 
 /// How long requests under way may take after a signal.
@@ -43,12 +45,14 @@ const UNTRIED: Duration = Duration::from_secs(25 * 60 * 60);
 const PURGE_ROWS: u32 = 500;
 
 /// Runs the server until a signal.
-pub(crate) fn run(config: &Config) -> Result<(), Failed> {
+pub(crate) fn run(load: Load) -> Result<(), Failed> {
+    let config = &load()?;
     let _log = logging::start(config)?;
     rt::System::new().block_on(async {
+        let signals = ServerSignals::new()?;
         let server = Running::start(config).await?;
         server.announce("")?;
-        server.wait(config).await
+        server.wait(config, signals, Some(load)).await
     })
 }
 
@@ -60,6 +64,7 @@ pub(crate) struct Running {
     pub(crate) clock: Arc<dyn Clock>,
     grpc: Option<grpc::Door>,
     keychain: Arc<Keychain>,
+    live: Live,
     stopping: Arc<AtomicBool>,
     servers: Vec<Server>,
 }
@@ -86,10 +91,11 @@ impl Running {
         }
         let shell = Shell { clock: Arc::clone(&clock), proxies: Arc::new(config.proxies.clone()) };
         let services: Vec<_> = mounts.iter().map(|mount| Arc::clone(&mount.service)).collect();
+        let forward_auth = Arc::new(ArcSwap::from_pointee(config.forward_auth.clone()));
         let gate = admin::Gate::new(
             shell.clone(),
             services.clone(),
-            config.forward_auth.clone(),
+            Arc::clone(&forward_auth),
             assertions,
         );
         let stopping = Arc::<AtomicBool>::default();
@@ -109,6 +115,12 @@ impl Running {
             Arc::clone(&shell.proxies),
             metrics.clone(),
         );
+        let live = Live {
+            authority: Arc::clone(&authority),
+            proxies: config.proxies.clone(),
+            forward_auth,
+            connections: connections.clone(),
+        };
         let (door, dialects) = dialect_server(config.listen, connections, shell, mounts, metrics)?;
         let (back, admin) = admin::server(config.admin_listen, desk)?;
         for (address, what) in [(dialects, "dialects"), (admin, "admin")] {
@@ -124,6 +136,7 @@ impl Running {
             clock,
             grpc,
             keychain,
+            live,
             stopping,
             servers: vec![door, back],
         })
@@ -153,8 +166,14 @@ impl Running {
         }
     }
 
-    /// Serves until a signal, then finishes what is under way and writes what is still in memory. A second signal waits for nobody.
-    pub(crate) async fn wait(self, config: &Config) -> Result<(), Failed> {
+    /// Serves until a signal, then finishes what is under way and writes what is still in memory. A second signal waits for nobody. `SIGHUP`
+    /// reloads the configuration, where there is one to be loaded.
+    pub(crate) async fn wait(
+        self,
+        config: &Config,
+        mut signals: ServerSignals,
+        load: Option<Load>,
+    ) -> Result<(), Failed> {
         let names: Vec<_> = config.enabled().map(|dialect| dialect.entry.name).collect();
         let grpc = self.grpc.as_ref().map(|grpc| tracing::field::display(&grpc.url));
         info!(dialects = names.join(","), listen = %self.dialects, admin = %self.admin, grpc, "serving");
@@ -165,9 +184,13 @@ impl Running {
         let reporter = rt::spawn(report_repeats());
         let poll = config.key_schedule.poll;
         let key_keeper = rt::spawn(keep_keys(self.keychain, poll));
-        let mut signals = Signals::new()
-            .map_err(|error| Failed::refused(format!("cannot wait for signals: {error}")))?;
-        signals.next().await;
+        let mut reload = load.map(|load| Reload::new(load, self.live, config));
+        while signals.next().await == Asked::Reload {
+            match &mut reload {
+                Some(reload) => reload.run(),
+                None => info!("there is no configuration to be reloaded"),
+            }
+        }
         self.stopping.store(true, Ordering::Relaxed);
         info!("stopping");
         let drained = Box::pin(async {
@@ -179,7 +202,7 @@ impl Running {
             )
             .await
         });
-        if let Either::Right(_) = select(drained, Box::pin(signals.next())).await {
+        if let Either::Right(_) = select(drained, Box::pin(signals.ends.next())).await {
             info!("stopping at once");
         }
         for server in running {
@@ -192,6 +215,46 @@ impl Running {
         store.flush().await.map_err(Failed::refused)?;
         info!("stopped");
         Ok(())
+    }
+}
+
+/// The signals of a server. They are caught from its start on, since one that is not caught ends the program.
+pub(crate) struct ServerSignals {
+    ends: Signals,
+    reload: Signal,
+    _ignored: [Signal; 2],
+}
+
+/// What a signal asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Asked {
+    Stop,
+    Reload,
+}
+
+impl ServerSignals {
+    pub(crate) fn new() -> Result<Self, Failed> {
+        let caught = || {
+            Ok(Self {
+                ends: Signals::new()?,
+                reload: signal(SignalKind::hangup())?,
+                _ignored: [
+                    signal(SignalKind::user_defined1())?,
+                    signal(SignalKind::user_defined2())?,
+                ],
+            })
+        };
+        caught().map_err(|error: std::io::Error| {
+            Failed::refused(format!("cannot wait for signals: {error}"))
+        })
+    }
+
+    /// Waits for the next. Several that ask for a reload before it is begun are one.
+    async fn next(&mut self) -> Asked {
+        match select(Box::pin(self.ends.next()), Box::pin(self.reload.recv())).await {
+            Either::Left(_) => Asked::Stop,
+            Either::Right(_) => Asked::Reload,
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use actix_web::http::Method;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use actix_web::{HttpRequest, HttpResponse, Resource, guard, web};
+use arc_swap::ArcSwap;
 use parlance::actix::{Shell, answered, body, cut_off, respond, silent};
 use parlance::assertion::Assertions;
 use parlance::core::{Failure, Timestamp};
@@ -37,7 +38,8 @@ pub(crate) struct Gate {
     services: Vec<Arc<dyn Service>>,
     /// All of them; nothing if there are none.
     any: Option<Guard>,
-    config: ForwardAuth,
+    /// Shared by all workers, and replaced by a reload.
+    config: Arc<ArcSwap<ForwardAuth>>,
     /// Signs identity assertions, if any are wanted.
     assertions: Option<Assertions>,
 }
@@ -171,7 +173,7 @@ impl Gate {
     pub(crate) fn new(
         shell: Shell,
         services: Vec<Arc<dyn Service>>,
-        config: ForwardAuth,
+        config: Arc<ArcSwap<ForwardAuth>>,
         assertions: Option<Assertions>,
     ) -> Self {
         let any = all_of(services.iter().cloned());
@@ -192,7 +194,9 @@ impl Gate {
         original: Original<'_>,
         named: Option<&[Arc<dyn Service>]>,
     ) -> HttpResponse {
-        let route = match route(&self.config.routes, original) {
+        // One request is judged by one configuration.
+        let config = self.config.load();
+        let route = match route(&config.routes, original) {
             Ok(route) => route,
             Err(refused) => return respond(refused),
         };
@@ -228,11 +232,11 @@ impl Gate {
         let shown = Request { body: &body, ..head };
         match answered(guard.admit(&shown)).await {
             Ok(Ok(caller)) if route.is_none_or(|route| entitled(route, &caller)) => {
-                let Ok(assertion) = self.assertion(route, &caller, shown.now) else {
+                let Ok(assertion) = self.assertion(&config, route, &caller, shown.now) else {
                     return unsigned();
                 };
                 let mut answer = admitted();
-                identify(answer.headers_mut(), &self.config.headers, &caller, assertion);
+                identify(answer.headers_mut(), &config.headers, &caller, assertion);
                 answer
             }
             Ok(Ok(_)) => plain(403, "The user lacks the role that is needed here.\n"),
@@ -247,12 +251,13 @@ impl Gate {
     /// It is wanted, and cannot be signed.
     fn assertion(
         &self,
+        config: &ForwardAuth,
         route: Option<&Route>,
         caller: &Caller,
         now: Timestamp,
     ) -> Result<Option<String>, Unsigned> {
         let named = route.map(|route| &route.audience).filter(|audience| !audience.is_empty());
-        let audience = named.unwrap_or(&self.config.audience);
+        let audience = named.unwrap_or(&config.audience);
         let wanted = self.assertions.as_ref().filter(|_| !audience.is_empty());
         wanted
             .map(|assertions| assertions.for_caller(caller, audience, now).ok_or(Unsigned))

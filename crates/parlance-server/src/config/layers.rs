@@ -208,6 +208,11 @@ impl Layers {
         kind.parse(text).map_err(|takes| self.wrong(path, &takes))
     }
 
+    /// The text of every key's value.
+    pub(crate) fn texts(&self) -> BTreeMap<String, String> {
+        self.values.iter().map(|(path, (text, _))| (path.clone(), text.clone())).collect()
+    }
+
     /// Whether nobody has set a key.
     pub(crate) fn is_default(&self, path: &str) -> bool {
         self.values.get(path).is_some_and(|(_, origin)| *origin == Origin::Default)

@@ -9,6 +9,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 pub(crate) use forward_auth::{ForwardAuth, HeaderNames, Route};
 pub(crate) use guesses::Guesses;
+pub(crate) use keys::ROUTES;
 use keys::keys;
 use kinds::Typed;
 pub(crate) use layers::ConfigError;
@@ -52,6 +54,8 @@ pub(crate) struct Config {
     pub(crate) forward_auth: ForwardAuth,
     /// `PARLANCE_*` variables that mean nothing.
     pub(crate) unknown_variables: Vec<String>,
+    /// The text of every key's value, to tell what a reload changes.
+    pub(crate) texts: BTreeMap<String, String>,
 }
 
 /// How the gRPC of axxon-jsonrpc is served.
@@ -196,6 +200,7 @@ impl Config {
             dialects,
             forward_auth: ForwardAuth::read(layers)?,
             unknown_variables,
+            texts: layers.texts(),
         })
     }
 

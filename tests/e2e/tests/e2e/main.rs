@@ -54,6 +54,8 @@ mod proxies;
 #[cfg(test)]
 mod records;
 #[cfg(test)]
+mod reload;
+#[cfg(test)]
 mod scrape;
 #[cfg(test)]
 mod secrets;
