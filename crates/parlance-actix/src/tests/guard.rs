@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
-use super::server::{FORM, Server, Wire};
+use super::server::{FORM, MULTIPART, Server, Wire};
 use crate::BODY_LIMIT;
 
 /// The body comes back byte for byte, whichever way it was framed.
@@ -69,6 +69,23 @@ fn a_form_comes_back_whole() {
 }
 
 #[test]
+fn a_short_multipart_form_shows_its_token_and_comes_back_whole() {
+    let server = Server::start(&[Wire::Cluster]);
+    let head = "--b\r\nContent-Disposition: form-data; name=";
+    let body = format!(
+        "{head}\"access_token\"\r\n\r\n{}\r\n{head}\"f\"; filename=\"f\"\r\n\r\n\0\r\n--b--\r\n",
+        server.token(0)
+    );
+    let answer = server.send("POST /app/echo", &[MULTIPART], body.as_bytes());
+    assert_eq!((answer.status, answer.body == body.as_bytes()), (200, true), "{answer:?}");
+    // One of unknown length may be an upload, so nobody has looked for a token there.
+    let chunked = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    let framed = [MULTIPART, "Transfer-Encoding: chunked"];
+    let refused = server.send("POST /app/echo", &framed, chunked.as_bytes());
+    assert!(refused.text().contains("Token not found"), "{refused:?}");
+}
+
+#[test]
 fn an_empty_body_stays_empty() {
     let server = Server::start(&[Wire::Cluster, Wire::Flask]);
     let (name, value) = server.log_in(1).headers.remove(0);
@@ -117,6 +134,7 @@ fn an_upload_that_carries_no_token_is_not_read_by_the_guard() {
     let server = Server::start(&[Wire::Cluster, Wire::Flask]);
     let (name, value) = server.log_in(1).headers.remove(0);
     streams(&server, &[&format!("{name}: {value}"), "Content-Type: application/octet-stream"]);
+    streams(&server, &[&format!("{name}: {value}"), MULTIPART]);
 }
 
 #[test]

@@ -22,6 +22,8 @@ use crate::{Caller, Guard, Mount, Shell, Site, TrustedProxies};
 /// Far beyond every limit of the server's.
 const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) const FORM: &str = "Content-Type: application/x-www-form-urlencoded";
+/// A multipart form with the boundary `b`.
+pub(super) const MULTIPART: &str = "Content-Type: multipart/form-data; boundary=b";
 
 /// A dialect, by what the tests call it.
 #[derive(Clone, Copy, Debug)]

@@ -34,6 +34,8 @@ mod grpc;
 #[cfg(test)]
 mod guesses;
 #[cfg(test)]
+mod habits;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod malformed;
