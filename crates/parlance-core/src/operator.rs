@@ -1,10 +1,11 @@
 //! What an operator does: users and everybody's sessions.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::lockout::{Rung, account, day};
+use crate::lockout::{Rung, account, day, home};
 use crate::ports::{Change, StoreError};
 use crate::{
     Authority, CanonicalName, Failure, NameError, PasswordHash, Secret, SessionId, Timestamp, User,
@@ -126,6 +127,21 @@ impl Authority {
         let name = known(name)?;
         self.store.user(name.clone()).await?.ok_or(OperatorError::NoUser)?;
         self.operate(Change::Unlock(name), OperatorError::NoUser).await
+    }
+
+    /// Trusts an address of a user as if he had just logged in from there: while his account waits he has tries of his own from it. Four
+    /// addresses are trusted, those of his latest logins.
+    ///
+    /// # Errors
+    /// There is no such user.
+    pub async fn trust_address(
+        &self,
+        name: &str,
+        address: IpAddr,
+        now: Timestamp,
+    ) -> Result<(), OperatorError> {
+        let trust = Change::TrustAddress(known(name)?, home(address.to_canonical()), now);
+        self.operate(trust, OperatorError::NoUser).await
     }
 
     /// How far up its ladder a user's account stands, if anything was tried on it lately, and until when it is locked.

@@ -4,6 +4,7 @@ mod observer;
 
 use std::fmt;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 
 use uuid::Uuid;
@@ -128,6 +129,9 @@ pub enum Change {
     GiveBack(Box<Slot>),
     /// Put the ladder of a name to its foot, and what is kept for the user's addresses with it.
     Unlock(CanonicalName),
+    /// Trust this address of a user, as [`crate::lockout::home`] has it, as if he had logged in from there at this moment. [`Applied::Refused`] if
+    /// nobody has the name.
+    TrustAddress(CanonicalName, IpAddr, Timestamp),
     /// Drop at most so many rows of ladders: those that nobody has tried since `before`, and of unknown names as many as there are beyond
     /// `unknown`. [`Applied::Rows`] says how many.
     PurgeAttempts {

@@ -205,6 +205,10 @@ impl State {
             Change::Unlock(name) => {
                 self.ladders.unlock(&name, self.users.get(&name).map(|user| user.id))
             }
+            Change::TrustAddress(name, address, now) => match self.users.get(&name) {
+                Some(user) => self.ladders.trust(user.id, address, now),
+                None => Applied::Refused,
+            },
             Change::PurgeAttempts { before, unknown, limit } => {
                 self.ladders.purge(before, unknown, limit)
             }

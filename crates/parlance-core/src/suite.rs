@@ -125,6 +125,8 @@ macro_rules! store_cases {
             a_login_that_may_not_be_keeps_its_place
             an_address_that_is_known_keeps_places_of_its_own
             a_user_is_known_from_his_latest_addresses
+            addresses_in_turn_get_no_more_than_is_kept
+            an_address_that_an_operator_trusts_keeps_places
             an_unlocked_account_starts_anew
             a_place_of_yesterday_is_given_back_to_nobody
             untried_ladders_are_purged_and_unknown_names_are_bounded

@@ -79,6 +79,9 @@ impl<'s> Scene<'s> {
             Change::Failed(slot) => Ok(lockout::failed(self.any, slot)?),
             Change::GiveBack(slot) => Ok(lockout::give_back(self.any, slot)?),
             Change::Unlock(name) => Ok(lockout::unlock(self.any, name)?),
+            Change::TrustAddress(name, address, now) => {
+                Ok(lockout::trust_address(self.any, name, *address, *now)?)
+            }
             Change::PurgeAttempts { before, unknown, limit } => {
                 Ok(lockout::purge(self.any, *before, *unknown, *limit)?)
             }

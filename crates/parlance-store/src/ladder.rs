@@ -8,8 +8,13 @@ use diesel::backend::Backend;
 use diesel::prelude::RunQueryDsl;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::serialize::ToSql;
-use diesel::sql_types::{BigInt, Binary, Bool, HasSqlType};
-use parlance_core::lockout::{Attempt, FREE, LADDER, Slot, day};
+use diesel::sql_types::{BigInt, Binary, Bool, HasSqlType, Text};
+use parlance_core::UserId;
+use parlance_core::lockout::{Attempt, FREE, LADDER, RESERVE, RESERVED, Slot, day};
+use uuid::Uuid;
+
+/// The id of a user whom nobody is.
+pub(crate) const NOBODY: UserId = UserId(Uuid::nil());
 
 /// The wait after so many failures in a row, in milliseconds.
 fn wait(failures: &str) -> String {
@@ -20,8 +25,9 @@ fn wait(failures: &str) -> String {
     sql + " ELSE 0 END"
 }
 
-/// Takes a place on a ladder if there is one now, and counts otherwise that there was none. It tells the day that a place counts for, the failures
-/// in a row before it, and how many in a row, this one included, have found none. A row of an earlier day counts for nothing; one of a later day,
+/// Takes a place on a ladder if there is one now. Otherwise it counts that there was none, and takes one of those that are kept for the user's
+/// address, if the account and the address have any left. It tells the day that a place counts for, the failures in a row before it, how many in a
+/// row, this one included, have found none on the ladder, and whether it took one that was kept. A row of an earlier day counts for nothing; one of a later day,
 /// which the clock of another node made, counts. While failures are free nobody waits, not even for a moment that has not come yet on the
 /// clock of this node.
 #[derive(Debug, QueryId)]
@@ -31,6 +37,8 @@ pub(crate) struct Take {
     day: i64,
     now: i64,
     limit: i64,
+    user: [u8; 16],
+    address: String,
 }
 
 impl Take {
@@ -41,15 +49,31 @@ impl Take {
             day: day(attempt.now),
             now: attempt.now.millis(),
             limit: attempt.limit.into(),
+            user: *attempt.user.unwrap_or(NOBODY).0.as_bytes(),
+            address: attempt.address.map(|address| address.to_string()).unwrap_or_default(),
         }
     }
 }
 
-/// Its text around the places of the limit. An excluded row is the one that would have been inserted: its day is today, its wait ends now.
-static TAKE: LazyLock<Vec<String>> = LazyLock::new(|| {
+/// A value that its text names.
+#[derive(Debug, Clone, Copy)]
+enum Bound {
+    Limit,
+    User,
+    Address,
+}
+
+/// Its text after the values: pieces, each with the value that stands before it. An excluded row is the one that would have been inserted: its
+/// day is today, its wait ends now.
+static TAKE: LazyLock<Vec<(Option<Bound>, String)>> = LazyLock::new(|| {
     let is_old = "login_attempts.day < excluded.day";
     let is_free = format!(
-        "(login_attempts.failures <= {FREE} OR login_attempts.until_at <= excluded.until_at) AND login_attempts.taken < LIMIT"
+        "(login_attempts.failures <= {FREE} OR login_attempts.until_at <= excluded.until_at) AND login_attempts.taken < {{limit}}"
+    );
+    let is_kept = format!(
+        "login_attempts.reserved < {RESERVED} AND EXISTS (SELECT 1 FROM known_addresses AS known_address \
+         WHERE known_address.user_id = {{user}} AND known_address.address = {{address}} \
+         AND (known_address.day < login_attempts.day OR known_address.taken < {RESERVE}))"
     );
     let wait = wait("login_attempts.failures");
     let sql = format!(
@@ -60,24 +84,39 @@ static TAKE: LazyLock<Vec<String>> = LazyLock::new(|| {
          ELSE login_attempts.until_at END, \
          failures = CASE WHEN {is_old} THEN 0 ELSE login_attempts.failures END, \
          day = CASE WHEN {is_old} THEN excluded.day ELSE login_attempts.day END, \
-         refused = CASE WHEN {is_old} OR {is_free} THEN 0 ELSE login_attempts.refused + 1 END \
-         RETURNING day, failures, refused"
+         refused = CASE WHEN {is_old} OR {is_free} THEN 0 ELSE login_attempts.refused + 1 END, \
+         reserved = CASE WHEN {is_old} THEN 0 WHEN {is_free} THEN login_attempts.reserved \
+         WHEN {is_kept} THEN login_attempts.reserved + 1 ELSE login_attempts.reserved END, \
+         from_reserve = CASE WHEN {is_old} OR {is_free} THEN FALSE ELSE {is_kept} END \
+         RETURNING day, failures, refused, from_reserve"
     );
-    sql.split("LIMIT").map(str::to_owned).collect()
+    let mut pieces = sql.split('{');
+    let first = (None, pieces.next().unwrap_or_default().to_owned());
+    let others = pieces.filter_map(|piece| {
+        let (name, text) = piece.split_once('}')?;
+        let bound = match name {
+            "limit" => Bound::Limit,
+            "user" => Bound::User,
+            _ => Bound::Address,
+        };
+        Some((Some(bound), text.to_owned()))
+    });
+    std::iter::once(first).chain(others).collect()
 });
 
 impl Query for Take {
-    type SqlType = (BigInt, BigInt, BigInt);
+    type SqlType = (BigInt, BigInt, BigInt, Bool);
 }
 
 impl<Conn> RunQueryDsl<Conn> for Take {}
 
 impl<DB> QueryFragment<DB> for Take
 where
-    DB: Backend + HasSqlType<Binary> + HasSqlType<BigInt> + HasSqlType<Bool>,
+    DB: Backend + HasSqlType<Binary> + HasSqlType<BigInt> + HasSqlType<Bool> + HasSqlType<Text>,
     [u8]: ToSql<Binary, DB>,
     i64: ToSql<BigInt, DB>,
     bool: ToSql<Bool, DB>,
+    str: ToSql<Text, DB>,
 {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
         out.push_sql(
@@ -90,9 +129,12 @@ where
         out.push_bind_param::<BigInt, i64>(&self.day)?;
         out.push_sql(",");
         out.push_bind_param::<BigInt, i64>(&self.now)?;
-        for (number, piece) in TAKE.iter().enumerate() {
-            if number > 0 {
-                out.push_bind_param::<BigInt, i64>(&self.limit)?;
+        for (before, piece) in TAKE.iter() {
+            match before {
+                None => {}
+                Some(Bound::Limit) => out.push_bind_param::<BigInt, i64>(&self.limit)?,
+                Some(Bound::User) => out.push_bind_param::<Binary, [u8]>(&self.user)?,
+                Some(Bound::Address) => out.push_bind_param::<Text, str>(&self.address)?,
             }
             out.push_sql(piece);
         }

@@ -1,38 +1,38 @@
 //! Ladders: a place is taken before a password is verified, in one statement, and given back or kept once it was.
 
+use std::net::IpAddr;
+
 use diesel::dsl::{case_when, count_star, insert_into, not};
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
-use parlance_core::lockout::{
-    self, Admission, Attempt, KNOWN_ADDRESSES, RESERVE, Rung, Slot, account,
-};
+use parlance_core::lockout::{self, Admission, Attempt, KNOWN_ADDRESSES, Rung, Slot, account};
 use parlance_core::ports::Applied;
 use parlance_core::{CanonicalName, Digest, Timestamp, UserId};
 
 use crate::any::AnyConnection;
 use crate::fragments::{MOST, OneOf, OrNothing};
-use crate::ladder::{Climb, Take};
-use crate::rows::{Hash, Moment};
+use crate::ladder::{Climb, NOBODY, Take};
+use crate::rows::{Hash, Id, Moment};
 use crate::schema::{known_addresses, login_attempts, users};
 
 pub(crate) fn attempt(any: &mut AnyConnection, attempt: &Attempt) -> QueryResult<Applied> {
-    let (day, failures, refused): (i64, i64, i64) = Take::new(attempt).get_result(any)?;
+    let (day, failures, refused, reserved): (i64, i64, i64, bool) =
+        Take::new(attempt).get_result(any)?;
     if refused == 0 {
         return Ok(Applied::Admitted(Admission { day, failures, reserved: false }));
     }
-    // Asked for a name that nobody has as well: a refusal costs the same.
-    let today = lockout::day(attempt.now);
-    let kept = known(attempt.user.unwrap_or(UserId(uuid::Uuid::nil())), attempt);
-    let is_old = || known_addresses::day.lt(today);
-    let is_left = known_addresses::taken.lt(RESERVE);
+    // Asked for a name that nobody has, or that has none left, as well: a refusal costs the same.
+    let user = attempt.user.filter(|_| reserved).unwrap_or(NOBODY);
+    let is_old = || known_addresses::day.lt(day);
     let one_more =
         case_when(is_old(), 1i64.into_sql::<BigInt>()).otherwise(known_addresses::taken + 1);
-    let latest = case_when(is_old(), today.into_sql::<BigInt>()).otherwise(known_addresses::day);
-    let set = (known_addresses::taken.eq(one_more), known_addresses::day.eq(latest));
-    if diesel::update(kept.filter(is_old().or(is_left))).set(set).execute(any)? > 0 {
-        return Ok(Applied::Admitted(Admission { day: today, failures: 0, reserved: true }));
-    }
-    Ok(Applied::Refused)
+    let set = (known_addresses::taken.eq(one_more), known_addresses::day.eq(day));
+    diesel::update(known(user, attempt)).set(set).execute(any)?;
+    Ok(if reserved {
+        Applied::Admitted(Admission { day, failures: 0, reserved })
+    } else {
+        Applied::Refused
+    })
 }
 
 pub(crate) fn failed(any: &mut AnyConnection, slot: &Slot) -> QueryResult<Applied> {
@@ -69,20 +69,47 @@ pub(crate) fn succeeded(any: &mut AnyConnection, slot: &Slot) -> QueryResult<()>
     let (Some(user), Some(address)) = (slot.attempt.user, slot.attempt.address) else {
         return Ok(());
     };
-    let seen = known_addresses::seen_at.eq(now);
-    if diesel::update(known(user, &slot.attempt)).set(seen).execute(any)? > 0 {
+    trust(any, user, address, slot.attempt.now)
+}
+
+/// Knows an address of a user as the latest. His row is locked.
+fn trust(
+    any: &mut AnyConnection,
+    user: UserId,
+    address: IpAddr,
+    now: Timestamp,
+) -> QueryResult<()> {
+    let (id, address) = (user.0.as_bytes().as_slice(), address.to_string());
+    let seen = known_addresses::seen_at.eq(now.millis());
+    let row = known_addresses::table.find((id, address.as_str()));
+    if diesel::update(row).set(seen).execute(any)? > 0 {
         return Ok(());
     }
-    let id = user.0.as_bytes().as_slice();
     let insert = insert_into(known_addresses::table).values((
         known_addresses::user_id.eq(id),
-        known_addresses::address.eq(address.to_string()),
+        known_addresses::address.eq(address.as_str()),
         seen,
-        known_addresses::day.eq(lockout::day(slot.attempt.now)),
+        known_addresses::day.eq(lockout::day(now)),
         known_addresses::taken.eq(0),
     ));
     OrNothing(insert).execute(any)?;
-    forget_all_but_the_latest(any, id, &address.to_string())
+    forget_all_but_the_latest(any, id, &address)
+}
+
+/// Trusts an address that an operator vouches for.
+pub(crate) fn trust_address(
+    any: &mut AnyConnection,
+    name: &CanonicalName,
+    address: IpAddr,
+    now: Timestamp,
+) -> QueryResult<Applied> {
+    let named = users::table.filter(users::canonical.eq(name.as_str()));
+    // It sets what is there, to lock the user's row: what trusts his addresses comes one after the other.
+    diesel::update(named).set(users::version.eq(users::version)).execute(any)?;
+    let user: Option<Id> = named.select(users::id).first(any).optional()?;
+    let Some(user) = user else { return Ok(Applied::Refused) };
+    trust(any, UserId(user.0), address, now)?;
+    Ok(Applied::Done)
 }
 
 fn forget_all_but_the_latest(
@@ -176,6 +203,12 @@ pub(crate) fn rung(any: &mut AnyConnection, account: Digest) -> QueryResult<Opti
 
 /// Gives back what was taken from what is kept for an address.
 fn keep_for_another(any: &mut AnyConnection, slot: &Slot) -> QueryResult<()> {
+    let account = login_attempts::account.eq(slot.attempt.account.as_bytes().as_slice());
+    let that_day = login_attempts::day.eq(slot.admission.day);
+    let account = account.and(that_day).and(login_attempts::reserved.gt(0));
+    diesel::update(login_attempts::table.filter(account))
+        .set(login_attempts::reserved.eq(login_attempts::reserved - 1))
+        .execute(any)?;
     let Some(user) = slot.attempt.user else { return Ok(()) };
     let kept = known(user, &slot.attempt)
         .filter(known_addresses::day.eq(slot.admission.day).and(known_addresses::taken.gt(0)));

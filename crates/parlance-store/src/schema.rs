@@ -65,6 +65,8 @@ diesel::table! {
         failures -> BigInt,
         until_at -> BigInt,
         refused -> BigInt,
+        reserved -> BigInt,
+        from_reserve -> Bool,
     }
 }
 

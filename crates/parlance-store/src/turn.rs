@@ -26,6 +26,7 @@ impl Turn {
                 Self::Ladder(slot.attempt.account, true)
             }
             Change::Unlock(name) => Self::Ladder(account(name), true),
+            Change::TrustAddress(name, ..) => Self::Ladder(account(name), false),
             Change::Close { .. } => Self::Together(Act::Close),
             Change::RevokeSession(..) => Self::Together(Act::Revoke),
             Change::Renew { .. } => Self::Together(Act::Renew),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::lockout::{
-    Admission, Attempt, KNOWN_ADDRESSES, RESERVE, Rung, Slot, account, day, wait_after,
+    Admission, Attempt, KNOWN_ADDRESSES, RESERVE, RESERVED, Rung, Slot, account, day, wait_after,
 };
 use crate::ports::Applied;
 use crate::{CanonicalName, Digest, Timestamp, UserId};
@@ -13,6 +13,8 @@ use crate::{CanonicalName, Digest, Timestamp, UserId};
 #[derive(Debug, Default)]
 pub(super) struct Ladders {
     rungs: HashMap<Digest, (Rung, bool)>,
+    /// How many of those that are kept each account has used up, and on which day.
+    reserved: HashMap<Digest, (i64, u32)>,
     known: HashMap<(UserId, IpAddr), Known>,
 }
 
@@ -49,17 +51,23 @@ impl Ladders {
             return Applied::Admitted(Admission { day, failures, reserved: false });
         }
         rung.refused += 1;
+        let day = rung.day;
         let Some(known) = known_by(attempt).and_then(|key| self.known.get_mut(&key)) else {
             return Applied::Refused;
         };
-        if known.day < today {
-            (known.day, known.taken) = (today, 0);
+        let (reserved_day, reserved) = self.reserved.entry(attempt.account).or_default();
+        if *reserved_day < day {
+            (*reserved_day, *reserved) = (day, 0);
         }
-        if known.taken >= RESERVE {
+        if known.day < day {
+            (known.day, known.taken) = (day, 0);
+        }
+        if known.taken >= RESERVE || *reserved >= RESERVED {
             return Applied::Refused;
         }
         known.taken += 1;
-        Applied::Admitted(Admission { day: known.day, failures: 0, reserved: true })
+        *reserved += 1;
+        Applied::Admitted(Admission { day, failures: 0, reserved: true })
     }
 
     /// The rung that a slot was taken on, unless a new day has come since.
@@ -87,6 +95,12 @@ impl Ladders {
         if let Some(known) = self.reserved(slot) {
             known.taken = (known.taken - 1).max(0);
         }
+        let reserved = self.reserved.get_mut(&slot.attempt.account);
+        if let Some((_, taken)) =
+            reserved.filter(|(day, _)| slot.admission.reserved && *day == slot.admission.day)
+        {
+            *taken = taken.saturating_sub(1);
+        }
         Applied::Done
     }
 
@@ -96,7 +110,12 @@ impl Ladders {
         if let Some(rung) = self.taken(slot) {
             (rung.failures, rung.until) = (0, now);
         }
-        let Some((user, address)) = known_by(&slot.attempt) else { return };
+        if let Some((user, address)) = known_by(&slot.attempt) {
+            self.trust(user, address, now);
+        }
+    }
+
+    pub(super) fn trust(&mut self, user: UserId, address: IpAddr, now: Timestamp) -> Applied {
         let fresh = Known { seen: now, day: day(now), taken: 0 };
         self.known.entry((user, address)).or_insert(fresh).seen = now;
         let mut his: Vec<_> = self
@@ -109,10 +128,12 @@ impl Ladders {
         for (_, address) in his.into_iter().skip(KNOWN_ADDRESSES) {
             self.known.remove(&(user, address));
         }
+        Applied::Done
     }
 
     pub(super) fn unlock(&mut self, name: &CanonicalName, user: Option<UserId>) -> Applied {
         self.rungs.remove(&account(name));
+        self.reserved.remove(&account(name));
         self.known
             .iter_mut()
             .filter(|((owner, _), _)| Some(*owner) == user)

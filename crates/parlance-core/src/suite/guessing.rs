@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::lockout::{
-    Admission, Attempt, FREE, KNOWN_ADDRESSES, RESERVE, Rung, Slot, account, day, wait_after,
+    Admission, Attempt, FREE, KNOWN_ADDRESSES, RESERVE, RESERVED, Rung, Slot, account, day,
+    wait_after,
 };
 use crate::ports::{Applied, Change, Store};
 use crate::{Digest, Rivals, Timestamp, User};
@@ -240,6 +241,66 @@ pub(super) fn a_user_is_known_from_his_latest_addresses(store: &Arc<dyn Store>) 
 
     world.apply(Change::RemoveUser(ann.canonical.clone()));
     assert!(!(0..7).any(|last| kept(&last)));
+}
+
+pub(super) fn addresses_in_turn_get_no_more_than_is_kept(store: &Arc<dyn Store>) {
+    let world = World(store);
+    let ann = world.user(1, "ann");
+    let from = |last: u8, moment, limit| Attempt {
+        address: Some([192, 0, 2, last].into()),
+        ..attempt(&ann, moment, limit)
+    };
+    let mut number = 0;
+    // A right password is shown from each of eight addresses in turn, more than are trusted, and wrong ones after it.
+    let mut day_of = |start: i64| {
+        let mut wrong = 0;
+        for round in 0..4 {
+            for last in 0..8 {
+                number += 1;
+                let moment = start + i64::from(round * 8 + last);
+                assert!(world.succeeds(&from(last, moment, 1000), &ann, number));
+                wrong += (0..9).filter(|_| world.fails(&from(last, moment, 0))).count();
+            }
+        }
+        wrong
+    };
+    let kept = usize::try_from(RESERVED).unwrap_or(0);
+    assert_eq!((day_of(0), day_of(DAY)), (kept, kept));
+    // What is given back is there again, and what is right gives it back.
+    world.apply(Change::Unlock(ann.canonical.clone()));
+    assert!(world.place(&from(99, DAY + 99, 1)).is_some());
+    let slots: Vec<_> = (0..9).filter_map(|_| world.place(&from(7, DAY + 99, 0))).collect();
+    assert_eq!(i64::try_from(slots.len()), Ok(RESERVE));
+    for slot in slots {
+        world.apply(Change::GiveBack(Box::new(slot)));
+    }
+    assert!((0..50).all(|more| world.succeeds(&from(7, DAY + 99, 0), &ann, 1000 + more)));
+    assert_eq!((0..9).filter(|_| world.fails(&from(7, DAY + 99, 0))).count(), 5);
+}
+
+pub(super) fn an_address_that_an_operator_trusts_keeps_places(store: &Arc<dyn Store>) {
+    let world = World(store);
+    let ann = world.user(1, "ann");
+    let from = |last: u8, moment| Attempt {
+        address: Some([192, 0, 2, last].into()),
+        ..attempt(&ann, moment, 1)
+    };
+    assert!(world.place(&from(99, 0)).is_some());
+    let trust = |last: u8, moment| {
+        let name = ann.canonical.clone();
+        world.apply(Change::TrustAddress(name, [192, 0, 2, last].into(), at(moment)))
+    };
+    assert!(world.place(&from(1, 0)).is_none());
+    assert_eq!((trust(1, 0), trust(1, 1)), (Applied::Done, Applied::Done));
+    assert!(world.place(&from(1, 2)).is_some() && world.place(&from(2, 2)).is_none());
+    // It is one of the latest.
+    for last in 2..6 {
+        assert_eq!(trust(last, last.into()), Applied::Done);
+    }
+    let trusted: Vec<u8> = (0..9).filter(|last| world.place(&from(*last, 9)).is_some()).collect();
+    assert_eq!(trusted, [2, 3, 4, 5]);
+    let nobody = Change::TrustAddress(named("nobody"), [192, 0, 2, 1].into(), at(0));
+    assert_eq!(world.apply(nobody), Applied::Refused);
 }
 
 pub(super) fn an_unlocked_account_starts_anew(store: &Arc<dyn Store>) {

@@ -1,7 +1,9 @@
 //! `parlance user ...`.
 
+use std::net::IpAddr;
+
 use clap::{Args, Subcommand};
-use parlance::core::lockout::Rung;
+use parlance::core::lockout::{Rung, home};
 use parlance::core::{Authority, NewUser, OperatorError, Secret, Timestamp, User, canonical_name};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -28,7 +30,7 @@ pub(crate) enum Command {
     /// Let a user's password open no more sessions; those that are open go on
     ExpirePassword(Name),
     /// Let a user log in at once who would have to wait after failed logins
-    Unlock(Name),
+    Unlock(Unlock),
     /// Remove a user and all of his sessions
     Remove(Name),
     /// List all users
@@ -59,6 +61,15 @@ pub(crate) struct SetPassword {
     /// Read the password from standard input, up to one final newline
     #[arg(long)]
     password_stdin: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Unlock {
+    #[command(flatten)]
+    name: Name,
+    /// Trust this address of the user as if the user had just logged in from it: it has tries of its own while the account waits
+    #[arg(long, value_name = "ADDRESS")]
+    trust: Option<IpAddr>,
 }
 
 #[derive(Debug, Args)]
@@ -121,10 +132,20 @@ impl Command {
                 wait(authority.expire_password(&name)).map_err(|error| named(&name, &error))?;
                 done(common, &name, "needs a new password to log in; his sessions go on")
             }
-            Self::Unlock(Name { name }) => {
+            Self::Unlock(Unlock { name: Name { name }, trust }) => {
                 let authority = app::operator(&config)?;
                 wait(authority.unlock_user(&name)).map_err(|error| named(&name, &error))?;
-                done(common, &name, "need not wait any more")
+                let mut what = "need not wait any more".to_owned();
+                if let Some(address) = trust {
+                    let now = app::clock(&authority)?.now();
+                    wait(authority.trust_address(&name, address, now))
+                        .map_err(|error| named(&name, &error))?;
+                    what.push_str(&format!(
+                        "; {} is a trusted address now",
+                        home(address.to_canonical())
+                    ));
+                }
+                done(common, &name, &what)
             }
             Self::Remove(Name { name }) => {
                 let authority = app::operator(&config)?;

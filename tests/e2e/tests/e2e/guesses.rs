@@ -10,7 +10,10 @@ use crate::harness::{
     Database, PASSWORD, Request, Response, Server, Site, USER, Watch, Wire, on_both_databases,
 };
 
-on_both_databases!(failures_on_any_dialect_and_node_make_one_account_wait);
+on_both_databases!(
+    failures_on_any_dialect_and_node_make_one_account_wait,
+    an_operator_trusts_an_address_from_which_the_user_then_gets_in,
+);
 
 /// A proxy on this machine is believed, so that a test can play many addresses.
 const TRUSTING: &str = "trusted_proxies = [\"127.0.0.0/8\"]\n";
@@ -170,6 +173,35 @@ fn a_failed_login_from_a_trusted_address_tells_no_name() {
     assert_eq!(refusals("wrong_password"), 2);
     log_in(&server, Wire::Polish, office, USER, PASSWORD);
     assert_eq!(refusals("locked"), 2);
+}
+
+fn an_operator_trusts_an_address_from_which_the_user_then_gets_in(database: Database) {
+    let site = Site::with(database, TRUSTING);
+    let server = site.start_with_user();
+    let lock = || {
+        log_in(&server, Wire::Polish, "198.51.100.9", USER, "wrong");
+        site.database.run(
+            "UPDATE login_attempts SET failures = 90, day = day + 1, until_at = until_at + 172800000",
+        );
+    };
+    let status = |from: &str| log_in(&server, Wire::Polish, from, USER, PASSWORD).status;
+    lock();
+    assert_eq!([status("192.0.2.7"), status("2001:db8::7")], [401, 401]);
+    for (shown, told) in [
+        ("::ffff:192.0.2.7", "192.0.2.7 is a trusted"),
+        ("2001:db8::1:2", "2001:db8:: is a trusted"),
+    ] {
+        let said = site.must(&["user", "unlock", "CSmith", "--trust", shown]);
+        assert!(said.contains(told), "{said}");
+    }
+    // Strangers lock the account again: the addresses stay trusted.
+    lock();
+    assert_eq!([status("192.0.2.7"), status("2001:db8::7")], [200, 200]);
+    assert_eq!([status("192.0.2.8"), status("2001:db8:0:1::7")], [401, 401]);
+    let odd = site.operate(&["user", "unlock", USER, "--trust", "office"]);
+    assert_eq!(odd.code, 2, "{odd:?}");
+    let nobody = site.operate(&["user", "unlock", "nobody", "--trust", "192.0.2.7"]);
+    assert_eq!((nobody.code, nobody.stderr.contains("there is no user of that name")), (1, true));
 }
 
 #[test]
