@@ -120,6 +120,9 @@ pub fn partial(file: &Path) -> PathBuf {
 /// How the name of a file ends that is not whole yet.
 const PARTIAL: &str = ".parlance-part";
 
+/// What SQLite keeps beside a file.
+const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
+
 /// A file that is being written, for its owner alone.
 fn begin(file: &Path) -> Result<NamedTempFile, BackupError> {
     let partial = partial(file);
@@ -138,6 +141,15 @@ fn begin(file: &Path) -> Result<NamedTempFile, BackupError> {
         made => made,
     };
     let made = made.map_err(failed)?;
+    // A log that a killed process has left would be played into the new file.
+    for suffix in BESIDE {
+        let mut beside = made.path().as_os_str().to_owned();
+        beside.push(suffix);
+        match fs::remove_file(&beside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            Ok(()) | Err(_) => {}
+        }
+    }
     // Told from what a killed process has left.
     made.as_file().try_lock().map_err(|error| failed(error.into()))?;
     Ok(made)

@@ -129,6 +129,7 @@ pub(crate) fn open_with(
 }
 
 /// Connects once, and looks whether this program can work on what is there.
+#[cfg_attr(not(feature = "sqlite"), expect(unused_variables, reason = "no database has a file"))]
 fn try_out(target: &Target, options: &Options) -> Result<OpenFile, OpenError> {
     match target {
         #[cfg(feature = "sqlite")]

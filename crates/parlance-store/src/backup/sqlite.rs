@@ -12,8 +12,8 @@ use diesel::{QueryDsl as _, RunQueryDsl as _};
 use tempfile::NamedTempFile;
 
 use super::{
-    BackedUp, BackupError, POSTGRES, Restored, SQLITE, begin, check_free, check_kind, finish,
-    sync_folder,
+    BESIDE, BackedUp, BackupError, POSTGRES, Restored, SQLITE, begin, check_free, check_kind,
+    finish, sync_folder,
 };
 use crate::any::AnyConnection;
 use crate::changes::revoke_all;
@@ -24,9 +24,6 @@ use crate::migrations;
 use crate::options::OpenError;
 use crate::owner::give;
 use crate::schema::users;
-
-/// What SQLite keeps beside a file.
-const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 pub(super) fn backup(path: &Path, file: &Path, overwrite: bool) -> Result<BackedUp, BackupError> {
     check_free(file, overwrite)?;

@@ -287,6 +287,11 @@ fn a_killed_server_leaves_nothing_that_a_restore_takes_for_its_own() {
     site.add_user("late", PASSWORD);
     server.kill();
     assert!(site.database.folder().join("parlance.db-wal").exists());
+    // Nor what a restore left that was killed itself.
+    for name in ["", "-wal"] {
+        let part = site.database.folder().join(format!(".parlance.db.parlance-part{name}"));
+        fs::copy(site.database.folder().join(format!("parlance.db{name}")), part).unwrap();
+    }
     fs::set_permissions(file(&site), Permissions::from_mode(0o640)).unwrap();
     chown(file(&site), Some(NOBODY), Some(NOBODY)).unwrap();
     let done = site.operate(&["restore", copy.to_str().unwrap(), "--json"]);
