@@ -35,6 +35,12 @@ fn check_says(output: &Output, code: i32, parts: &[&str]) {
     }
 }
 
+/// How `serve` ends that is to be refused; one that serves after all is ended, which is another exit code.
+#[track_caller]
+fn refused_start(command: &Command) -> Output {
+    run(under(&["timeout", "60"], command), "")
+}
+
 /// Stops a server, and waits for its end.
 #[track_caller]
 fn stop(mut server: Server) {
@@ -127,7 +133,7 @@ fn a_file_that_is_mounted_alone_or_has_two_names_is_refused() {
         .map(|words| {
             let mut command = site.bare_command(words);
             command.arg("--config").arg(site.config()).args(["--database", &url]);
-            run(command, "")
+            refused_start(&command)
         })
         .into();
     assert!(Command::new("umount").arg(&other).status().unwrap().success());
@@ -136,7 +142,7 @@ fn a_file_that_is_mounted_alone_or_has_two_names_is_refused() {
     }
     fs::hard_link(file(&site), site.folder().join("second.db")).unwrap();
     for words in [&["serve", "--listen", "127.0.0.1:0"][..], &["session", "list"]] {
-        check_says(&site.operate(words), 1, &["has 2 names"]);
+        check_says(&refused_start(&site.command(words)), 1, &["has 2 names"]);
     }
 }
 
@@ -152,7 +158,8 @@ fn a_file_that_others_read_is_told_at_the_start_and_one_that_they_write_is_refus
     stop(server);
     mode(0o666);
     for words in [&["serve", "--listen", "127.0.0.1:0"][..], &["session", "list"]] {
-        check_says(&site.operate(words), 1, &["others could change the database", "mode 0666"]);
+        let refused = refused_start(&site.command(words));
+        check_says(&refused, 1, &["others could change the database", "mode 0666"]);
     }
     mode(0o600);
     fs::set_permissions(site.database.folder(), Permissions::from_mode(0o777)).unwrap();
