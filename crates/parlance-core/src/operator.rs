@@ -6,10 +6,10 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::lockout::{Rung, account, day, home};
-use crate::ports::{Change, StoreError};
+use crate::ports::{Applied, Change, SessionQuery, StoreError, UserQuery};
 use crate::{
-    Authority, CanonicalName, Failure, NameError, PasswordHash, Secret, SessionId, Timestamp, User,
-    UserId, UserName, canonical_name, password, uuid_v4,
+    Authority, CanonicalName, Failure, NameError, PasswordHash, Secret, Session, SessionId,
+    Timestamp, User, UserId, UserName, canonical_name, password, uuid_v4,
 };
 
 /// How many roles a user may have: an axxon-jsonrpc token names each of them, in 52 bytes, and is read up to 16 KiB.
@@ -26,6 +26,36 @@ pub struct NewUser {
     pub roles: Vec<Uuid>,
     /// Whether he may do everything.
     pub unrestricted: bool,
+}
+
+/// A user from another system, with the hash that it kept of his password.
+#[derive(Debug, Clone)]
+pub struct ImportedUser {
+    /// His id, if it is to be a certain one; a new one otherwise.
+    pub id: Option<UserId>,
+    /// His name.
+    pub name: String,
+    /// His password's hash: see [`PasswordHash::imported`]. Without one no password opens anything until he is given one.
+    pub hash: Option<PasswordHash>,
+    /// Whether he may log in.
+    pub enabled: bool,
+    /// Whether his password opens no session.
+    pub password_expired: bool,
+    /// Whether he may do everything.
+    pub unrestricted: bool,
+    /// The ids of his roles, 256 at most; one that stands twice counts once.
+    pub roles: Vec<Uuid>,
+    /// When he was made; now, if it is not known.
+    pub created: Option<Timestamp>,
+}
+
+/// What an import made of a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Imported {
+    /// He was not there, and is (or would be).
+    Added,
+    /// He was there already, just so.
+    Unchanged,
 }
 
 /// Why an operator's command was refused.
@@ -46,6 +76,12 @@ pub enum OperatorError {
     /// The password cannot be one.
     #[error("a password has 1 to {} bytes, none of them NUL", password::LONGEST)]
     Password,
+    /// Somebody has the name, and is not as the import would make him.
+    #[error("there is a user of that name already, who is not the same: {0} differs")]
+    Differs(&'static str),
+    /// Another user has the id.
+    #[error("another user has the id {0} already")]
+    IdTaken(UserId),
     /// More roles than a credential that names them can carry.
     #[error("a user has at most {MOST_ROLES} roles")]
     Roles,
@@ -64,15 +100,7 @@ impl Authority {
     /// The name or password cannot be one, there are too many roles, or the name is taken; nothing was made then.
     pub async fn add_user(&self, new: NewUser, now: Timestamp) -> Result<User, OperatorError> {
         let name = UserName::new(&new.name)?;
-        let mut roles: Vec<Uuid> = Vec::new();
-        for role in new.roles {
-            if !roles.contains(&role) {
-                roles.push(role);
-            }
-            if roles.len() > MOST_ROLES {
-                return Err(OperatorError::Roles);
-            }
-        }
+        let roles = distinct(new.roles)?;
         let password = self.hash(new.password).await?;
         let id = uuid_v4(&*self.entropy).map_err(|error| OperatorError::Hashing(error.into()))?;
         let user = User {
@@ -109,6 +137,116 @@ impl Authority {
     /// There is no such user.
     pub async fn expire_password(&self, name: &str) -> Result<(), OperatorError> {
         self.operate(Change::ExpirePassword(known(name)?), OperatorError::NoUser).await
+    }
+
+    /// Replaces a user's roles, 256 at most. His sessions go on, and every use of them from now on carries the new ones; what a service holds that
+    /// was signed before, such as a token of axxon-jsonrpc, names the old ones until it expires.
+    ///
+    /// # Errors
+    /// There is no such user, or there are too many roles.
+    pub async fn set_roles(&self, name: &str, roles: Vec<Uuid>) -> Result<(), OperatorError> {
+        let change = Change::SetRoles(known(name)?, distinct(roles)?);
+        self.operate(change, OperatorError::NoUser).await
+    }
+
+    /// Lets a user do everything, or no longer. His sessions go on, as with [`Self::set_roles`].
+    ///
+    /// # Errors
+    /// There is no such user.
+    pub async fn set_unrestricted(
+        &self,
+        name: &str,
+        unrestricted: bool,
+    ) -> Result<(), OperatorError> {
+        let change = Change::SetUnrestricted(known(name)?, unrestricted);
+        self.operate(change, OperatorError::NoUser).await
+    }
+
+    /// Gives a user another name and ends all his sessions, since some credentials carry the name. His id, his password and what counts his failed
+    /// logins stay. Another spelling of the same name is another name.
+    ///
+    /// # Errors
+    /// There is no such user, or the new name cannot be one, or is taken; nothing changed then.
+    pub async fn rename_user(&self, name: &str, new: &str) -> Result<(), OperatorError> {
+        let (name, new) = (known(name)?, UserName::new(new)?);
+        let applied = self.store.apply(Change::Rename(name, new)).await?;
+        if applied == Applied::Taken {
+            return Err(OperatorError::Taken);
+        }
+        if applied.is_done() { Ok(()) } else { Err(OperatorError::NoUser) }
+    }
+
+    /// Makes a user of another system, with the hash that it kept. If `dry`, only says what would come of it. Whoever is there already, and is
+    /// just so, is left as he is: an import that was interrupted may be given again.
+    ///
+    /// # Errors
+    /// The name cannot be one, there are too many roles, or another user has the name or the id; nothing was made then.
+    pub async fn import_user(
+        &self,
+        new: ImportedUser,
+        now: Timestamp,
+        dry: bool,
+    ) -> Result<Imported, OperatorError> {
+        let name = UserName::new(&new.name)?;
+        let id = match new.id {
+            Some(id) => id,
+            None => UserId(
+                uuid_v4(&*self.entropy).map_err(|error| OperatorError::Hashing(error.into()))?,
+            ),
+        };
+        let user = User {
+            password: new.hash,
+            enabled: new.enabled,
+            password_expired: new.password_expired,
+            unrestricted: new.unrestricted,
+            roles: distinct(new.roles)?,
+            ..User::new(id, &name, new.created.unwrap_or(now))
+        };
+        if !dry && self.store.apply(Change::AddUser(Box::new(user.clone()))).await?.is_done() {
+            return Ok(Imported::Added);
+        }
+        if let Some(old) = self.store.user(user.canonical.clone()).await? {
+            let differs = [
+                ("the spelling of the name", old.name != user.name),
+                ("the id", new.id.is_some_and(|id| id != old.id)),
+                ("the hash", old.password != user.password),
+                ("enabled", old.enabled != user.enabled),
+                ("password_expired", old.password_expired != user.password_expired),
+                ("unrestricted", old.unrestricted != user.unrestricted),
+                ("roles", old.roles != user.roles),
+                ("created", new.created.is_some_and(|created| created != old.created)),
+            ];
+            return match differs.iter().find(|(_, differs)| *differs) {
+                Some((what, _)) => Err(OperatorError::Differs(what)),
+                None => Ok(Imported::Unchanged),
+            };
+        }
+        if self.find_user(id).await?.is_some() {
+            return Err(OperatorError::IdTaken(id));
+        }
+        // Nobody has either: it is a trial, or who had one of them is gone in this moment.
+        if dry { Ok(Imported::Added) } else { Err(OperatorError::Taken) }
+    }
+
+    /// The user of an id.
+    ///
+    /// # Errors
+    /// The store did not answer.
+    pub async fn find_user(&self, id: UserId) -> Result<Option<User>, OperatorError> {
+        let query = UserQuery { id: Some(id), after: None, limit: 1 };
+        Ok(self.store.find_users(query).await?.pop())
+    }
+
+    /// A session that is there, dead or alive, and its user.
+    ///
+    /// # Errors
+    /// The store did not answer.
+    pub async fn find_session(
+        &self,
+        id: SessionId,
+    ) -> Result<Option<(Session, User)>, OperatorError> {
+        let query = SessionQuery { id: Some(id), limit: 1, ..SessionQuery::default() };
+        Ok(self.store.sessions(query).await?.pop())
     }
 
     /// Removes a user and ends all his sessions.
@@ -201,6 +339,20 @@ impl Authority {
             .map_err(OperatorError::Hashing)?
             .map_err(|error| OperatorError::Hashing(error.into()))
     }
+}
+
+/// The roles, each of them once.
+fn distinct(roles: Vec<Uuid>) -> Result<Vec<Uuid>, OperatorError> {
+    let mut distinct: Vec<Uuid> = Vec::new();
+    for role in roles {
+        if !distinct.contains(&role) {
+            distinct.push(role);
+        }
+        if distinct.len() > MOST_ROLES {
+            return Err(OperatorError::Roles);
+        }
+    }
+    Ok(distinct)
 }
 
 fn known(name: &str) -> Result<CanonicalName, OperatorError> {

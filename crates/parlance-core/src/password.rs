@@ -16,6 +16,8 @@ pub(crate) const LONGEST: usize = 4096;
 const MOST_MEMORY_KIB: u32 = 256 * 1024;
 const MOST_ITERATIONS: u32 = 10;
 const MOST_LANES: u32 = 16;
+/// The shortest salt that argon2 takes, in bytes.
+const SHORTEST_SALT: usize = argon2::MIN_SALT_LEN;
 const SALT: usize = 16;
 const TAG: usize = 32;
 
@@ -37,6 +39,26 @@ pub enum PolicyError {
     /// `parallelism`.
     #[error("between 1 and {MOST_LANES}")]
     Parallelism,
+}
+
+/// Why a hash of another system cannot be imported. No text holds the hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HashError {
+    /// It is of no scheme that is supported.
+    #[error(
+        "hashes of this form are not supported; argon2id, argon2i and argon2d in PHC form ($argon2id$v=19$m=...) are"
+    )]
+    Scheme,
+    /// It is argon2's, and cannot be read.
+    #[error(
+        "the argon2 hash cannot be read: it is $argon2id$v=19$m=...,t=...,p=...$SALT$HASH, with a salt of {SHORTEST_SALT} bytes or more"
+    )]
+    Unreadable,
+    /// It asks for more work than a stored hash may.
+    #[error(
+        "the argon2 hash asks for too much: at most m={MOST_MEMORY_KIB}, t={MOST_ITERATIONS}, p={MOST_LANES} are computed"
+    )]
+    Costly,
 }
 
 /// A password hash in PHC form. Its `Debug` shows nothing.
@@ -85,7 +107,7 @@ impl PasswordPolicy {
         let mut salt = [0; SALT];
         entropy.fill(&mut salt)?;
         let mut tag = [0; TAG];
-        let done = scratch.run(&self.params, Version::V0x13, password.as_bytes(), &salt, &mut tag);
+        let done = scratch.run(&argon2id(&self.params), password.as_bytes(), &salt, &mut tag);
         done.ok_or(EntropyError)?;
         let hash = phc::PasswordHash {
             algorithm: Algorithm::Argon2id.ident(),
@@ -121,7 +143,7 @@ impl PasswordPolicy {
         scratch: &mut Scratch,
     ) -> Result<(), Failure> {
         // One that cannot be read has cost this policy's work.
-        let Some((_, params, ..)) = hash.parse() else { return Ok(()) };
+        let Some(Parsed { params, .. }) = hash.parse() else { return Ok(()) };
         let memory = self.params.m_cost();
         let short = work(&self.params).saturating_sub(work(&params));
         for (memory, passes) in [(memory, short / memory), (short % memory, 1)] {
@@ -136,8 +158,9 @@ impl PasswordPolicy {
 
     /// Whether a hash was made under this policy.
     pub(crate) fn made(&self, hash: &PasswordHash) -> bool {
-        hash.parse().is_some_and(|(version, params, ..)| {
-            version == Version::V0x13
+        hash.parse().is_some_and(|Parsed { algorithm, version, params, .. }| {
+            algorithm == Algorithm::Argon2id
+                && version == Version::V0x13
                 && (params.m_cost(), params.t_cost(), params.p_cost())
                     == (self.params.m_cost(), self.params.t_cost(), self.params.p_cost())
         })
@@ -157,12 +180,24 @@ impl PasswordHash {
         &self.0
     }
 
-    fn parse(&self) -> Option<(Version, Params, phc::Salt, phc::Output)> {
-        let hash = phc::PasswordHash::new(&self.0).ok()?;
-        let version = hash.version.map_or(Ok(Version::V0x13), Version::try_from).ok()?;
-        let params = Params::try_from(&hash).ok()?;
-        let known = hash.algorithm == Algorithm::Argon2id.ident() && bounded(&params);
-        known.then_some((version, params, hash.salt?, hash.hash?))
+    /// Takes the hash that another system has kept, in PHC form: argon2id, argon2i or argon2d. It is replaced by one of this program's own at the
+    /// first login. Nothing is computed here.
+    ///
+    /// # Errors
+    /// It is of another scheme, cannot be read, or would cost more than any stored hash may.
+    pub fn imported(phc: &str) -> Result<Self, HashError> {
+        if !phc.starts_with("$argon2") {
+            return Err(HashError::Scheme);
+        }
+        match read(phc) {
+            Some(parsed) if bounded(&parsed.params) => Ok(Self(phc.to_owned())),
+            Some(_) => Err(HashError::Costly),
+            None => Err(HashError::Unreadable),
+        }
+    }
+
+    fn parse(&self) -> Option<Parsed> {
+        read(&self.0).filter(|parsed| bounded(&parsed.params))
     }
 
     /// Whether it is of the one kind that is verified here, and asks for no more work than it may.
@@ -180,16 +215,36 @@ impl PasswordHash {
         policy: &PasswordPolicy,
         scratch: &mut Scratch,
     ) -> Result<bool, Failure> {
-        let Some((version, params, salt, expected)) = self.parse() else {
+        let Some(Parsed { algorithm, version, params, salt, hash: expected }) = self.parse() else {
             policy.verify_nothing(password, scratch)?;
             return Ok(false);
         };
         let mut tag = vec![0; expected.len()];
-        let done = scratch.run(&params, version, password.as_bytes(), &salt, &mut tag);
+        let argon2 = Argon2::new(algorithm, version, params);
+        let done = scratch.run(&argon2, password.as_bytes(), &salt, &mut tag);
         scratch.keep(policy.params.block_count());
         done.ok_or(Failure::Unavailable)?;
         Ok(bool::from(tag.as_slice().ct_eq(expected.as_bytes())))
     }
+}
+
+/// What a hash in PHC form says.
+struct Parsed {
+    algorithm: Algorithm,
+    version: Version,
+    params: Params,
+    salt: phc::Salt,
+    hash: phc::Output,
+}
+
+fn read(phc: &str) -> Option<Parsed> {
+    let read = phc::PasswordHash::new(phc).ok()?;
+    let algorithm = Algorithm::try_from(read.algorithm.as_str()).ok()?;
+    // A hash without a version is of the first one, as the reference implementation reads it.
+    let version = read.version.map_or(Ok(Version::V0x10), Version::try_from).ok()?;
+    let params = Params::try_from(&read).ok()?;
+    let (salt, hash) = (read.salt?, read.hash?);
+    (salt.len() >= SHORTEST_SALT).then_some(Parsed { algorithm, version, params, salt, hash })
 }
 
 impl fmt::Debug for PasswordHash {
@@ -201,12 +256,12 @@ impl fmt::Debug for PasswordHash {
 impl Scratch {
     fn run(
         &mut self,
-        params: &Params,
-        version: Version,
+        argon2: &Argon2<'_>,
         password: &[u8],
         salt: &[u8],
         tag: &mut [u8],
     ) -> Option<()> {
+        let params = argon2.params();
         let blocks = params.block_count();
         if self.blocks.len() < blocks {
             self.blocks.try_reserve_exact(blocks - self.blocks.len()).ok()?;
@@ -214,7 +269,6 @@ impl Scratch {
         }
         #[cfg(test)]
         self.ran.push([params.m_cost(), params.t_cost(), params.p_cost()]);
-        let argon2 = Argon2::new(Algorithm::Argon2id, version, params.clone());
         let blocks = self.blocks.get_mut(..blocks)?;
         argon2.hash_password_into_with_memory(password, salt, tag, blocks).ok()
     }
@@ -233,9 +287,14 @@ fn run_for_nothing(params: &Params, password: &str, scratch: &mut Scratch) -> Re
     let mut tag = [0; TAG];
     let password = password.as_bytes();
     let password = password.get(..LONGEST).unwrap_or(password);
-    let done = scratch.run(params, Version::V0x13, password, &[0; SALT], &mut tag);
+    let done = scratch.run(&argon2id(params), password, &[0; SALT], &mut tag);
     std::hint::black_box(tag);
     done.ok_or(Failure::Unavailable)
+}
+
+/// How this program itself hashes.
+fn argon2id(params: &Params) -> Argon2<'static> {
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone())
 }
 
 /// The work of one hash: KiB that are filled, over all passes. At most 2560 MiB, for what is [`bounded`].

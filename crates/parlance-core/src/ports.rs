@@ -13,7 +13,7 @@ pub use self::observer::{Action, Event, Observer, TurnedAway, UNREADABLE_HASH, U
 use crate::lockout::{Admission, Attempt, Rung, Slot};
 use crate::{
     CanonicalName, Client, Digest, Failure, PasswordHash, Rivals, Session, SessionId, Timestamp,
-    User, UserId,
+    User, UserId, UserName,
 };
 
 /// The time. Read by the shell once a request; the authority is told.
@@ -72,6 +72,60 @@ pub struct UserPage {
     pub total: u64,
     /// Those of the page.
     pub items: Vec<User>,
+}
+
+/// Which users are asked for. They come in the order of their canonical names, a page at a time: the next one begins after the last of this one,
+/// whatever was added or removed meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserQuery {
+    /// Only the user of this id.
+    pub id: Option<UserId>,
+    /// Only those behind this name.
+    pub after: Option<CanonicalName>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// Which sessions are asked for. They come oldest first, those of one moment by their ids, a page at a time: the next one begins after the last of
+/// this one, whatever was opened or dropped meanwhile. The default asks for all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionQuery {
+    /// Only the session of this id.
+    pub id: Option<SessionId>,
+    /// Only those of the user of this name.
+    pub user: Option<CanonicalName>,
+    /// Only those of this dialect.
+    pub dialect: Option<String>,
+    /// Only those that were opened then or later.
+    pub since: Option<Timestamp>,
+    /// Only those that count at this moment.
+    pub live_at: Option<Timestamp>,
+    /// Only those behind the one that was opened then and has this id.
+    pub after: Option<(Timestamp, SessionId)>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+impl Default for SessionQuery {
+    fn default() -> Self {
+        Self {
+            id: None,
+            user: None,
+            dialect: None,
+            since: None,
+            live_at: None,
+            after: None,
+            limit: u32::MAX,
+        }
+    }
+}
+
+impl SessionQuery {
+    /// Asks for the sessions that count at a moment.
+    #[must_use]
+    pub fn live(at: Timestamp) -> Self {
+        Self { live_at: Some(at), ..Self::default() }
+    }
 }
 
 /// A key that signs. The private half is sealed before it comes here, and its `Debug` does not show it even so.
@@ -172,7 +226,7 @@ pub enum Change {
         /// Now.
         now: Timestamp,
     },
-    /// Make a user; [`Applied::Taken`] if the canonical name is.
+    /// Make a user; [`Applied::Taken`] if the canonical name or the id is.
     AddUser(Box<User>),
     /// Keep a row for a user who lives in a directory: give the row that has his id his names, or make it. Whoever else has his
     /// canonical name had it before him, and is removed with his sessions.
@@ -183,6 +237,13 @@ pub enum Change {
     SetEnabled(CanonicalName, bool),
     /// Let the password open nothing more.
     ExpirePassword(CanonicalName),
+    /// Replace a user's roles. His sessions go on.
+    SetRoles(CanonicalName, Vec<Uuid>),
+    /// Let a user do everything, or no longer. His sessions go on.
+    SetUnrestricted(CanonicalName, bool),
+    /// Give a user another name and end all his sessions. What counts his failed logins goes with him, and what was counted of the new name before
+    /// is forgotten then. [`Applied::Taken`] if another user has the new name.
+    Rename(CanonicalName, UserName),
     /// Remove a user and his sessions.
     RemoveUser(CanonicalName),
     /// End one session.
@@ -272,12 +333,10 @@ pub trait Store: Send + Sync + 'static {
     fn user(&self, name: CanonicalName) -> Pending<Option<User>>;
     /// Users in the order of their canonical names.
     fn users(&self, offset: u64, limit: u32) -> Pending<UserPage>;
-    /// The sessions that live now, of one user or of all, oldest first, each with its user's name.
-    fn sessions(
-        &self,
-        of: Option<CanonicalName>,
-        now: Timestamp,
-    ) -> Pending<Vec<(Session, String)>>;
+    /// A page of users, for operators.
+    fn find_users(&self, query: UserQuery) -> Pending<Vec<User>>;
+    /// A page of sessions, each with its user, for operators. A touch shows once it is flushed.
+    fn sessions(&self, query: SessionQuery) -> Pending<Vec<(Session, User)>>;
     /// How many sessions live now in each dialect.
     fn live(&self, now: Timestamp) -> Pending<Vec<(String, u64)>>;
     /// All keys of all purposes, in the order in which they sign.

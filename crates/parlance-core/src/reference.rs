@@ -1,6 +1,7 @@
 //! The simplest store that keeps every rule: in memory, one lock, every touch at once. For tests, and as the oracle of the suite.
 
 mod ladders;
+mod reports;
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::ready;
@@ -9,8 +10,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;
 
 use crate::lockout::{Rung, Slot};
-use crate::ports::{Applied, Change, Pending, SealedKey, Store, StoreError, Touch, UserPage};
-use crate::{CanonicalName, Client, Digest, Rivals, Session, SessionId, Timestamp, User, UserId};
+use crate::ports::{
+    Applied, Change, Pending, SealedKey, SessionQuery, Store, StoreError, Touch, UserPage,
+    UserQuery,
+};
+use crate::{
+    CanonicalName, Client, Digest, Rivals, Session, SessionId, Timestamp, User, UserId, UserName,
+};
 
 use self::ladders::Ladders;
 
@@ -69,6 +75,23 @@ impl State {
         let Some(user) = self.users.get_mut(name) else { return Applied::Refused };
         edit(user);
         user.version += 1;
+        Applied::Done
+    }
+
+    fn rename(&mut self, old: &CanonicalName, name: &UserName) -> Applied {
+        let new = name.canonical();
+        if !self.users.contains_key(old) {
+            return Applied::Refused;
+        }
+        if new != *old && self.users.contains_key(&new) {
+            return Applied::Taken;
+        }
+        self.ladders.rename(old, &new);
+        let Some(mut user) = self.users.remove(old) else { return Applied::Refused };
+        (user.name, user.canonical) = (name.as_str().to_owned(), new.clone());
+        user.epoch += 1;
+        user.version += 1;
+        self.users.insert(new, user);
         Applied::Done
     }
 
@@ -245,7 +268,7 @@ impl State {
                 }
             }
             Change::AddUser(user) => {
-                if self.users.contains_key(&user.canonical) {
+                if self.users.contains_key(&user.canonical) || self.user(user.id).is_some() {
                     return Applied::Taken;
                 }
                 self.users.insert(user.canonical.clone(), *user);
@@ -282,6 +305,11 @@ impl State {
             Change::ExpirePassword(name) => {
                 self.edit_user(&name, |user| user.password_expired = true)
             }
+            Change::SetRoles(name, roles) => self.edit_user(&name, |user| user.roles = roles),
+            Change::SetUnrestricted(name, unrestricted) => {
+                self.edit_user(&name, |user| user.unrestricted = unrestricted)
+            }
+            Change::Rename(old, name) => self.rename(&old, &name),
             Change::RevokeUser(name) => self.edit_user(&name, |user| user.epoch += 1),
             Change::RevokeAll => {
                 self.users.values_mut().for_each(|user| user.epoch += 1);
@@ -357,23 +385,12 @@ impl Store for Reference {
         })
     }
 
-    fn sessions(
-        &self,
-        of: Option<CanonicalName>,
-        now: Timestamp,
-    ) -> Pending<Vec<(Session, String)>> {
-        self.answer(|state| {
-            let mut found: Vec<_> = state
-                .sessions
-                .values()
-                .filter(|session| state.is_live(session, now))
-                .filter_map(|session| Some((session, state.user(session.user)?)))
-                .filter(|(_, user)| of.as_ref().is_none_or(|name| *name == user.canonical))
-                .map(|(session, user)| (session.clone(), user.name.clone()))
-                .collect();
-            found.sort_by_key(|(session, _)| (session.created, session.id));
-            found
-        })
+    fn find_users(&self, query: UserQuery) -> Pending<Vec<User>> {
+        self.answer(|state| state.find_users(&query))
+    }
+
+    fn sessions(&self, query: SessionQuery) -> Pending<Vec<(Session, User)>> {
+        self.answer(|state| state.find_sessions(&query))
     }
 
     fn live(&self, now: Timestamp) -> Pending<Vec<(String, u64)>> {

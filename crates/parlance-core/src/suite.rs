@@ -102,13 +102,19 @@ macro_rules! store_cases {
             a_new_password_ends_his_sessions
             disabling_ends_his_sessions_and_enabling_revives_none
             an_expired_password_leaves_sessions_alone
+            roles_and_freedom_change_and_sessions_go_on
+            a_renamed_user_keeps_all_but_his_sessions
+            a_name_is_taken_from_nobody
             a_removed_user_leaves_nothing_behind
             revoking_a_user_ends_his_sessions_alone
             revoking_all_ends_every_session
             only_an_enabled_user_is_bumped
             nobody_cannot_be_changed
             users_come_in_pages_by_canonical_name
+            users_are_found_by_id_and_behind_a_name
             living_sessions_are_listed_oldest_first
+            sessions_are_found_by_what_is_asked
+            sessions_come_in_pages_whatever_is_dropped_meanwhile
             living_sessions_are_counted_by_dialect
             the_first_key_wins
             a_key_is_added_after_the_newest_that_is_known
@@ -128,6 +134,7 @@ macro_rules! store_cases {
             addresses_in_turn_get_no_more_than_is_kept
             an_address_that_an_operator_trusts_keeps_places
             an_unlocked_account_starts_anew
+            what_is_counted_goes_with_the_renamed
             a_place_of_yesterday_is_given_back_to_nobody
             untried_ladders_are_purged_and_unknown_names_are_bounded
             a_ping_is_answered

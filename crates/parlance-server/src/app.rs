@@ -14,7 +14,7 @@ use parlance::system::{SystemClock, SystemEntropy};
 use parlance::table::Parts;
 
 use crate::cli::Failed;
-use crate::config::Config;
+use crate::config::{CONFIG_VARIABLE, Config};
 use crate::logging;
 use crate::output::tell;
 
@@ -46,7 +46,18 @@ pub(crate) fn authority(
 }
 
 /// Makes the database of a command that may come before the first `serve`. One that has tables is left as it is.
+///
+/// # Errors
+/// It cannot be made; or it is not there, and only the default says where it would be: a folder that a command happened to be given in is no place
+/// for it.
 pub(crate) fn make_database(config: &Config) -> Result<(), Failed> {
+    if !config.names_database && !store::is_there(&config.database).map_err(Failed::refused)? {
+        return Err(Failed::refused(format!(
+            "there is no database at {} here, and no configuration says where it is: name a configuration with --config or {CONFIG_VARIABLE}, \
+             or the database with --database or PARLANCE_DATABASE",
+            config.database
+        )));
+    }
     if !store::make(&config.database).map_err(Failed::refused)?.is_empty() {
         tell("parlance: note: the database was not there yet, or empty, and is made");
     }

@@ -1,12 +1,12 @@
 //! The command line: what it takes, and how it ends.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use parlance::core::OperatorError;
 
-use crate::config::{Config, ConfigError, Flags};
+use crate::config::{CONFIG_VARIABLE, Config, ConfigError, DEFAULT_FILE, Flags};
 use crate::output::tell;
 use crate::{commands, demo, serve};
 
@@ -23,8 +23,12 @@ pub(crate) struct Cli {
 /// What every command takes.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Common {
-    /// The configuration file (TOML)
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        help = "The configuration file (TOML) [default: PARLANCE_CONFIG, else /etc/parlance/parlance.toml if it is there]"
+    )]
     pub(crate) config: Option<PathBuf>,
     #[arg(
         long,
@@ -33,7 +37,7 @@ pub(crate) struct Common {
         help = "The database: sqlite:PATH or postgres://user:password@host/name [default: sqlite:parlance.db]"
     )]
     pub(crate) database: Option<String>,
-    /// Print data as JSON
+    /// Print data, and what was done, as JSON
     #[arg(long, global = true)]
     pub(crate) json: bool,
 }
@@ -145,7 +149,9 @@ impl Common {
             #[cfg(not(feature = "axxon-grpc"))]
             axxon_grpc_listen: None,
         };
-        let config = Config::load(self.config.as_deref(), std::env::vars_os(), flags)?;
+        let variable = std::env::var_os(CONFIG_VARIABLE);
+        let file = Config::find(self.config.as_deref(), variable, Path::new(DEFAULT_FILE))?;
+        let config = Config::load(file.as_deref(), std::env::vars_os(), flags)?;
         // Only `serve` and `demo` log; the others say it plainly.
         if listen.is_none() {
             for name in &config.unknown_variables {

@@ -70,34 +70,103 @@ pub(crate) fn print_json(value: &Value) -> Result<(), Failed> {
     print(&format!("{value:#}\n"))
 }
 
+/// A JSON object with one member more.
+pub(crate) fn with(mut object: Value, key: &str, value: impl Into<Value>) -> Value {
+    if let Some(members) = object.as_object_mut() {
+        members.insert(key.to_owned(), value.into());
+    }
+    object
+}
+
+/// Says that an act is done: a sentence, or as JSON an object whose `done` names the act, as in `user.disable`, beside what it was done to and
+/// how many.
+///
+/// # Errors
+/// As [`print_more`]; the act stays done, and the error says so.
+pub(crate) fn print_done(
+    as_json: bool,
+    act: &str,
+    sentence: &str,
+    what: Value,
+) -> Result<(), Failed> {
+    let text =
+        if as_json { format!("{:#}\n", with(what, "done", act)) } else { format!("{sentence}\n") };
+    print(&text).map_err(|error| Failed::refused(format!("{error}; {act} is done all the same")))
+}
+
 /// Writes rows under a heading, in columns.
 ///
 /// # Errors
 /// As [`print_more`].
 pub(crate) fn print_table(heading: &[&str], rows: &[Vec<String>]) -> Result<(), Failed> {
-    let heading: Vec<String> = heading.iter().map(|&name| name.to_owned()).collect();
-    let lines: Vec<&Vec<String>> = std::iter::once(&heading).chain(rows).collect();
-    let columns = heading.len();
-    let width = |column: usize| {
-        lines
-            .iter()
-            .filter_map(|line| line.get(column))
-            .map(|cell| plain(cell).chars().count())
-            .max()
-            .unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let mut text = String::new();
-    for line in lines {
-        let cells: Vec<String> = line
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{:width$}", plain(cell)))
-            .collect();
-        text.push_str(cells.join("  ").trim_end());
-        text.push('\n');
+    let mut listing = Listing::new(false, heading);
+    listing.page(rows, |_| Value::Null, Clone::clone).map(drop)
+}
+
+/// A list that is written a page at a time: an array in JSON, otherwise columns under a heading, which may grow wider from page to page.
+pub(crate) struct Listing<'h> {
+    json: bool,
+    heading: &'h [&'h str],
+    widths: Vec<usize>,
+    shown: u64,
+    begun: bool,
+}
+
+impl<'h> Listing<'h> {
+    pub(crate) fn new(json: bool, heading: &'h [&'h str]) -> Self {
+        Self { json, heading, widths: vec![0; heading.len()], shown: 0, begun: false }
     }
-    print(&text)
+
+    /// Writes some more, and says whether anybody still reads.
+    ///
+    /// # Errors
+    /// As [`print_more`].
+    pub(crate) fn page<T>(
+        &mut self,
+        items: &[T],
+        json: impl Fn(&T) -> Value,
+        row: impl Fn(&T) -> Vec<String>,
+    ) -> Result<bool, Failed> {
+        let mut text = String::new();
+        if self.json {
+            for item in items {
+                text.push_str(if self.shown == 0 { "[\n  " } else { ",\n  " });
+                text.push_str(&format!("{:#}", json(item)).replace('\n', "\n  "));
+                self.shown += 1;
+            }
+        } else {
+            let mut lines: Vec<Vec<String>> = Vec::new();
+            if !std::mem::replace(&mut self.begun, true) {
+                lines.push(self.heading.iter().map(|&name| name.to_owned()).collect());
+            }
+            let cells = |item| row(item).iter().map(|cell| plain(cell)).collect();
+            lines.extend(items.iter().map(cells));
+            for line in &lines {
+                for (width, cell) in self.widths.iter_mut().zip(line) {
+                    *width = cell.chars().count().max(*width);
+                }
+            }
+            for line in lines {
+                let cells = line.iter().zip(&self.widths);
+                let cells: Vec<_> = cells.map(|(cell, width)| format!("{cell:width$}")).collect();
+                text.push_str(cells.join("  ").trim_end());
+                text.push('\n');
+            }
+        }
+        print_more(&text)
+    }
+
+    /// Writes the end: of a list in columns this sentence.
+    ///
+    /// # Errors
+    /// As [`print_more`].
+    pub(crate) fn end(self, counts: &str) -> Result<(), Failed> {
+        match (self.json, self.shown) {
+            (true, 0) => print("[]\n"),
+            (true, _) => print("\n]\n"),
+            (false, _) => print(&format!("{counts}\n")),
+        }
+    }
 }
 
 /// Writes a line for people to standard error. `eprintln!` would panic where that cannot be written, and change how the program ends.

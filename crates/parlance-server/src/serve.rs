@@ -72,6 +72,9 @@ pub(crate) struct Running {
 impl Running {
     /// Opens the database, bringing its schema up to date, and listens.
     pub(crate) async fn start(config: &Config) -> Result<Self, Failed> {
+        let file = config.file.as_ref().map(|file| tracing::field::display(file.display()));
+        let read = if file.is_some() { "configuration read" } else { "no configuration file" };
+        info!(file, "{read}");
         for name in &config.unknown_variables {
             warn!(variable = name.as_str(), "variable is not known and was ignored");
         }

@@ -4,7 +4,9 @@ use diesel::dsl::{insert_into, not};
 use diesel::prelude::*;
 use parlance_core::lockout::Slot;
 use parlance_core::ports::{Applied, Change, Touch};
-use parlance_core::{CanonicalName, PasswordHash, Rivals, Session, SessionId, Timestamp, User};
+use parlance_core::{
+    CanonicalName, PasswordHash, Rivals, Session, SessionId, Timestamp, User, UserName,
+};
 
 use crate::any::AnyConnection;
 use crate::fragments::{MOST, OneOf, OrNothing, TouchAll};
@@ -108,6 +110,16 @@ impl<'s> Scene<'s> {
                 let set = (users::password_expired.eq(true), users::version.eq(users::version + 1));
                 Ok(done(diesel::update(named(name)).set(set).execute(self.any)?))
             }
+            Change::SetRoles(name, roles) => {
+                let set = (users::roles.eq(pack(roles)), users::version.eq(users::version + 1));
+                Ok(done(diesel::update(named(name)).set(set).execute(self.any)?))
+            }
+            Change::SetUnrestricted(name, unrestricted) => {
+                let unrestricted = users::unrestricted.eq(*unrestricted);
+                let set = (unrestricted, users::version.eq(users::version + 1));
+                Ok(done(diesel::update(named(name)).set(set).execute(self.any)?))
+            }
+            Change::Rename(old, name) => Ok(self.rename(old, name)?),
             Change::RemoveUser(name) => Ok(done(diesel::delete(named(name)).execute(self.any)?)),
             Change::RevokeUser(name) => {
                 let set =
@@ -321,6 +333,29 @@ impl<'s> Scene<'s> {
             users::version.eq(users::version + 1),
         );
         Ok(done(diesel::update(named(name)).set(set).execute(self.any)?))
+    }
+
+    fn rename(&mut self, old: &CanonicalName, name: &UserName) -> QueryResult<Applied> {
+        let new = name.canonical();
+        let has = |any: &mut AnyConnection, name: &CanonicalName| -> QueryResult<bool> {
+            let rows: i64 = named(name).count().get_result(any)?;
+            Ok(rows > 0)
+        };
+        if new != *old && has(self.any, &new)? {
+            return Ok(if has(self.any, old)? { Applied::Taken } else { Applied::Refused });
+        }
+        let set = (
+            users::name.eq(name.as_str()),
+            users::canonical.eq(new.as_str()),
+            users::epoch.eq(users::epoch + 1),
+            users::version.eq(users::version + 1),
+        );
+        // If another node gives the name away in this moment, the database refuses the second.
+        let renamed = diesel::update(named(old)).set(set).execute(self.any)?;
+        if renamed > 0 && new != *old {
+            lockout::rename(self.any, old, &new)?;
+        }
+        Ok(done(renamed))
     }
 
     fn purge(&mut self, before: Timestamp, limit: u32) -> QueryResult<Applied> {

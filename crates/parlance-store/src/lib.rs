@@ -40,7 +40,7 @@ mod writer;
 mod tests;
 
 pub use backup::{BackedUp, BackupError, Restored, backup, partial, restore};
-pub use migrations::{make, migrate};
+pub use migrations::{is_there, make, migrate};
 pub use options::{FILE_REPLACED, OpenError, Options, Soon, Told};
 pub use store::{Database, advice, open};
 pub use url::UrlError;

@@ -138,6 +138,24 @@ pub(crate) fn unlock(any: &mut AnyConnection, name: &CanonicalName) -> QueryResu
     Ok(Applied::Done)
 }
 
+/// Lets what is counted of a name go on under another one, in the place of what was counted of that before.
+pub(crate) fn rename(
+    any: &mut AnyConnection,
+    old: &CanonicalName,
+    new: &CanonicalName,
+) -> QueryResult<()> {
+    let (old, new) = (account(old), account(new));
+    let (old, new) = (old.as_bytes().as_slice(), new.as_bytes().as_slice());
+    let counted: i64 = login_attempts::table.find(old).count().get_result(any)?;
+    if counted > 0 {
+        diesel::delete(login_attempts::table.find(new)).execute(any)?;
+        diesel::update(login_attempts::table.find(old))
+            .set(login_attempts::account.eq(new))
+            .execute(any)?;
+    }
+    Ok(())
+}
+
 pub(crate) fn purge(
     any: &mut AnyConnection,
     before: Timestamp,

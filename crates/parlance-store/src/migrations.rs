@@ -57,6 +57,20 @@ pub fn make(url: &str) -> Result<Vec<String>, OpenError> {
     run(&target, is_empty).map_err(|error| error.of(&target))
 }
 
+/// Whether there is something to open at this URL: the file of a SQLite database. A database server always counts as there.
+///
+/// # Errors
+/// The URL names no database that this program can open.
+pub fn is_there(url: &str) -> Result<bool, OpenError> {
+    match Target::parse(url)? {
+        // What the system does not let us see is for opening it to say.
+        #[cfg(feature = "sqlite")]
+        Target::Sqlite(path) => Ok(path.try_exists().unwrap_or(true)),
+        #[cfg(feature = "postgres")]
+        Target::Postgres(_) => Ok(true),
+    }
+}
+
 fn run(
     target: &Target,
     wanted: impl FnOnce(&mut AnyConnection) -> Result<bool, OpenError>,

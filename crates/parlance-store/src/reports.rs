@@ -3,10 +3,10 @@
 use diesel::dsl::count_star;
 use diesel::prelude::*;
 use parlance_core::lockout::Rung;
-use parlance_core::ports::{SealedKey, StoreError, UserPage};
-use parlance_core::{CanonicalName, Client, Digest, Session, Timestamp, User};
+use parlance_core::ports::{SealedKey, SessionQuery, StoreError, UserPage, UserQuery};
+use parlance_core::{Client, Digest, Session, Timestamp, User};
 
-use crate::any::AnyConnection;
+use crate::any::{Any, AnyConnection};
 use crate::connection::Held;
 use crate::lane::Work;
 use crate::live::{is_current, is_live, stands};
@@ -18,7 +18,8 @@ use crate::schema::{self, service_clients, sessions, users};
 /// A report.
 pub(crate) enum Report {
     Users { offset: u64, limit: u32, reply: Reply<UserPage> },
-    Sessions { of: Option<CanonicalName>, now: Timestamp, reply: Reply<Vec<(Session, String)>> },
+    FindUsers { query: UserQuery, reply: Reply<Vec<User>> },
+    Sessions { query: Box<SessionQuery>, reply: Reply<Vec<(Session, User)>> },
     Live { now: Timestamp, reply: Reply<Vec<(String, u64)>> },
     Keys(Reply<Vec<SealedKey>>),
     Clients(Reply<Vec<Client>>),
@@ -38,8 +39,11 @@ impl Work for Reports {
                 Report::Users { offset, limit, reply } => {
                     make(held, reply, |any| users_page(any, offset, limit))
                 }
-                Report::Sessions { of, now, reply } => {
-                    make(held, reply, |any| living(any, of.as_ref(), now))
+                Report::FindUsers { query, reply } => {
+                    make(held, reply, |any| find_users(any, &query))
+                }
+                Report::Sessions { query, reply } => {
+                    make(held, reply, |any| sessions_page(any, &query))
                 }
                 Report::Live { now, reply } => make(held, reply, |any| live(any, now)),
                 Report::Keys(reply) => make(held, reply, keys),
@@ -73,22 +77,53 @@ fn users_page(any: &mut AnyConnection, offset: u64, limit: u32) -> QueryResult<U
     Ok(UserPage { total: unsigned(total), items: rows.into_iter().map(User::from).collect() })
 }
 
-fn living(
+fn find_users(any: &mut AnyConnection, query: &UserQuery) -> QueryResult<Vec<User>> {
+    let mut page = users::table
+        .select(UserRow::as_select())
+        .order(users::canonical)
+        .limit(query.limit.into())
+        .into_boxed::<Any>();
+    if let Some(id) = query.id {
+        page = page.filter(users::id.eq(id.0.as_bytes().to_vec()));
+    }
+    if let Some(after) = &query.after {
+        page = page.filter(users::canonical.gt(after.as_str()));
+    }
+    Ok(page.load(any)?.into_iter().map(User::from).collect())
+}
+
+fn sessions_page(
     any: &mut AnyConnection,
-    of: Option<&CanonicalName>,
-    now: Timestamp,
-) -> QueryResult<Vec<(Session, String)>> {
-    let living =
-        sessions::table.inner_join(users::table).filter(stands(now, false).and(is_current()));
-    let living = living.order((sessions::created_at, sessions::id));
-    let columns = (SessionRow::as_select(), users::name);
-    let rows: Vec<(SessionRow, String)> = match of {
-        Some(name) => {
-            living.filter(users::canonical.eq(name.as_str())).select(columns).load(any)?
-        }
-        None => living.select(columns).load(any)?,
-    };
-    Ok(rows.into_iter().map(|(session, name)| (session.into(), name)).collect())
+    query: &SessionQuery,
+) -> QueryResult<Vec<(Session, User)>> {
+    let mut page = sessions::table
+        .inner_join(users::table)
+        .select((SessionRow::as_select(), UserRow::as_select()))
+        .order((sessions::created_at, sessions::id))
+        .limit(query.limit.into())
+        .into_boxed::<Any>();
+    if let Some(id) = query.id {
+        page = page.filter(sessions::id.eq(id.0.as_bytes().to_vec()));
+    }
+    if let Some(name) = &query.user {
+        page = page.filter(users::canonical.eq(name.as_str()));
+    }
+    if let Some(dialect) = &query.dialect {
+        page = page.filter(sessions::dialect.eq(dialect.as_str()));
+    }
+    if let Some(since) = query.since {
+        page = page.filter(sessions::created_at.ge(since.millis()));
+    }
+    if let Some(now) = query.live_at {
+        page = page.filter(stands(now, false).and(is_current()));
+    }
+    if let Some((created, id)) = query.after {
+        let (created, id) = (created.millis(), id.0.as_bytes().to_vec());
+        let same = sessions::created_at.eq(created).and(sessions::id.gt(id));
+        page = page.filter(sessions::created_at.gt(created).or(same));
+    }
+    let rows: Vec<(SessionRow, UserRow)> = page.load(any)?;
+    Ok(rows.into_iter().map(|(session, user)| (session.into(), user.into())).collect())
 }
 
 fn live(any: &mut AnyConnection, now: Timestamp) -> QueryResult<Vec<(String, u64)>> {

@@ -7,7 +7,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parlance_core::lockout::Rung;
-use parlance_core::ports::{Applied, Change, Pending, SealedKey, Store, Touch, UserPage};
+use parlance_core::ports::{
+    Applied, Change, Pending, SealedKey, SessionQuery, Store, Touch, UserPage, UserQuery,
+};
 use parlance_core::{CanonicalName, Client, Digest, Session, Timestamp, User};
 use uuid::Uuid;
 
@@ -208,12 +210,12 @@ impl Store for Database {
         ask(&self.reports, |reply| Report::Users { offset, limit, reply })
     }
 
-    fn sessions(
-        &self,
-        of: Option<CanonicalName>,
-        now: Timestamp,
-    ) -> Pending<Vec<(Session, String)>> {
-        ask(&self.reports, |reply| Report::Sessions { of, now, reply })
+    fn find_users(&self, query: UserQuery) -> Pending<Vec<User>> {
+        ask(&self.reports, |reply| Report::FindUsers { query, reply })
+    }
+
+    fn sessions(&self, query: SessionQuery) -> Pending<Vec<(Session, User)>> {
+        ask(&self.reports, |reply| Report::Sessions { query: Box::new(query), reply })
     }
 
     fn live(&self, now: Timestamp) -> Pending<Vec<(String, u64)>> {

@@ -38,6 +38,9 @@ impl Turn {
             | Change::SetPassword(..)
             | Change::SetEnabled(..)
             | Change::ExpirePassword(_)
+            | Change::SetRoles(..)
+            | Change::SetUnrestricted(..)
+            | Change::Rename(..)
             | Change::RemoveUser(_)
             | Change::RevokeUser(_)
             | Change::RevokeAll

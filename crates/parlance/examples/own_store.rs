@@ -10,7 +10,9 @@
 use std::sync::Arc;
 
 use actix_web::{App, HttpServer, web};
-use parlance::core::ports::{Applied, Change, Pending, SealedKey, Store, Touch, UserPage};
+use parlance::core::ports::{
+    Applied, Change, Pending, SealedKey, SessionQuery, Store, Touch, UserPage, UserQuery,
+};
 use parlance::core::{CanonicalName, Digest, Session, Timestamp, User};
 use parlance::{Setup, actix::Caller, setup};
 
@@ -42,12 +44,12 @@ impl<S: Store> Store for Audited<S> {
         self.0.users(offset, limit)
     }
 
-    fn sessions(
-        &self,
-        of: Option<CanonicalName>,
-        now: Timestamp,
-    ) -> Pending<Vec<(Session, String)>> {
-        self.0.sessions(of, now)
+    fn find_users(&self, query: UserQuery) -> Pending<Vec<User>> {
+        self.0.find_users(query)
+    }
+
+    fn sessions(&self, query: SessionQuery) -> Pending<Vec<(Session, User)>> {
+        self.0.sessions(query)
     }
 
     fn live(&self, now: Timestamp) -> Pending<Vec<(String, u64)>> {

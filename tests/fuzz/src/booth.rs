@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use futures_executor::block_on;
-use parlance::core::ports::{Change, Clock as _, Store as _};
+use parlance::core::ports::{Change, Clock as _, SessionQuery, Store as _};
 use parlance::core::{CanonicalName, Login, Rivals, Secret, Session, User};
 use parlance::dialect::testing::World;
 use parlance::dialect::{Desk, Service, Shown};
@@ -42,7 +42,7 @@ impl Booth {
         let shown = known(block_on(service.log_in(login, Some(PEER), world.clock.now())));
         let name = CanonicalName::stored(USER.to_owned());
         let user = known(block_on(world.store.user(name)));
-        let sessions = known(block_on(world.store.sessions(None, world.clock.now())));
+        let sessions = known(block_on(world.store.sessions(SessionQuery::live(world.clock.now()))));
         let (Some(user), Some((session, _))) = (user, sessions.into_iter().next()) else {
             unreachable!("both were made just now")
         };
@@ -53,7 +53,7 @@ impl Booth {
     #[track_caller]
     pub(crate) fn check(&self) {
         let now = self.world.clock.now();
-        let living = known(block_on(self.world.store.sessions(None, now))).len();
+        let living = known(block_on(self.world.store.sessions(SessionQuery::live(now)))).len();
         assert!(living <= 1, "{living} sessions, where one was opened");
         if living == 0 {
             self.restore();

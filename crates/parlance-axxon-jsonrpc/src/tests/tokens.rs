@@ -1,7 +1,7 @@
 //! The token: what stands in it, and what is not taken for one.
 
 use expect_test::expect;
-use parlance_core::ports::Store as _;
+use parlance_core::ports::{SessionQuery, Store as _};
 use parlance_core::{Failure, Mint as _};
 use serde_json::{Value, json};
 
@@ -110,7 +110,8 @@ fn extreme_clocks_and_lifetimes_make_tokens_that_count() {
 fn the_store_holds_nothing_that_stands_in_the_token() {
     let wire = Wire::new();
     let token = wire.log_in();
-    let sessions = wire.world.run(wire.world.store.sessions(None, wire.now())).unwrap();
+    let sessions =
+        wire.world.run(wire.world.store.sessions(SessionQuery::live(wire.now()))).unwrap();
     let dump = format!("{sessions:?}");
     let claims: Value = serde_json::from_str(&part(&token, 1)).unwrap();
     assert_eq!(sessions.len(), 1);

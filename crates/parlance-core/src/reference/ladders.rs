@@ -141,6 +141,13 @@ impl Ladders {
         Applied::Done
     }
 
+    /// Lets what is counted of a name go on under another one.
+    pub(super) fn rename(&mut self, old: &CanonicalName, new: &CanonicalName) {
+        if let Some(rung) = self.rungs.remove(&account(old)) {
+            self.rungs.insert(account(new), rung);
+        }
+    }
+
     /// Forgets from where a user is known who is no more.
     pub(super) fn forget(&mut self, user: UserId) {
         self.known.retain(|(owner, _), _| *owner != user);

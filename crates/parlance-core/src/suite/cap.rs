@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::ports::{Applied, Change, Store};
+use crate::ports::{Applied, Change, SessionQuery, Store};
 use crate::{Rivals, Session};
 
 use super::world::{World, at, digest, session, touch, wait};
@@ -111,5 +111,5 @@ pub(super) fn many_logins_of_one_user_leave_no_more_than_the_cap(store: &Arc<dyn
     let left: Vec<_> = looks.into_iter().filter_map(wait).map(|(session, _)| session.id).collect();
     let newest: Vec<_> = (newest..=LOGINS).map(|number| session(&ann, number).id).collect();
     assert_eq!(left, newest);
-    assert_eq!(wait(store.sessions(None, at(1))).len(), CAP as usize);
+    assert_eq!(wait(store.sessions(SessionQuery::live(at(1)))).len(), CAP as usize);
 }

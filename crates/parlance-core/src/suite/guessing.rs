@@ -8,7 +8,7 @@ use crate::lockout::{
     wait_after,
 };
 use crate::ports::{Applied, Change, Store};
-use crate::{Digest, Rivals, Timestamp, User};
+use crate::{Digest, Rivals, Timestamp, User, UserName};
 
 use super::world::{World, address, at, at_once, named, session, user, wait};
 
@@ -315,6 +315,36 @@ pub(super) fn an_unlocked_account_starts_anew(store: &Arc<dyn Store>) {
     assert_eq!(world.rung(login.account), None);
     assert_eq!(all(), first);
     assert_eq!(world.apply(Change::Unlock(named("nobody"))), Applied::Done);
+}
+
+pub(super) fn what_is_counted_goes_with_the_renamed(store: &Arc<dyn Store>) {
+    let world = World(store);
+    let ann = world.user(1, "ann");
+    assert!(world.succeeds(&attempt(&ann, 0, 2), &ann, 1));
+    // Somebody has tried the name that nobody has yet.
+    let stranger = Attempt { user: None, ..attempt(&user(9, "anna"), 0, 9) };
+    assert!(world.fails(&stranger));
+    let all = |login: &Attempt| (0..20).filter(|_| world.fails(login)).count();
+    assert_eq!(i64::try_from(all(&attempt(&ann, 0, 2))), Ok(2 + RESERVE));
+    let counted = world.rung(account(&ann.canonical));
+    let rename = |old: &str, new: &str| {
+        let new = UserName::new(new).map(|new| world.apply(Change::Rename(named(old), new)));
+        assert_eq!(new, Ok(Applied::Done));
+    };
+    rename("ann", "Anna");
+    assert_eq!(world.rung(account(&named("ann"))), None);
+    assert_eq!(world.rung(account(&named("anna"))), counted);
+    // He waits as before, and from his address as well.
+    let anna = world.now(&user(1, "Anna"));
+    assert_eq!(all(&attempt(&anna, 0, 2)), 0);
+    // Another spelling is the same account, and of a name that nobody tried nothing is counted.
+    let counted = world.rung(account(&named("anna")));
+    rename("anna", "ANNA");
+    assert_eq!(world.rung(account(&named("anna"))), counted);
+    let bob = world.user(2, "bob");
+    rename("bob", "Bobby");
+    assert_eq!(world.rung(account(&named("bobby"))), None);
+    assert!(world.fails(&attempt(&User { canonical: named("bobby"), ..bob }, 0, 2)));
 }
 
 pub(super) fn a_place_of_yesterday_is_given_back_to_nobody(store: &Arc<dyn Store>) {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::User;
 use crate::ports::{Applied, Change, Store};
+use crate::{User, UserName};
 
 use super::world::{World, at, digest, hash, named, session, user, wait};
 
@@ -33,6 +33,7 @@ pub(super) fn one_name_belongs_to_one_user(store: &Arc<dyn Store>) {
     let world = World(store);
     let ann = world.user(1, "Ann");
     assert_eq!(world.apply(Change::AddUser(Box::new(user(2, "aNN")))), Applied::Taken);
+    assert_eq!(world.apply(Change::AddUser(Box::new(user(1, "bob")))), Applied::Taken, "the id");
     assert_eq!(world.now(&ann), ann);
     assert_eq!(world.apply(Change::RemoveUser(ann.canonical)), Applied::Done);
     world.user(2, "aNN");
@@ -106,6 +107,71 @@ pub(super) fn an_expired_password_leaves_sessions_alone(store: &Arc<dyn Store>) 
     assert!(world.lives(digest(1), 0));
 }
 
+pub(super) fn roles_and_freedom_change_and_sessions_go_on(store: &Arc<dyn Store>) {
+    let world = World(store);
+    let (ann, bob) = (world.user(1, "ann"), world.user(2, "bob"));
+    world.open(&session(&ann, 1));
+    let roles = |roles: &[u128]| roles.iter().copied().map(Uuid::from_u128).collect::<Vec<_>>();
+    let mut expected = User { last_login: Some(at(0)), ..ann.clone() };
+    for (version, given) in (1..).zip([roles(&[7, 5]), roles(&[9]), roles(&[])]) {
+        let change = Change::SetRoles(ann.canonical.clone(), given.clone());
+        assert_eq!(world.apply(change), Applied::Done);
+        expected = User { roles: given, version, ..expected };
+        assert_eq!(world.now(&ann), expected);
+    }
+    for (version, unrestricted) in (4..).zip([true, true, false]) {
+        let change = Change::SetUnrestricted(ann.canonical.clone(), unrestricted);
+        assert_eq!(world.apply(change), Applied::Done);
+        expected = User { unrestricted, version, ..expected };
+        assert_eq!(world.now(&ann), expected);
+    }
+    // A use of the session shows the user as he is now.
+    world.apply(Change::SetRoles(ann.canonical, roles(&[3])));
+    let shown = world.found(digest(1)).map(|(_, user)| user.roles);
+    assert_eq!((shown, world.lives(digest(1), 0)), (Some(roles(&[3])), true));
+    assert_eq!(world.now(&bob), bob);
+}
+
+fn rename(world: World<'_>, old: &str, new: &str) -> Applied {
+    let new = UserName::new(new);
+    assert!(new.is_ok(), "the suite's own names are good");
+    new.map_or(Applied::Refused, |new| world.apply(Change::Rename(named(old), new)))
+}
+
+pub(super) fn a_renamed_user_keeps_all_but_his_sessions(store: &Arc<dyn Store>) {
+    let world = World(store);
+    let (ann, bob) = (world.user(1, "Ann"), world.user(2, "bob"));
+    world.open(&session(&ann, 1));
+    world.open(&session(&bob, 2));
+    assert_eq!(rename(world, "ann", "Anna O'Neil"), Applied::Done);
+    let renamed = User { last_login: Some(at(0)), epoch: 1, version: 1, ..user(1, "Anna O'Neil") };
+    assert_eq!(world.now(&renamed), renamed);
+    assert_eq!(wait(store.user(named("ann"))), None);
+    assert_eq!((world.lives(digest(1), 0), world.lives(digest(2), 0)), (false, true));
+    world.open(&session(&renamed, 3));
+    // Another spelling of his own name is his to take, and is another name on the wires.
+    assert_eq!(rename(world, "anna o'neil", "ANNA o'neil"), Applied::Done);
+    let spelt = User { epoch: 2, version: 2, ..user(1, "ANNA o'neil") };
+    assert_eq!(world.now(&spelt), User { last_login: Some(at(0)), ..spelt.clone() });
+    assert!(!world.lives(digest(3), 0));
+    // The old name is free.
+    world.user(3, "ann");
+}
+
+pub(super) fn a_name_is_taken_from_nobody(store: &Arc<dyn Store>) {
+    let world = World(store);
+    let (ann, bob) = (world.user(1, "ann"), world.user(2, "Bob"));
+    world.open(&session(&ann, 1));
+    for taken in ["bob", "BOB", "\u{ff22}ob"] {
+        assert_eq!(rename(world, "ann", taken), Applied::Taken, "{taken}");
+    }
+    assert_eq!(rename(world, "nobody", "new"), Applied::Refused);
+    assert_eq!(rename(world, "nobody", "bob"), Applied::Refused);
+    assert_eq!(world.now(&ann), User { last_login: Some(at(0)), ..ann });
+    assert_eq!(world.now(&bob), bob);
+    assert!(world.lives(digest(1), 0));
+}
+
 pub(super) fn a_removed_user_leaves_nothing_behind(store: &Arc<dyn Store>) {
     let world = World(store);
     let (ann, bob) = (world.user(1, "ann"), world.user(2, "bob"));
@@ -163,6 +229,8 @@ pub(super) fn nobody_cannot_be_changed(store: &Arc<dyn Store>) {
         Change::SetPassword(named("nobody"), hash("$argon2id$other")),
         Change::SetEnabled(named("nobody"), false),
         Change::ExpirePassword(named("nobody")),
+        Change::SetRoles(named("nobody"), Vec::new()),
+        Change::SetUnrestricted(named("nobody"), true),
         Change::RemoveUser(named("nobody")),
         Change::RevokeUser(named("nobody")),
         Change::RevokeSession(session(&ann, 1).id, at(0)),

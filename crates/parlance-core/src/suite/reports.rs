@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::ports::{Change, Store};
-use crate::{Session, User};
+use crate::ports::{Change, SessionQuery, Store, UserQuery};
+use crate::{Session, SessionId, User, UserId};
 
-use super::world::{World, at, session, touch, wait};
+use super::world::{World, at, named, session, touch, wait};
 
 pub(super) fn users_come_in_pages_by_canonical_name(store: &Arc<dyn Store>) {
     let world = World(store);
@@ -41,7 +41,9 @@ pub(super) fn living_sessions_are_listed_oldest_first(store: &Arc<dyn Store>) {
     let slid = world.session(&slid);
 
     let list = |of: Option<&User>, now| {
-        wait(store.sessions(of.map(|user| user.canonical.clone()), at(now)))
+        let user = of.map(|user| user.canonical.clone());
+        let found = wait(store.sessions(SessionQuery { user, ..SessionQuery::live(at(now)) }));
+        found.into_iter().map(|(session, user)| (session, user.name)).collect::<Vec<_>>()
     };
     let of = |session: &Session, name: &str| (session.clone(), name.to_owned());
     let (one, two, three) = (of(&first, "Bob"), of(&second, "Ann"), of(&third, "Ann"));
@@ -53,6 +55,88 @@ pub(super) fn living_sessions_are_listed_oldest_first(store: &Arc<dyn Store>) {
     world.apply(Change::SetEnabled(ann.canonical.clone(), false));
     assert_eq!(list(Some(&ann), 500), []);
     assert_eq!(list(None, 5000), []);
+}
+
+pub(super) fn users_are_found_by_id_and_behind_a_name(store: &Arc<dyn Store>) {
+    let world = World(store);
+    let users = [world.user(3, "Ann"), world.user(1, "bob"), world.user(2, "Zoe")];
+    let find = |id: Option<u128>, after: Option<&str>, limit| {
+        let id = id.map(|id| UserId(uuid::Uuid::from_u128(id)));
+        wait(store.find_users(UserQuery { id, after: after.map(named), limit }))
+    };
+    assert_eq!(find(None, None, 9), users);
+    assert_eq!(find(None, None, 2), users[..2]);
+    assert_eq!(find(None, Some("ann"), 9), users[1..]);
+    // Whether or not there is one of that name.
+    assert_eq!(find(None, Some("ant"), 1), users[1..2]);
+    assert_eq!(find(None, Some("zoe"), 9), []);
+    assert_eq!(find(Some(2), None, 9), users[2..]);
+    assert_eq!((find(Some(4), None, 9), find(Some(3), None, 0)), (Vec::new(), Vec::new()));
+}
+
+pub(super) fn sessions_are_found_by_what_is_asked(store: &Arc<dyn Store>) {
+    let world = World(store);
+    let (ann, bob) = (world.user(1, "Ann"), world.user(2, "Bob"));
+    let other = "another-wire".to_owned();
+    let all = [
+        Session { created: at(1), ..session(&ann, 5) },
+        Session { created: at(1), dialect: other.clone(), ..session(&bob, 6) },
+        Session { created: at(2), expires: Some(at(10)), ..session(&ann, 1) },
+        Session { created: at(3), dialect: other.clone(), ..session(&ann, 2) },
+    ];
+    all.iter().for_each(|session| world.open(session));
+    let find = |query: SessionQuery| {
+        let found = wait(store.sessions(query));
+        assert!(found.iter().all(|(session, user)| session.user == user.id));
+        found.into_iter().map(|(session, _)| session.id.0.as_u128()).collect::<Vec<_>>()
+    };
+    let any = SessionQuery::default;
+    let id = SessionId(uuid::Uuid::from_u128(6));
+    assert_eq!(find(any()), [5, 6, 1, 2]);
+    assert_eq!(find(SessionQuery { id: Some(id), ..any() }), [6]);
+    assert_eq!(find(SessionQuery { user: Some(named("ann")), ..any() }), [5, 1, 2]);
+    assert_eq!(find(SessionQuery { user: Some(named("nobody")), ..any() }), []);
+    assert_eq!(find(SessionQuery { dialect: Some(other.clone()), ..any() }), [6, 2]);
+    assert_eq!(find(SessionQuery { since: Some(at(2)), ..any() }), [1, 2]);
+    assert_eq!(find(SessionQuery::live(at(10))), [5, 6, 2]);
+    let narrow = SessionQuery {
+        user: Some(named("ann")),
+        dialect: Some(other),
+        since: Some(at(3)),
+        ..SessionQuery::live(at(4))
+    };
+    assert_eq!(find(narrow.clone()), [2]);
+    // The dead are there as long as their rows are, and no longer count.
+    world.apply(Change::RevokeUser(ann.canonical));
+    assert_eq!((find(narrow), find(any())), (Vec::new(), vec![5, 6, 1, 2]));
+}
+
+pub(super) fn sessions_come_in_pages_whatever_is_dropped_meanwhile(store: &Arc<dyn Store>) {
+    let world = World(store);
+    let ann = world.user(1, "ann");
+    // Three moments, and the numbers of one moment not in their order.
+    let all: Vec<_> = [(4, 1), (2, 1), (9, 2), (7, 2), (1, 3)]
+        .map(|(number, created)| Session { created: at(created), ..session(&ann, number) })
+        .into();
+    all.iter().for_each(|session| world.open(session));
+    for limit in [1, 2, 3, 5] {
+        let (mut seen, mut after) = (Vec::new(), None);
+        loop {
+            let query = SessionQuery { after, limit, ..SessionQuery::live(at(5)) };
+            let page = wait(store.sessions(query));
+            assert!(page.len() <= limit as usize);
+            let Some((last, _)) = page.last() else { break };
+            after = Some((last.created, last.id));
+            seen.extend(page.iter().map(|(session, _)| session.id.0.as_u128()));
+        }
+        assert_eq!(seen, [2, 4, 7, 9, 1], "{limit} at a time");
+    }
+    // The page after a session that is gone begins where it stood.
+    let gone = all.first().map(|session| (session.created, session.id));
+    gone.into_iter().for_each(|(_, id)| drop(world.apply(Change::Close { id, now: at(4) })));
+    gone.into_iter().for_each(|(_, id)| drop(world.apply(Change::Forget { id, now: at(4) })));
+    let rest = wait(store.sessions(SessionQuery { after: gone, ..SessionQuery::default() }));
+    assert_eq!(rest.len(), 3);
 }
 
 pub(super) fn living_sessions_are_counted_by_dialect(store: &Arc<dyn Store>) {

@@ -1,7 +1,10 @@
 //! What an operator does, and what becomes of sessions.
 
 use super::world::{MINUTE, PLAIN, World, opened, run, secret};
-use crate::{Failure, NameError, NewUser, OperatorError, SessionId};
+use crate::{
+    Failure, Imported, ImportedUser, NameError, NewUser, OperatorError, PasswordHash, SessionId,
+    UserId,
+};
 
 const ENDED: Result<(), Failure> = Err(Failure::EndedSession);
 
@@ -145,4 +148,92 @@ fn a_role_counts_once_and_no_user_has_more_than_a_token_can_name() {
     assert_eq!(add("many", (0..256).chain(0..256).collect()), Ok(256));
     assert_eq!(add("more", (0..257).collect()), Err(OperatorError::Roles));
     assert_eq!(run(world.authority.set_enabled("more", true)), Err(OperatorError::NoUser));
+}
+
+#[test]
+fn a_renamed_user_logs_in_under_the_new_name_alone_and_his_sessions_are_ended() {
+    let (world, token, other) = two();
+    let rename = |new: &str| run(world.authority.rename_user("CSMITH", new));
+    assert_eq!(rename("oTHER"), Err(OperatorError::Taken));
+    assert_eq!(rename(" c"), Err(OperatorError::Name(NameError::OuterBlank)));
+    assert_eq!(world.check(&token), Ok(()));
+    assert_eq!(rename("Carol Smith"), Ok(()));
+    assert_eq!(rename("Carol Smith"), Err(OperatorError::NoUser));
+    assert_eq!((world.check(&token), world.check(&other)), (ENDED, Ok(())));
+    assert_eq!(world.login("csmith", "XXX").map(drop), Err(Failure::UnknownUser));
+    assert!(world.login("carol smith", "XXX").is_ok());
+}
+
+#[test]
+fn roles_and_freedom_change_for_the_sessions_that_are_open() {
+    let (world, token, _) = two();
+    let role = uuid::Uuid::from_u128(7);
+    run(world.authority.set_roles("CSMITH", vec![role, role])).unwrap();
+    run(world.authority.set_unrestricted("csmith", true)).unwrap();
+    assert_eq!(world.check(&token), Ok(()));
+    let user = run(world.authority.store().user(crate::canonical_name("csmith").unwrap()));
+    let user = user.unwrap().unwrap();
+    assert_eq!((user.roles, user.unrestricted), (vec![role], true));
+    let many = (0..257).map(uuid::Uuid::from_u128).collect();
+    assert_eq!(run(world.authority.set_roles("csmith", many)), Err(OperatorError::Roles));
+    assert_eq!(run(world.authority.set_unrestricted("nobody", true)), Err(OperatorError::NoUser));
+}
+
+#[test]
+fn an_import_makes_a_user_once_and_says_what_differs() {
+    let world = World::new(PLAIN);
+    let now = world.now();
+    let phc = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAA";
+    let ann = ImportedUser {
+        id: None,
+        name: "Ann".to_owned(),
+        hash: Some(PasswordHash::imported(phc).unwrap()),
+        enabled: true,
+        password_expired: false,
+        unrestricted: false,
+        roles: Vec::new(),
+        created: None,
+    };
+    let import =
+        |user: &ImportedUser, dry| run(world.authority.import_user(user.clone(), now, dry));
+    assert_eq!(import(&ann, true), Ok(Imported::Added));
+    assert_eq!(
+        world.login("ann", "x").map(drop),
+        Err(Failure::UnknownUser),
+        "a trial makes nobody"
+    );
+    for (dry, made) in
+        [(false, Imported::Added), (false, Imported::Unchanged), (true, Imported::Unchanged)]
+    {
+        assert_eq!(import(&ann, dry), Ok(made));
+    }
+    let others = [
+        ("the spelling of the name", ImportedUser { name: "aNN".to_owned(), ..ann.clone() }),
+        ("the id", ImportedUser { id: Some(UserId(uuid::Uuid::nil())), ..ann.clone() }),
+        ("the hash", ImportedUser { hash: None, ..ann.clone() }),
+        ("enabled", ImportedUser { enabled: false, ..ann.clone() }),
+        ("password_expired", ImportedUser { password_expired: true, ..ann.clone() }),
+        ("unrestricted", ImportedUser { unrestricted: true, ..ann.clone() }),
+        ("roles", ImportedUser { roles: vec![uuid::Uuid::nil()], ..ann.clone() }),
+        (
+            "created",
+            ImportedUser { created: Some(crate::Timestamp::from_millis(1)), ..ann.clone() },
+        ),
+    ];
+    for (what, other) in others {
+        for dry in [false, true] {
+            assert_eq!(import(&other, dry), Err(OperatorError::Differs(what)));
+        }
+    }
+    let id = UserId(uuid::Uuid::from_u128(77));
+    let bob = ImportedUser { id: Some(id), name: "bob".to_owned(), hash: None, ..ann };
+    assert_eq!(import(&bob, false), Ok(Imported::Added));
+    assert_eq!(
+        world.login("bob", "x").map(drop),
+        Err(Failure::WrongPassword),
+        "he has no password"
+    );
+    let eve = ImportedUser { name: "eve".to_owned(), ..bob };
+    assert_eq!(import(&eve, false), Err(OperatorError::IdTaken(id)));
+    assert_eq!(import(&eve, true), Err(OperatorError::IdTaken(id)));
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::world::{CHEAP, Seeded};
 use crate::password::Scratch;
-use crate::{PasswordHash, PasswordPolicy, PolicyError};
+use crate::{HashError, PasswordHash, PasswordPolicy, PolicyError};
 
 /// Salt and tag of the reference implementation's answer for `password` and `somesalt`, 256 KiB, 2 iterations, 1 lane.
 const KNOWN: &str = "c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
@@ -50,7 +50,7 @@ fn a_stored_hash_buys_no_work_beyond_the_bounds() {
 }
 
 #[test]
-fn what_is_no_argon2id_hash_verifies_nothing_at_the_usual_cost() {
+fn what_is_no_argon2_hash_verifies_nothing_at_the_usual_cost() {
     for hash in [
         "",
         "$",
@@ -65,8 +65,6 @@ fn what_is_no_argon2id_hash_verifies_nothing_at_the_usual_cost() {
         "$argon2id$v=19$m=256,t=2,p=1$YQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
         "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/",
         "$argon2id$v=18$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
-        "$argon2i$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
-        "$argon2d$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
         "$argon2$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
         "$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW",
         "pbkdf2_sha256$1000000$salt$hash",
@@ -74,12 +72,15 @@ fn what_is_no_argon2id_hash_verifies_nothing_at_the_usual_cost() {
     ] {
         check(hash, false, CHEAP);
     }
-    // The reference implementation's own argon2i and argon2d answers for this password.
+    // The reference implementation's own argon2i answer for this password, and what is argon2id's alone.
     check(
         "$argon2i$v=19$m=256,t=2,p=1$c29tZXNhbHQ$iekCn0Y3spW+sCcFanM2xBT63UP2sghkUoHLIUpWRS8",
-        false,
-        CHEAP,
+        true,
+        [256, 2, 1],
     );
+    for other in ["argon2i", "argon2d"] {
+        check(&format!("${other}$v=19$m=256,t=2,p=1${KNOWN}"), false, [256, 2, 1]);
+    }
 }
 
 #[test]
@@ -133,5 +134,51 @@ proptest! {
         prop_assume!(!hash.contains("m=") || hash.contains("m=9999"));
         let verified = PasswordHash::stored(hash).verify("password", &policy(), &mut Scratch::default());
         prop_assert_eq!(verified, Ok(false));
+    }
+}
+
+#[test]
+fn hashes_of_other_systems_are_read_within_bounds() {
+    // Made by the reference implementation of "password" and the salt "somesalt".
+    let made = [
+        "$argon2i$v=19$m=64,t=2,p=1$c29tZXNhbHQ$uRkUb20yOYJF7x2+Gf6qbA",
+        "$argon2d$v=19$m=64,t=2,p=1$c29tZXNhbHQ$Us1acEuyS5qaT/6ahVZKIg",
+        "$argon2id$v=19$m=64,t=2,p=1$c29tZXNhbHQ$CpahY97MNWo2uyGWQjji4g",
+        "$argon2i$m=64,t=2,p=1$c29tZXNhbHQ$Mt/jIl5zTh7I68ndaONWnw",
+    ];
+    let policy = PasswordPolicy::new(8, 1, 1).unwrap();
+    for phc in made {
+        let hash = PasswordHash::imported(phc).unwrap();
+        let verify = |password| hash.verify(password, &policy, &mut Scratch::default());
+        assert_eq!((verify("password"), verify("passwort")), (Ok(true), Ok(false)), "{phc}");
+        assert!(!policy.made(&hash), "{phc} is replaced at the first login");
+    }
+    let tail = "$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAA";
+    let refused = [
+        ("$2b$12$abcdefghijklmnopqrstuv", HashError::Scheme),
+        ("{SSHA}abc", HashError::Scheme),
+        ("secret", HashError::Scheme),
+        ("$argon2x$v=19$m=64,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAA", HashError::Unreadable),
+        ("$argon2id$v=19$m=64,t=1,p=1$c2hvcnQ$AAAAAAAAAAAAAAAAAAAAAA", HashError::Unreadable),
+        ("$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHQ", HashError::Unreadable),
+        ("$argon2id$v=18$m=64,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAA", HashError::Unreadable),
+        ("$argon2id", HashError::Unreadable),
+    ];
+    for (phc, error) in refused {
+        assert_eq!(PasswordHash::imported(phc).map(drop), Err(error), "{phc}");
+    }
+    for (parameters, good) in [
+        ("m=262144,t=10,p=16", true),
+        ("m=262145,t=1,p=1", false),
+        ("m=64,t=11,p=1", false),
+        ("m=512,t=1,p=17", false),
+        ("m=4294967295,t=4294967295,p=16777215", false),
+    ] {
+        let hash = PasswordHash::imported(&format!("$argon2id$v=19${parameters}{tail}"));
+        assert_eq!(
+            hash.map(drop),
+            if good { Ok(()) } else { Err(HashError::Costly) },
+            "{parameters}"
+        );
     }
 }

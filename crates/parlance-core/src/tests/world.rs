@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::lockout::Rung;
 use crate::ports::{
     Action, Applied, Change, Clock, Entropy, EntropyError, Event, Observer, Pending, SealedKey,
-    Store, StoreError, Touch, UserPage,
+    SessionQuery, Store, StoreError, Touch, UserPage, UserQuery,
 };
 use crate::reference::Reference;
 use crate::{
@@ -173,12 +173,12 @@ impl Store for Watched {
         self.note("users", self.inner.users(offset, limit))
     }
 
-    fn sessions(
-        &self,
-        of: Option<CanonicalName>,
-        now: Timestamp,
-    ) -> Pending<Vec<(Session, String)>> {
-        self.note("sessions", self.inner.sessions(of, now))
+    fn find_users(&self, query: UserQuery) -> Pending<Vec<User>> {
+        self.note("find_users", self.inner.find_users(query))
+    }
+
+    fn sessions(&self, query: SessionQuery) -> Pending<Vec<(Session, User)>> {
+        self.note("sessions", self.inner.sessions(query))
     }
 
     fn live(&self, now: Timestamp) -> Pending<Vec<(String, u64)>> {
@@ -374,7 +374,7 @@ impl World {
 
     /// How many sessions live.
     pub(super) fn living(&self) -> usize {
-        run(self.store.inner.sessions(None, self.now())).unwrap().len()
+        run(self.store.inner.sessions(SessionQuery::live(self.now()))).unwrap().len()
     }
 
     pub(super) fn user(&self, name: &str) -> User {

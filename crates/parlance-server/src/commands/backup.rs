@@ -6,7 +6,7 @@ use clap::Args;
 use parlance::store;
 use serde_json::json;
 
-use super::{if_ended, print, print_json, tell};
+use super::{if_ended, print_done, tell};
 use crate::cli::{Common, Failed};
 use crate::config::Config;
 
@@ -38,17 +38,17 @@ impl Backup {
         let done = store::backup(&config.database, &self.file, self.overwrite);
         let bytes = done.map_err(Failed::refused)?.bytes;
         let (file, key_file) = (self.file.display(), config.key_file.display());
-        if common.json {
-            print_json(&json!({
-                "backup": file.to_string(),
-                "bytes": bytes,
-                "key_file": key_file.to_string(),
-                "key_file_included": false,
-            }))
-        } else {
+        if !common.json {
             about_key_file(&config, "is not in it: keep a copy of that, apart from this one");
-            print(&format!("the database is in {file} ({bytes} bytes)\n"))
         }
+        let what = json!({
+            "backup": file.to_string(),
+            "bytes": bytes,
+            "key_file": key_file.to_string(),
+            "key_file_included": false,
+        });
+        let sentence = format!("the database is in {file} ({bytes} bytes)");
+        print_done(common.json, "backup", &sentence, what)
     }
 }
 
@@ -58,13 +58,7 @@ impl Restore {
         let done = store::restore(&config.database, &self.file, self.keep_sessions);
         let done = done.map_err(Failed::refused)?;
         let file = self.file.display();
-        if common.json {
-            print_json(&json!({
-                "restored": file.to_string(),
-                "users": done.users,
-                "sessions_ended": done.sessions_ended,
-            }))
-        } else {
+        if !common.json {
             tell(
                 "parlance: note: users and passwords are those of the backup: disable again whom you have disabled since, and set \
                  again the passwords that were changed",
@@ -73,12 +67,16 @@ impl Restore {
                 &config,
                 "is not part of a backup: the one that was beside it must be there",
             );
-            let sessions = if done.sessions_ended { "ended" } else { "kept" };
-            print(&format!(
-                "{file} is in place: {} users, all sessions are {sessions}\n",
-                done.users
-            ))
         }
+        let sessions = if done.sessions_ended { "ended" } else { "kept" };
+        let sentence =
+            format!("{file} is in place: {} users, all sessions are {sessions}", done.users);
+        let what = json!({
+            "restored": file.to_string(),
+            "users": done.users,
+            "sessions_ended": done.sessions_ended,
+        });
+        print_done(common.json, "restore", &sentence, what)
     }
 }
 

@@ -6,7 +6,7 @@ use parlance::core::ports::Change;
 use parlance::system::SystemEntropy;
 use serde_json::json;
 
-use super::{date, print, print_json, print_once, print_table, wait};
+use super::{Listing, date, print_done, print_once, wait};
 use crate::app;
 use crate::cli::{Common, Failed};
 
@@ -52,7 +52,7 @@ impl Command {
                 let (id, secret) = (client.id.to_string(), secret.expose());
                 // First of all: a client whose secret was never seen would be of use to nobody.
                 print_once(&if common.json {
-                    let shown = json!({ "client_id": id, "client_secret": secret, "name": name });
+                    let shown = json!({ "done": "client.add", "client_id": id, "client_secret": secret, "name": name });
                     format!("{shown:#}\n")
                 } else {
                     format!(
@@ -71,22 +71,20 @@ impl Command {
             }
             Self::List => {
                 let clients = wait(store.clients()).map_err(Failed::refused)?;
-                if common.json {
-                    let json = |client: &Client| {
-                        json!({
-                            "client_id": client.id.to_string(),
-                            "name": client.name,
-                            "created": date(client.created),
-                        })
-                    };
-                    print_json(&clients.iter().map(json).collect())
-                } else {
-                    let row = |client: &Client| {
-                        vec![client.id.to_string(), client.name.clone(), date(client.created)]
-                    };
-                    let rows: Vec<_> = clients.iter().map(row).collect();
-                    print_table(&["CLIENT ID", "NAME", "CREATED"], &rows)
-                }
+                let json = |client: &Client| {
+                    json!({
+                        "client_id": client.id.to_string(),
+                        "name": client.name,
+                        "created": date(client.created),
+                    })
+                };
+                let row = |client: &Client| {
+                    vec![client.id.to_string(), client.name.clone(), date(client.created)]
+                };
+                let mut listing = Listing::new(common.json, &["CLIENT ID", "NAME", "CREATED"]);
+                listing.page(&clients, json, row)?;
+                let count = clients.len();
+                listing.end(&format!("{count} {}", if count == 1 { "client" } else { "clients" }))
             }
             Self::Remove { name } => {
                 let removed = wait(store.apply(Change::RemoveClient(name.clone())));
@@ -95,7 +93,8 @@ impl Command {
                         "client {name:?}: there is no client of that name; `parlance client list` shows them"
                     )));
                 }
-                if common.json { Ok(()) } else { print(&format!("client {name:?} is removed\n")) }
+                let sentence = format!("client {name:?} is removed");
+                print_done(common.json, "client.remove", &sentence, json!({ "name": name }))
             }
         }
     }

@@ -1,9 +1,11 @@
 //! `parlance config ...`.
 
 use clap::Subcommand;
+use serde_json::json;
 
-use super::{print, print_json};
+use super::{print_done, print_json};
 use crate::cli::{Common, Failed};
+use crate::config::{CONFIG_VARIABLE, DEFAULT_FILE};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -17,13 +19,15 @@ impl Command {
     pub(crate) fn run(self, common: &Common) -> Result<(), Failed> {
         match self {
             Self::Check => {
-                common.load(None)?;
-                match &common.config {
-                    Some(file) => {
-                        print(&format!("{}: the configuration is good\n", file.display()))
-                    }
-                    None => print("the configuration is good (no file: give one with --config)\n"),
-                }
+                let config = common.load(None)?;
+                let sentence = match &config.file {
+                    Some(file) => format!("{}: the configuration is good", file.display()),
+                    None => format!(
+                        "the configuration is good (no file: give one with --config or {CONFIG_VARIABLE}, or put it at {DEFAULT_FILE})"
+                    ),
+                };
+                let file = config.file.map(|file| file.display().to_string());
+                print_done(common.json, "config.check", &sentence, json!({ "file": file }))
             }
             Self::Schema => print_json(&crate::config::schema()),
         }

@@ -10,7 +10,7 @@ use parlance::keys::{self, Purpose, Revocation, Turn};
 use parlance::system::SystemEntropy;
 use serde_json::{Value, json};
 
-use super::{date, print, print_json, print_table, wait};
+use super::{date, print_done, print_json, print_table, tell, wait};
 use crate::app;
 use crate::cli::{Common, Failed};
 
@@ -79,26 +79,27 @@ impl Command {
                     Revocation::Unreplaced(why) => Some(why),
                 };
                 if let Some(why) = unreplaced {
-                    eprintln!(
+                    tell(&format!(
                         "parlance: warning: no key was made in its place: {why}. A node that can read its key file makes one at its next poll"
-                    );
+                    ));
                 }
-                if common.json { Ok(()) } else { print(&format!("key {kid} is revoked\n")) }
+                let sentence = format!("key {kid} is revoked");
+                print_done(common.json, "key.revoke", &sentence, json!({ "kid": kid }))
             }
         }
     }
 }
 
 fn rotated(common: &Common, made: &[SealedKey]) -> Result<(), Failed> {
-    if common.json {
-        let json = |key: &SealedKey| -> Value {
-            json!({ "kid": key.kid, "purpose": key.purpose, "active": date(key.active) })
-        };
-        return print_json(&made.iter().map(json).collect());
-    }
-    made.iter().try_for_each(|SealedKey { kid, purpose, active, .. }| {
-        print(&format!("{purpose}: key {kid} signs from {} on\n", date(*active)))
-    })
+    let json = |key: &SealedKey| -> Value {
+        json!({ "kid": key.kid, "purpose": key.purpose, "active": date(key.active) })
+    };
+    let keys: Vec<_> = made.iter().map(json).collect();
+    let line = |key: &SealedKey| {
+        format!("{}: key {} signs from {} on", key.purpose, key.kid, date(key.active))
+    };
+    let lines: Vec<_> = made.iter().map(line).collect();
+    print_done(common.json, "key.rotate", &lines.join("\n"), json!({ "keys": keys }))
 }
 
 fn list(common: &Common, all: &[SealedKey], now: Timestamp) -> Result<(), Failed> {

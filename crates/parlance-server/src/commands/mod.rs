@@ -5,9 +5,11 @@ pub(crate) mod client;
 pub(crate) mod config;
 pub(crate) mod conformance;
 pub(crate) mod dialect;
+pub(crate) mod import;
 pub(crate) mod key;
 pub(crate) mod session;
 pub(crate) mod user;
+pub(crate) mod user_list;
 
 use std::future::Future;
 use std::io::{IsTerminal as _, Read as _};
@@ -18,7 +20,9 @@ use parlance::dialect::moment;
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 use crate::cli::Failed;
-pub(crate) use crate::output::{plain, print, print_json, print_once, print_table, tell};
+pub(crate) use crate::output::{
+    Listing, plain, print, print_done, print_json, print_once, print_table, tell, with,
+};
 use crate::serve::Signals;
 
 /// How a program ends that SIGINT has ended, for the shell.
@@ -27,6 +31,12 @@ const INTERRUPTED: i32 = 130;
 /// A moment in RFC 3339, UTC.
 pub(crate) fn date(at: Timestamp) -> String {
     moment(at).format("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// The moment that a text in RFC 3339 names.
+pub(crate) fn moment_of(text: &str) -> Option<Timestamp> {
+    let date = chrono::DateTime::parse_from_rfc3339(text).ok()?;
+    Some(Timestamp::from_millis(date.timestamp_millis()))
 }
 
 /// Waits for the store's answer.

@@ -1,19 +1,23 @@
 //! `parlance user ...`.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use parlance::core::lockout::{Rung, home};
-use parlance::core::{Authority, NewUser, OperatorError, Secret, Timestamp, User, canonical_name};
+use parlance::core::{
+    Authority, NewUser, OperatorError, Secret, Timestamp, User, UserId, canonical_name,
+};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{date, password, plain, print, print_json, print_table, tell, wait};
+use super::{
+    date, import, password, plain, print, print_done, print_json, session, tell, user_list, wait,
+    with,
+};
 use crate::app;
 use crate::cli::{Common, Failed};
 
-/// How many users are read at once.
-const PAGE: u32 = 500;
 /// A shorter new password is warned about (OWASP ASVS 6.2.1).
 const SHORT_PASSWORD: usize = 8;
 
@@ -31,10 +35,18 @@ pub(crate) enum Command {
     ExpirePassword(Name),
     /// Let a user log in at once who would have to wait after failed logins
     Unlock(Unlock),
+    /// Give a user these roles and no others; none takes all away
+    SetRoles(SetRoles),
+    /// Say whether a user may do everything
+    SetUnrestricted(SetUnrestricted),
+    /// Give a user another name; ends all of his sessions
+    Rename(Rename),
     /// Remove a user and all of his sessions
     Remove(Name),
-    /// List all users
-    List,
+    /// Make the users that a file of another system lists
+    Import(import::Import),
+    /// List users, in the order of their names
+    List(user_list::List),
     /// Show one user
     Show(Name),
 }
@@ -42,7 +54,7 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct Add {
     #[command(flatten)]
-    name: Name,
+    name: NewName,
     /// Read the password from standard input, up to one final newline
     #[arg(long)]
     password_stdin: bool,
@@ -73,8 +85,39 @@ pub(crate) struct Unlock {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct SetRoles {
+    #[command(flatten)]
+    name: Name,
+    /// The ids of the roles
+    #[arg(value_name = "UUID")]
+    role: Vec<Uuid>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SetUnrestricted {
+    #[command(flatten)]
+    name: Name,
+    #[arg(action = clap::ArgAction::Set, value_name = "true|false")]
+    unrestricted: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rename {
+    /// The user's name, or his id
+    old: String,
+    /// His name from now on; another spelling of the old one, too
+    new: String,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Name {
-    /// The user's name, in any spelling that differs only in case
+    /// The user's name, in any spelling that differs only in case, or his id
+    name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NewName {
+    /// The user's name
     name: String,
 }
 
@@ -91,11 +134,7 @@ impl Command {
                 let password = password(add.password_stdin, true)?;
                 warn_about(&password);
                 let name = add.name.name;
-                if name.contains('%') {
-                    warning(
-                        "a cookie cannot carry `%`: with this name nobody uses the wire 1010-cookie",
-                    );
-                }
+                warn_of_name(&name);
                 let new = NewUser {
                     name: name.clone(),
                     password,
@@ -104,71 +143,114 @@ impl Command {
                 };
                 let user = wait(authority.add_user(new, clock.now()))
                     .map_err(|error| named(&name, &error))?;
-                say(common, &user, "added")
+                let sentence = format!("user {} added", plain(&user.name));
+                print_done(common.json, "user.add", &sentence, json(&user))
             }
             Self::SetPassword(set) => {
                 let authority = app::operator(&config)?;
-                let name = set.name.name;
                 // Before anything is asked, as above.
-                known(&authority, &name)?;
+                let user = find(&authority, &set.name.name)?;
                 let password = password(set.password_stdin, true)?;
                 warn_about(&password);
-                wait(authority.set_password(&name, password))
-                    .map_err(|error| named(&name, &error))?;
-                done(common, &name, "has a new password; all of his sessions are ended")
+                let ended = sessions_of(&authority, &user)?;
+                let act = authority.set_password(&user.name, password);
+                wait(act).map_err(|error| named(&user.name, &error))?;
+                let said = "has a new password; all of his sessions are ended";
+                done(common, "user.set-password", &user, said, json!({ "sessions_ended": ended }))
             }
             Self::Disable(Name { name }) => {
                 let authority = app::operator(&config)?;
-                wait(authority.set_enabled(&name, false)).map_err(|error| named(&name, &error))?;
-                done(common, &name, "is disabled; all of his sessions are ended")
+                let user = find(&authority, &name)?;
+                let ended = sessions_of(&authority, &user)?;
+                wait(authority.set_enabled(&user.name, false))
+                    .map_err(|error| named(&name, &error))?;
+                let said = "is disabled; all of his sessions are ended";
+                done(common, "user.disable", &user, said, json!({ "sessions_ended": ended }))
             }
             Self::Enable(Name { name }) => {
                 let authority = app::operator(&config)?;
-                wait(authority.set_enabled(&name, true)).map_err(|error| named(&name, &error))?;
-                done(common, &name, "is enabled")
+                let user = find(&authority, &name)?;
+                wait(authority.set_enabled(&user.name, true))
+                    .map_err(|error| named(&name, &error))?;
+                done(common, "user.enable", &user, "is enabled", json!({}))
             }
             Self::ExpirePassword(Name { name }) => {
                 let authority = app::operator(&config)?;
-                wait(authority.expire_password(&name)).map_err(|error| named(&name, &error))?;
-                done(common, &name, "needs a new password to log in; his sessions go on")
+                let user = find(&authority, &name)?;
+                wait(authority.expire_password(&user.name))
+                    .map_err(|error| named(&name, &error))?;
+                let said = "needs a new password to log in; his sessions go on";
+                done(common, "user.expire-password", &user, said, json!({}))
             }
             Self::Unlock(Unlock { name: Name { name }, trust }) => {
                 let authority = app::operator(&config)?;
-                wait(authority.unlock_user(&name)).map_err(|error| named(&name, &error))?;
-                let mut what = "need not wait any more".to_owned();
+                let user = find(&authority, &name)?;
+                wait(authority.unlock_user(&user.name)).map_err(|error| named(&name, &error))?;
+                let mut said = "need not wait any more".to_owned();
+                let mut what = json!({});
                 if let Some(address) = trust {
                     let now = app::clock(&authority)?.now();
-                    wait(authority.trust_address(&name, address, now))
+                    wait(authority.trust_address(&user.name, address, now))
                         .map_err(|error| named(&name, &error))?;
-                    what.push_str(&format!(
-                        "; {} is a trusted address now",
-                        home(address.to_canonical())
-                    ));
+                    let trusted = home(address.to_canonical()).to_string();
+                    said.push_str(&format!("; {trusted} is a trusted address now"));
+                    what = with(what, "trusted", trusted);
                 }
-                done(common, &name, &what)
+                done(common, "user.unlock", &user, &said, what)
+            }
+            Self::SetRoles(SetRoles { name: Name { name }, role }) => {
+                let authority = app::operator(&config)?;
+                let user = find(&authority, &name)?;
+                wait(authority.set_roles(&user.name, role))
+                    .map_err(|error| named(&name, &error))?;
+                let roles = find(&authority, &user.name)?.roles;
+                let said = format!("has these roles now: {}", texts(&roles).join(" "));
+                let said = if roles.is_empty() { "has no roles any more" } else { &said };
+                done(common, "user.set-roles", &user, said, json!({ "roles": texts(&roles) }))
+            }
+            Self::SetUnrestricted(SetUnrestricted { name: Name { name }, unrestricted }) => {
+                let authority = app::operator(&config)?;
+                let user = find(&authority, &name)?;
+                wait(authority.set_unrestricted(&user.name, unrestricted))
+                    .map_err(|error| named(&name, &error))?;
+                let said = if unrestricted {
+                    "may do everything now"
+                } else {
+                    "may do what his roles say, and no more"
+                };
+                let what = json!({ "unrestricted": unrestricted });
+                done(common, "user.set-unrestricted", &user, said, what)
+            }
+            Self::Rename(Rename { old, new }) => {
+                let authority = app::operator(&config)?;
+                let user = find(&authority, &old)?;
+                let ended = sessions_of(&authority, &user)?;
+                wait(authority.rename_user(&user.name, &new)).map_err(|error| {
+                    let whose = if error == OperatorError::Taken { &new } else { &old };
+                    named(whose, &error)
+                })?;
+                warn_of_name(&new);
+                let renamed = find(&authority, &user.id.to_string())?;
+                let said =
+                    format!("is {} now; all of his sessions are ended", plain(&renamed.name));
+                let what = json!({ "was": user.name, "sessions_ended": ended });
+                let sentence = format!("user {} {said}", plain(&user.name));
+                print_done(common.json, "user.rename", &sentence, about(&renamed, what))
             }
             Self::Remove(Name { name }) => {
                 let authority = app::operator(&config)?;
-                wait(authority.remove_user(&name)).map_err(|error| named(&name, &error))?;
-                done(common, &name, "is removed")
+                let user = find(&authority, &name)?;
+                let ended = sessions_of(&authority, &user)?;
+                wait(authority.remove_user(&user.name)).map_err(|error| named(&name, &error))?;
+                let what = json!({ "sessions_ended": ended });
+                done(common, "user.remove", &user, "is removed", what)
             }
-            Self::List => {
-                let authority = app::operator(&config)?;
-                let mut users = Vec::new();
-                loop {
-                    let page = wait(authority.store().users(users.len() as u64, PAGE))
-                        .map_err(Failed::refused)?;
-                    if page.items.is_empty() {
-                        break;
-                    }
-                    users.extend(page.items);
-                }
-                list(common, &users)
-            }
+            Self::Import(import) => import.run(common, &config),
+            Self::List(asked) => asked.run(common, &app::operator(&config)?),
             Self::Show(Name { name }) => {
                 let authority = app::operator(&config)?;
-                let user = known(&authority, &name)?;
-                let rung = wait(authority.rung(&name, app::clock(&authority)?.now()))
+                let user = find(&authority, &name)?;
+                let rung = wait(authority.rung(&user.name, app::clock(&authority)?.now()))
                     .map_err(|error| named(&name, &error))?;
                 show(common, &user, rung)
             }
@@ -176,15 +258,50 @@ impl Command {
     }
 }
 
-/// The user of that name.
-fn known(authority: &Authority, name: &str) -> Result<User, Failed> {
-    let missing = || named(name, &OperatorError::NoUser);
-    let canonical = canonical_name(name).ok_or_else(missing)?;
-    wait(authority.store().user(canonical)).map_err(Failed::refused)?.ok_or_else(missing)
+/// The user of that name, or else of that id.
+///
+/// # Errors
+/// There is none, or the text is one user's name and another one's id.
+pub(crate) fn find(authority: &Authority, shown: &str) -> Result<User, Failed> {
+    let by_name = match canonical_name(shown) {
+        Some(name) => wait(authority.store().user(name)).map_err(Failed::refused)?,
+        None => None,
+    };
+    let by_id = match Uuid::try_parse(shown) {
+        Ok(id) => wait(authority.find_user(UserId(id)))?,
+        Err(_) => None,
+    };
+    match (by_name, by_id) {
+        (Some(user), Some(other)) if user.id != other.id => Err(Failed::refused(format!(
+            "user {shown:?}: this is the name of one user and the id of another, {}; use the others' names or ids",
+            plain(&other.name)
+        ))),
+        (user, other) => user.or(other).ok_or_else(|| named(shown, &OperatorError::NoUser)),
+    }
+}
+
+/// How many sessions an act is about to end.
+fn sessions_of(authority: &Arc<Authority>, user: &User) -> Result<u64, Failed> {
+    session::count(authority, &user.canonical, app::clock(authority)?.now())
+}
+
+/// What an act says about its user, besides this.
+pub(crate) fn about(user: &User, what: Value) -> Value {
+    with(with(what, "user", user.name.as_str()), "id", user.id.to_string())
+}
+
+fn texts(ids: &[Uuid]) -> Vec<String> {
+    ids.iter().map(Uuid::to_string).collect()
 }
 
 fn warning(what: &str) {
     tell(&format!("parlance: warning: {what}"));
+}
+
+fn warn_of_name(name: &str) {
+    if name.contains('%') {
+        warning("a cookie cannot carry `%`: with this name nobody uses the wire 1010-cookie");
+    }
 }
 
 fn warn_about(password: &Secret) {
@@ -206,19 +323,11 @@ fn named(name: &str, error: &OperatorError) -> Failed {
     Failed::refused(format!("user {name:?}: {error}"))
 }
 
-fn done(common: &Common, name: &str, what: &str) -> Result<(), Failed> {
-    if common.json { Ok(()) } else { print(&format!("user {} {what}\n", plain(name))) }
+fn done(common: &Common, act: &str, user: &User, said: &str, what: Value) -> Result<(), Failed> {
+    print_done(common.json, act, &format!("user {} {said}", plain(&user.name)), about(user, what))
 }
 
-fn say(common: &Common, user: &User, what: &str) -> Result<(), Failed> {
-    if common.json {
-        print_json(&json(user))
-    } else {
-        print(&format!("user {} {what}\n", plain(&user.name)))
-    }
-}
-
-fn json(user: &User) -> Value {
+pub(crate) fn json(user: &User) -> Value {
     let mut value = json!({
         "id": user.id.to_string(),
         "name": user.name,
@@ -234,32 +343,12 @@ fn json(user: &User) -> Value {
     value
 }
 
-fn state(user: &User) -> &'static str {
+pub(crate) fn state(user: &User) -> &'static str {
     match (user.enabled, user.password_expired) {
         (false, _) => "disabled",
         (true, true) => "password expired",
         (true, false) => "enabled",
     }
-}
-
-fn list(common: &Common, users: &[User]) -> Result<(), Failed> {
-    if common.json {
-        return print_json(&users.iter().map(json).collect());
-    }
-    let row = |user: &User| {
-        let last_login = user.last_login.map_or_else(|| "never".to_owned(), date);
-        vec![
-            user.name.clone(),
-            state(user).to_owned(),
-            date(user.created),
-            last_login,
-            user.id.to_string(),
-        ]
-    };
-    print_table(
-        &["NAME", "STATE", "CREATED", "LAST LOGIN", "ID"],
-        &users.iter().map(row).collect::<Vec<_>>(),
-    )
 }
 
 fn show(

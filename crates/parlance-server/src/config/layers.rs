@@ -76,6 +76,10 @@ impl Layers {
             // A name that is not UTF-8 is none that we know.
             let name = name.to_string_lossy();
             let Some(rest) = name.strip_prefix("PARLANCE_") else { continue };
+            // It was looked at before any file was.
+            if name == super::CONFIG_VARIABLE {
+                continue;
+            }
             let is =
                 |key: &&Key| key.path.to_uppercase().replace('.', "__").replace('-', "_") == rest;
             match self.keys.iter().find(is) {

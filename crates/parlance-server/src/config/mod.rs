@@ -29,6 +29,11 @@ use parlance::keys::Schedule;
 use parlance::table::{Entry, TABLE};
 pub(crate) use schema::schema;
 
+/// The variable that names the configuration file, where `--config` does not.
+pub(crate) const CONFIG_VARIABLE: &str = "PARLANCE_CONFIG";
+/// The configuration file that is read, if it is there, where neither names another.
+pub(crate) const DEFAULT_FILE: &str = "/etc/parlance/parlance.toml";
+
 const MAX_SESSIONS: &str = "max_sessions_per_user";
 
 /// What the program runs with.
@@ -52,6 +57,10 @@ pub(crate) struct Config {
     pub(crate) max_connections_per_address: u32,
     pub(crate) dialects: Vec<DialectConfig>,
     pub(crate) forward_auth: ForwardAuth,
+    /// The file that was read, if any.
+    pub(crate) file: Option<PathBuf>,
+    /// Whether the file, a variable or a flag says where the database is.
+    pub(crate) names_database: bool,
     /// `PARLANCE_*` variables that mean nothing.
     pub(crate) unknown_variables: Vec<String>,
     /// The text of every key's value, to tell what a reload changes.
@@ -88,6 +97,32 @@ pub(crate) struct Flags {
 }
 
 impl Config {
+    /// Where the configuration file is: at `--config`, else at `PARLANCE_CONFIG`, else at the default path if there is one.
+    ///
+    /// # Errors
+    /// Whether there is one at the default path cannot be told, which is not the same as that there is none.
+    pub(crate) fn find(
+        flag: Option<&Path>,
+        variable: Option<OsString>,
+        default: &Path,
+    ) -> Result<Option<PathBuf>, ConfigError> {
+        if let Some(file) = flag {
+            return Ok(Some(file.to_owned()));
+        }
+        if let Some(file) = variable.filter(|file| !file.is_empty()) {
+            return Ok(Some(file.into()));
+        }
+        // A link that leads nowhere is there: reading it says what is wrong.
+        match std::fs::symlink_metadata(default) {
+            Ok(_) => Ok(Some(default.to_owned())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(ConfigError(format!(
+                "{}: cannot be read: {error}; run this as its owner, or name a configuration with --config",
+                default.display()
+            ))),
+        }
+    }
+
     /// Reads the configuration.
     pub(crate) fn load(
         file: Option<&Path>,
@@ -110,7 +145,9 @@ impl Config {
                 layers.flag(path, flag, value);
             }
         }
-        Self::read(&layers, unknown_variables)
+        let mut config = Self::read(&layers, unknown_variables)?;
+        config.file = file.map(Path::to_owned);
+        Ok(config)
     }
 
     fn read(layers: &Layers, unknown_variables: Vec<String>) -> Result<Self, ConfigError> {
@@ -199,6 +236,8 @@ impl Config {
             max_connections_per_address: number("max_connections_per_address")?,
             dialects,
             forward_auth: ForwardAuth::read(layers)?,
+            file: None,
+            names_database: !layers.is_default("database"),
             unknown_variables,
             texts: layers.texts(),
         })

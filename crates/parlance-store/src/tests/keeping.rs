@@ -2,7 +2,7 @@
 
 use diesel::QueryResult;
 use futures_executor::block_on;
-use parlance_core::ports::{Applied, Change, Pending, Store};
+use parlance_core::ports::{Applied, Change, Pending, SessionQuery, Store};
 use parlance_core::{Rivals, Session};
 
 use super::{apply, at, found, populate, session};
@@ -35,7 +35,7 @@ fn apply_all(store: &dyn Store, changes: impl Iterator<Item = Change>) -> Vec<Ap
 }
 
 fn count(store: &dyn Store) -> usize {
-    block_on(store.sessions(None, at(1))).unwrap().len()
+    block_on(store.sessions(SessionQuery::live(at(1)))).unwrap().len()
 }
 
 /// However often a user logs in, he has no more rows than the cap. Sessions that are more than a lowered cap go in steps.

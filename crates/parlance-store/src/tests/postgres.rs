@@ -11,7 +11,8 @@ use diesel::{Connection as _, PgConnection, RunQueryDsl as _};
 use diesel_migrations::MigrationHarness as _;
 use futures_executor::block_on;
 use parlance_core::ports::{
-    Applied, Change, Pending, SealedKey, Store, StoreError, Touch, UserPage,
+    Applied, Change, Pending, SealedKey, SessionQuery, Store, StoreError, Touch, UserPage,
+    UserQuery,
 };
 use parlance_core::{CanonicalName, Client, Digest, Session, Timestamp, User};
 use uuid::Uuid;
@@ -160,12 +161,12 @@ impl Store for Nodes {
         self.next().users(offset, limit)
     }
 
-    fn sessions(
-        &self,
-        of: Option<CanonicalName>,
-        now: Timestamp,
-    ) -> Pending<Vec<(Session, String)>> {
-        self.next().sessions(of, now)
+    fn find_users(&self, query: UserQuery) -> Pending<Vec<User>> {
+        self.next().find_users(query)
+    }
+
+    fn sessions(&self, query: SessionQuery) -> Pending<Vec<(Session, User)>> {
+        self.next().sessions(query)
     }
 
     fn live(&self, now: Timestamp) -> Pending<Vec<(String, u64)>> {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parlance_core::ports::{Applied, Pending, Touch, UserPage};
+use parlance_core::ports::{Applied, Pending, SessionQuery, Touch, UserPage, UserQuery};
 use parlance_core::reference::Reference;
 use parlance_core::{CanonicalName, Digest, Session, User};
 use parlance_dialect::testing::{SeededEntropy, World};
@@ -372,12 +372,12 @@ impl Store for Late {
         self.inner.users(offset, limit)
     }
 
-    fn sessions(
-        &self,
-        of: Option<CanonicalName>,
-        now: Timestamp,
-    ) -> Pending<Vec<(Session, String)>> {
-        self.inner.sessions(of, now)
+    fn find_users(&self, query: UserQuery) -> Pending<Vec<User>> {
+        self.inner.find_users(query)
+    }
+
+    fn sessions(&self, query: SessionQuery) -> Pending<Vec<(Session, User)>> {
+        self.inner.sessions(query)
     }
 
     fn live(&self, now: Timestamp) -> Pending<Vec<(String, u64)>> {

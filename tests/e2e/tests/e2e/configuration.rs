@@ -129,3 +129,98 @@ fn dialects_and_schema_are_printed_as_json() {
     let key_that_signs = schema["properties"]["key_file"].is_object();
     assert!(key_that_signs, "{schema}");
 }
+
+#[test]
+fn the_configuration_is_found_by_flag_then_variable_then_default_path() {
+    let site = Site::new(Database::sqlite());
+    let write = |name: &str| {
+        let path = site.folder().join(name);
+        std::fs::write(&path, format!("database = \"sqlite:{name}.db\"\n")).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (flag, variable) = (write("flag.toml"), write("variable.toml"));
+    let by_variable = [("PARLANCE_CONFIG", variable.as_str())];
+    let said = |output: Output| {
+        assert!(output.code == 0 && output.stderr.is_empty(), "{output:?}");
+        output.stdout
+    };
+    let both = said(bare(&site, &["config", "check", "--config", &flag], &by_variable));
+    assert!(both.starts_with(&flag), "{both}");
+    let variable_alone = said(bare(&site, &["config", "check"], &by_variable));
+    assert!(variable_alone.starts_with(&variable), "{variable_alone}");
+    let nowhere = bare(&site, &["config", "check"], &[("PARLANCE_CONFIG", "nowhere.toml")]);
+    assert!(nowhere.code == 2 && nowhere.stderr.contains("nowhere.toml"), "{nowhere:?}");
+
+    // In a mount namespace /etc is this test's own.
+    let program = site.bare_command(&[]);
+    let program = program.get_program().to_str().unwrap();
+    let with_etc = |prepare: &str, arguments: &str, variables: &[(&str, &str)]| {
+        let script = format!(
+            "mount -t tmpfs -o mode=0755 none /etc && mkdir -p /etc/parlance && {{ {prepare}; }} && exec {program} {arguments}"
+        );
+        let mut command = std::process::Command::new("unshare");
+        command.args(["--mount", "sh", "-ec", &script]).current_dir(site.folder());
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("PARLANCE_") {
+                command.env_remove(name);
+            }
+        }
+        command.envs(variables.iter().copied());
+        run(command, "")
+    };
+    let file = "/etc/parlance/parlance.toml";
+    let none = with_etc("true", "config check", &[]);
+    assert!(none.code == 0 && none.stdout.contains("no file"), "{none:?}");
+    let here = with_etc(&format!("echo 'log_level = \"warn\"' > {file}"), "config check", &[]);
+    assert!(here.code == 0 && here.stdout.starts_with(file), "{here:?}");
+    let passed_over =
+        with_etc(&format!("echo 'nonsense = 1' > {file}"), "config check", &by_variable);
+    assert!(passed_over.stdout.starts_with(&variable), "{passed_over:?}");
+    for broken in [format!("ln -s nowhere {file}"), format!("mkdir {file}")] {
+        let output = with_etc(&broken, "config check", &[]);
+        assert!(output.code == 2 && output.stderr.contains(file), "{broken}: {output:?}");
+    }
+    // Not being let in is not the same as there being none. Root is let in everywhere, so the folder is a file.
+    let shut = with_etc("rmdir /etc/parlance && touch /etc/parlance", "config check", &[]);
+    assert!(shut.code == 2 && shut.stderr.contains(file), "{shut:?}");
+}
+
+#[test]
+fn serve_says_which_configuration_it_has_read() {
+    let site = Site::new(Database::sqlite());
+    let server = site.start();
+    let line = server.log.line_with("configuration read").unwrap();
+    assert!(line.contains(site.config().to_str().unwrap()), "{line}");
+}
+
+#[test]
+fn user_add_makes_a_database_only_where_a_configuration_says() {
+    let site = Site::new(Database::sqlite());
+    let add = |name: &str, more: &[&str], variables: &[(&str, &str)]| {
+        let arguments = [&["user", "add", name, "--password-stdin"], more].concat();
+        let mut command = site.bare_command(&arguments);
+        command.envs(variables.iter().copied());
+        run(command, PASSWORD)
+    };
+    let refused = add("a", &[], &[]);
+    assert!(refused.code == 1 && refused.stderr.contains("no configuration says"), "{refused:?}");
+    assert!(!site.folder().join("parlance.db").exists());
+    let silent = site.folder().join("silent.toml");
+    std::fs::write(&silent, "log_level = \"warn\"\n").unwrap();
+    let refused = add("a", &["--config", silent.to_str().unwrap()], &[]);
+    assert!(refused.code == 1 && refused.stderr.contains("no configuration says"), "{refused:?}");
+    let named = site.folder().join("named.toml");
+    std::fs::write(&named, "database = \"sqlite:file.db\"\n").unwrap();
+    for (more, variables, file) in [
+        (&["--config", named.to_str().unwrap()][..], &[][..], "file.db"),
+        (&["--database", "sqlite:flag.db"], &[], "flag.db"),
+        (&[], &[("PARLANCE_DATABASE", "sqlite:variable.db")], "variable.db"),
+    ] {
+        let made = add("a", more, variables);
+        assert!(made.code == 0 && made.stderr.contains("is made"), "{made:?}");
+        assert!(site.folder().join(file).is_file(), "{file}");
+    }
+    // What is there already is found by default as well.
+    std::fs::rename(site.folder().join("flag.db"), site.folder().join("parlance.db")).unwrap();
+    assert_eq!(add("b", &[], &[]).code, 0);
+}

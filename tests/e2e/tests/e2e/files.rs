@@ -241,7 +241,7 @@ fn a_backup_is_whole_and_private_and_replaces_nothing_unasked(database: Database
     let name = copy.to_str().unwrap();
     let made: Value = serde_json::from_str(&site.must(&["backup", name, "--json"])).unwrap();
     let found = fs::metadata(&copy).unwrap();
-    assert_eq!(made["bytes"], found.len(), "{made}");
+    assert_eq!((&made["done"], &made["bytes"]), (&"backup".into(), &found.len().into()), "{made}");
     assert_eq!(found.mode() & 0o777, 0o600);
     assert_eq!(made["key_file_included"], false);
     let before = fs::read(&copy).unwrap();

@@ -1,7 +1,7 @@
 //! Signing keys that take turns, on two servers that share a database.
 
 use std::collections::BTreeSet;
-use std::fs::Permissions;
+use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use crate::harness::clock::until;
+use crate::harness::server::{run, under};
 use crate::harness::{
     Database, Held, PASSWORD, Server, Site, USER, Verdict, Watch, Wire, on_both_databases, pace,
 };
@@ -98,8 +99,9 @@ fn a_key_that_is_rotated_by_hand_signs_on_both_servers(database: Database) {
     assert_eq!(keys(&site), [(kid(&old), "active".to_owned())]);
     let said = site.must(&["key", "rotate", "--json"]);
     let made: Value = serde_json::from_str(&said).unwrap();
-    let new = made[0]["kid"].as_str().unwrap().to_owned();
-    assert_eq!(made[0]["purpose"], "axxon-jsonrpc");
+    let new = made["keys"][0]["kid"].as_str().unwrap().to_owned();
+    assert_eq!(made["keys"][0]["purpose"], "axxon-jsonrpc");
+    assert_eq!(made["done"], "key.rotate");
     let servers = [&here, &there];
     until("both to sign with it", || {
         let signs = |server: &&Server| kid(&server.log_in(Wire::Axxon)) == new;
@@ -156,12 +158,12 @@ fn a_revoked_key_is_gone_from_a_node_whose_key_file_cannot_be_read(database: Dat
     let well = site.start_with_user();
     // Another node's copy of the file, as it should be; then others can read it, which is as good as none.
     let (file, copy) = (site.folder().join("keys/parlance.key"), site.folder().join("copy.key"));
-    std::fs::copy(&file, &copy).unwrap();
-    std::fs::set_permissions(&copy, Permissions::from_mode(0o600)).unwrap();
+    fs::copy(&file, &copy).unwrap();
+    fs::set_permissions(&copy, Permissions::from_mode(0o600)).unwrap();
     let ill = site.start_with(&[("PARLANCE_KEY_FILE", copy.to_str().unwrap())]);
     let old = ill.log_in(Wire::Axxon);
     assert_eq!([well.check(&old), ill.check(&old)], [Verdict::Yes, Verdict::Yes]);
-    std::fs::set_permissions(&copy, Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(&copy, Permissions::from_mode(0o644)).unwrap();
     site.must(&["key", "revoke", &kid(&old)]);
     until("the revoked key to be refused and published no more", || {
         let gone =
@@ -179,7 +181,54 @@ fn a_revoked_key_is_gone_from_a_node_whose_key_file_cannot_be_read(database: Dat
     let new = well.log_in(Wire::Axxon);
     assert_eq!(well.check(&new), Verdict::Yes);
     // Once its file can be read it is as the others.
-    std::fs::set_permissions(&copy, Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(&copy, Permissions::from_mode(0o600)).unwrap();
     until("readiness", || (ill.admin("/readyz").status == 200).then_some(()));
     assert_eq!(ill.check(&new), Verdict::Yes);
+}
+
+#[test]
+fn a_lost_or_stolen_key_file_is_replaced_by_the_documented_commands() {
+    let manual = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operating.md");
+    let manual = fs::read_to_string(manual).unwrap();
+    let (_, block) = manual.split_once("\n```sh\nmv parlance.key").unwrap();
+    let (rest_of_mv, block) = block.split_once('\n').unwrap();
+    let (block, _) = block.split_once("```").unwrap();
+    let (without_revoking, _) = block.split_once("parlance session revoke").unwrap();
+    let stolen = format!("mv parlance.key{rest_of_mv}\n{block}");
+    for (script, lost) in [(without_revoking, true), (stolen.as_str(), false)] {
+        let configuration =
+            "assertion_issuer = \"https://p\"\n[dialects.axxon-jsonrpc]\nissuer = \"p\"\n";
+        let site = Site::with(Database::sqlite(), configuration);
+        let server = site.start_with_user();
+        site.must(&["key", "rotate"]);
+        let (token, other) = (server.log_in(Wire::Axxon), server.log_in(Wire::Flask));
+        server.kill();
+        let before: BTreeSet<_> = keys(&site).into_iter().map(|(kid, _)| kid).collect();
+        assert_eq!(before.len(), 4, "two of each purpose");
+        let folder = site.folder().join("keys");
+        let file = folder.join("parlance.key");
+        let old = fs::read(&file).unwrap();
+        if lost {
+            fs::remove_file(&file).unwrap();
+            let refused = run(site.serve(), "");
+            assert!(refused.code == 1 && refused.stderr.contains("key file"), "{refused:?}");
+        }
+
+        let bare = site.bare_command(&[]);
+        let program = bare.get_program().to_str().unwrap();
+        let script = format!("parlance() {{ {program} \"$@\"; }}\n{script}");
+        let mut shell = under(&["sh", "-ec", &script], &bare);
+        shell.current_dir(&folder);
+        shell.env("PARLANCE_CONFIG", site.config()).env("PARLANCE_DATABASE", site.database.url());
+        let done = run(shell, "");
+        assert!(done.code == 0 && done.stderr.is_empty(), "{done:?}");
+
+        assert_ne!(fs::read(&file).unwrap(), old);
+        let server = site.start();
+        let now: BTreeSet<_> = keys(&site).into_iter().map(|(kid, _)| kid).collect();
+        assert!(now.len() == 2 && now.is_disjoint(&before), "{now:?} {before:?}");
+        assert_eq!(server.check(&token), Verdict::No, "what an old key has signed");
+        assert_eq!(server.check(&other), if lost { Verdict::Yes } else { Verdict::No });
+        assert_eq!(server.check(&server.log_in(Wire::Axxon)), Verdict::Yes);
+    }
 }

@@ -36,6 +36,8 @@ mod guesses;
 #[cfg(test)]
 mod habits;
 #[cfg(test)]
+mod import;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod malformed;
@@ -71,3 +73,5 @@ mod start;
 mod stop;
 #[cfg(test)]
 mod torture;
+#[cfg(test)]
+mod users;

@@ -21,7 +21,7 @@ on_both_databases!(
 
 /// The user and a second one, each logged in on every wire.
 #[track_caller]
-fn two_users(site: &Site) -> (crate::harness::Server, Vec<Held>, Vec<Held>) {
+pub(crate) fn two_users(site: &Site) -> (crate::harness::Server, Vec<Held>, Vec<Held>) {
     let server = site.start_with_user();
     site.add_user("other", PASSWORD);
     let own = server.log_in_everywhere();

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Held, Verdict, Watch, Wire};
+use super::{Held, Verdict, Watch, Wire, clock};
 
 /// What a client does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +54,8 @@ pub(crate) struct History {
     file: Mutex<BufWriter<File>>,
     watch: Watch,
     sessions: AtomicUsize,
+    /// How many of each act were done: logins, uses, renewals, logouts.
+    done: [AtomicUsize; 4],
 }
 
 impl History {
@@ -61,7 +63,13 @@ impl History {
     pub(crate) fn begin(folder: &Path) -> Self {
         let path = folder.join("history.jsonl");
         let file = Mutex::new(BufWriter::new(File::create(&path).unwrap()));
-        Self { path, file, watch: Watch::start(), sessions: AtomicUsize::new(0) }
+        Self {
+            path,
+            file,
+            watch: Watch::start(),
+            sessions: AtomicUsize::new(0),
+            done: <[AtomicUsize; 4]>::default(),
+        }
     }
 
     /// Microseconds since the beginning.
@@ -78,6 +86,26 @@ impl History {
         let mut text = serde_json::to_string(line).unwrap();
         text.push('\n');
         self.file.lock().unwrap().write_all(text.as_bytes()).unwrap();
+        if let Line::Did { act, answer: Some(Verdict::Yes), .. } = line {
+            let done = match act {
+                Act::Login => Some(&self.done[0]),
+                Act::Use => Some(&self.done[1]),
+                Act::Renewal => Some(&self.done[2]),
+                Act::Logout => Some(&self.done[3]),
+                Act::Forgery => None,
+            };
+            done.map(|done| done.fetch_add(1, Ordering::SeqCst));
+        }
+    }
+
+    /// Waits until so many more of each act were acknowledged: what a fault is about must have happened, however slow the machine is.
+    #[track_caller]
+    pub(crate) fn until_more(&self, acts: usize) {
+        let before = self.done.each_ref().map(|done| done.load(Ordering::SeqCst));
+        clock::until("so many acts of each sort", || {
+            let mut done = self.done.iter().zip(before);
+            done.all(|(done, before)| done.load(Ordering::SeqCst) >= before + acts).then_some(())
+        });
     }
 
     pub(crate) fn started(&self) {

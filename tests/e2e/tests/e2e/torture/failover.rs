@@ -12,7 +12,7 @@ use crate::harness::cluster::Cluster;
 use crate::harness::database::psql;
 use crate::harness::history::{History, Judgement};
 use crate::harness::tap::Tap;
-use crate::harness::{Database, Dice, PASSWORD, Site, USER, Verdict, Watch, Wire, clock, pace};
+use crate::harness::{Database, Dice, PASSWORD, Site, USER, Verdict, Watch, Wire, clock};
 
 const CLIENTS: usize = 8;
 
@@ -50,24 +50,24 @@ fn fail_over(standby: Standby, seed: u64) -> (Judgement, Duration) {
     clients.iter().for_each(|client| site.add_user(&client.user, PASSWORD));
     history.started();
     let over = AtomicBool::new(false);
-    let moment = Duration::from_millis(300 + Dice::new(seed).roll() % 1000);
+    let acts = 10 + Dice::new(seed).below(20);
     let took = thread::scope(|scope| {
         let working = scope.spawn(|| {
             together(&mut clients, |client| {
                 client.work(server.dialects, || !over.load(Ordering::SeqCst));
             });
         });
-        pace(moment);
+        history.until_more(acts);
         if standby == Standby::LeftBehind {
             tap.stall();
-            pace(moment);
+            history.until_more(acts);
         }
         primary.kill();
         second.promote();
         let watch = Watch::start();
         clock::until("readiness", || (server.admin("/readyz").status == 200).then_some(()));
         let took = watch.elapsed();
-        pace(Duration::from_millis(300));
+        history.until_more(1);
         over.store(true, Ordering::SeqCst);
         working.join().unwrap();
         took

@@ -9,7 +9,7 @@ use super::{is_long, times};
 use crate::harness::client::{Client, list, together};
 use crate::harness::database::copy_files;
 use crate::harness::history::{History, Judgement};
-use crate::harness::{Database, Dice, PASSWORD, Server, Site, Watch, on_both_databases, pace};
+use crate::harness::{Database, Dice, PASSWORD, Server, Site, Watch, on_both_databases};
 
 on_both_databases!(no_acknowledged_change_is_undone_by_a_kill);
 
@@ -62,14 +62,13 @@ impl Scene {
         server
     }
 
-    /// Lets everybody work, and kills the server meanwhile.
-    fn strike(&mut self, server: Server, most: u64) -> SocketAddr {
+    /// Lets everybody work, and kills the server once so many more logins, uses, renewals and logouts each were acknowledged.
+    fn strike(&mut self, server: Server, acts: usize) -> SocketAddr {
         let address = server.dialects;
-        let moment = Duration::from_millis(50 + self.dice.roll() % (most - 50));
-        let clients = &mut self.clients;
+        let (clients, history) = (&mut self.clients, Arc::clone(&self.history));
         thread::scope(|scope| {
             scope.spawn(move || {
-                pace(moment);
+                history.until_more(acts);
                 server.kill();
             });
             together(clients, |client| client.work(address, || true));
@@ -92,7 +91,7 @@ fn no_acknowledged_change_is_undone_by_a_kill(database: Database) {
     let name = if sqlite { "SQLite" } else { "PostgreSQL" };
     let again = || if sqlite { Database::sqlite() } else { Database::postgres() };
     let kills = times(12, if sqlite { 500 } else { 100 });
-    let most = if is_long() { 1500 } else { 500 };
+    let most = if is_long() { 60 } else { 20 };
     let (mut left, mut database) = (kills, Some(database));
     let (mut sum, mut starts) = (Judgement::default(), Vec::new());
     while left > 0 {
@@ -100,7 +99,8 @@ fn no_acknowledged_change_is_undone_by_a_kill(database: Database) {
         let mut server = scene.start();
         scene.clients.iter().for_each(|client| scene.site.add_user(&client.user, PASSWORD));
         for _ in 0..left.min(KILLS) {
-            scene.strike(server, most);
+            let acts = 1 + scene.dice.below(most);
+            scene.strike(server, acts);
             server = scene.start();
             let address = server.dialects;
             together(&mut scene.clients, |client| client.settle(address, OLD));
@@ -136,7 +136,7 @@ fn an_older_state_put_back_is_seen() {
     scene.clients.iter().for_each(|client| scene.site.add_user(&client.user, PASSWORD));
     let aside = tempfile::tempdir().unwrap();
     for round in 0..2 {
-        scene.strike(server, 600);
+        scene.strike(server, 50);
         let files = scene.site.database.folder();
         match round {
             0 => copy_files(files, aside.path()),

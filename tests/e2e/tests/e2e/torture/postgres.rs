@@ -11,7 +11,7 @@ use crate::harness::client::{Client, together};
 use crate::harness::cluster::Cluster;
 use crate::harness::database::psql;
 use crate::harness::history::{History, Judgement, Line};
-use crate::harness::{Database, Dice, Held, PASSWORD, Server, Site, Verdict, Watch, clock, pace};
+use crate::harness::{Database, Dice, Held, PASSWORD, Server, Site, Verdict, Watch, clock};
 
 const CLIENTS: usize = 8;
 /// How many old sessions a client looks at after each crash, besides those it has just had to do with.
@@ -98,9 +98,10 @@ fn no_acknowledged_change_is_undone_by_a_crash_of_postgresql() {
     let mut dice = Dice::new(3);
     let mut backs = Vec::new();
     for round in 0..crashes {
-        let moment = Duration::from_millis(200 + dice.roll() % if is_long() { 2000 } else { 400 });
+        let acts = 1 + dice.below(if is_long() { 60 } else { 20 });
+        let history = Arc::clone(&scene.history);
         let back = scene.under_load(|cluster, server, held| {
-            pace(moment);
+            history.until_more(acts);
             if round % 2 == 0 {
                 cluster.stop()
             } else {

@@ -263,7 +263,7 @@ fn the_release_before_works_beside_this_one_on_one_schema() {
         at_work.expect(&held, &Verdict::Yes, "opened by the old one, before");
         new.expect(&held, &Verdict::Yes, "opened by the old one");
         for (one, other) in [(&at_work, &new), (&new, &at_work)] {
-            work(&mut clients, one, other);
+            work(&history, &mut clients, one, other);
         }
         new.kill();
         at_work.kill();
@@ -279,15 +279,15 @@ fn the_release_before_works_beside_this_one_on_one_schema() {
     );
 }
 
-/// Half a second of work by half of the clients on one server, and by the others on the other.
-fn work(clients: &mut [Client], one: &Server, other: &Server) {
+/// Work by half of the clients on one server, and by the others on the other, until ten acts of each sort are done.
+fn work(history: &History, clients: &mut [Client], one: &Server, other: &Server) {
     let over = std::sync::atomic::AtomicBool::new(false);
     let goes_on = || !over.load(std::sync::atomic::Ordering::SeqCst);
     let (first, second) = clients.split_at_mut(4);
     std::thread::scope(|scope| {
         scope.spawn(|| together(first, |client| client.work(one.dialects, goes_on)));
         scope.spawn(|| together(second, |client| client.work(other.dialects, goes_on)));
-        pace(Duration::from_millis(500));
+        history.until_more(10);
         over.store(true, std::sync::atomic::Ordering::SeqCst);
     });
 }

@@ -1,0 +1,210 @@
+//! Users of another system, from a file.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Database, Output, Server, Site, Verdict, Watch, Wire, on_both_databases};
+
+on_both_databases!(
+    imported_users_log_in_with_the_passwords_they_had,
+    a_row_is_made_whole_or_refused_with_its_line,
+    an_import_may_be_given_again,
+);
+
+/// Hashes of "password" that the reference implementation made.
+const ARGON2I: &str = "$argon2i$v=19$m=64,t=2,p=1$c29tZXNhbHQ$uRkUb20yOYJF7x2+Gf6qbA";
+const ARGON2D: &str = "$argon2d$v=19$m=64,t=2,p=1$c29tZXNhbHQ$Us1acEuyS5qaT/6ahVZKIg";
+const ARGON2ID: &str = "$argon2id$v=19$m=64,t=2,p=1$c29tZXNhbHQ$CpahY97MNWo2uyGWQjji4g";
+const ROLE: &str = "9745b902-2a36-4035-bdd6-012e0dae66c0";
+
+/// Imports a file of this name and text.
+#[track_caller]
+fn import(site: &Site, name: &str, text: impl AsRef<[u8]>, more: &[&str]) -> Output {
+    let file = site.folder().join(name);
+    std::fs::write(&file, text).unwrap();
+    site.operate(&[&["user", "import", file.to_str().unwrap()], more].concat())
+}
+
+#[track_caller]
+fn counts(output: &Output) -> [u64; 4] {
+    let said: Value = serde_json::from_str(&output.stdout).unwrap();
+    assert_eq!(said["done"], "user.import");
+    ["added", "unchanged", "refused", "without_password"].map(|key| said[key].as_u64().unwrap())
+}
+
+fn opens(server: &Server, name: &str, password: &str) -> Verdict {
+    match Wire::Flask.opened(name, &server.send(&Wire::Flask.login(name, password))) {
+        Ok(held) => server.check(&held),
+        Err(verdict) => verdict,
+    }
+}
+
+fn imported_users_log_in_with_the_passwords_they_had(database: Database) {
+    let site = Site::new(database);
+    // It may come before the first start.
+    let csv = format!(
+        "\u{feff}roles,hash,name,enabled,external_id,created\n\
+         {ROLE} {ROLE},\"{ARGON2I}\",ann,,4711,2020-02-29T12:00:00+01:00\n\
+         ,\"{ARGON2D}\",\"Zo\u{eb} O'Neil\",true,{ROLE},\n\
+         ,,nopassword,,,\n\
+         ,\"{ARGON2ID}\",off,false,,\n"
+    );
+    let made = import(&site, "users.csv", csv, &["--json"]);
+    assert_eq!((made.code, counts(&made)), (0, [4, 0, 0, 1]), "{made:?}");
+    let jsonl = format!(
+        "{}\n\n{}\n",
+        json!({ "name": "jan", "hash": ARGON2ID, "roles": [ROLE], "unrestricted": true }),
+        json!({ "name": "expired", "hash": ARGON2ID, "password_expired": true, "enabled": null }),
+    );
+    let made = import(&site, "users.jsonl", jsonl, &["--json"]);
+    assert_eq!((made.code, counts(&made)), (0, [2, 0, 0, 0]), "{made:?}");
+
+    let server = site.start();
+    for (name, good) in [
+        ("ann", true),
+        ("ANN", true),
+        ("Zo\u{eb} O'Neil", true),
+        ("jan", true),
+        ("nopassword", false),
+        ("off", false),
+        ("expired", false),
+    ] {
+        let verdict = if good { Verdict::Yes } else { Verdict::No };
+        assert_eq!(opens(&server, name, "password"), verdict, "{name}");
+        assert_eq!(opens(&server, name, "passwort"), Verdict::No, "{name}");
+        assert_eq!(opens(&server, name, ""), Verdict::No, "{name}");
+    }
+    // The first login has put a hash of our own in the place of the other one.
+    let hashes =
+        site.database.run("SELECT count(*) FROM users WHERE password LIKE '$argon2id$v=19$m=8,%'");
+    assert_eq!(hashes, "3");
+    let show = |name: &str| -> Value {
+        serde_json::from_str(&site.must(&["user", "show", name, "--json"])).unwrap()
+    };
+    assert_eq!(
+        (&show("ann")["created"], &show("ann")["roles"]),
+        (&json!("2020-02-29T11:00:00Z"), &json!([ROLE]))
+    );
+    // An id of another system is kept if it is a UUID, and otherwise the same one is made of it everywhere.
+    assert_eq!(show(ROLE)["name"], "Zo\u{eb} O'Neil");
+    assert_eq!(show("ann")["id"].as_str().unwrap().chars().nth(14), Some('8'));
+    assert_eq!(show("jan")["unrestricted"], true);
+}
+
+fn a_row_is_made_whole_or_refused_with_its_line(database: Database) {
+    let site = Site::new(database);
+    let server = site.start();
+    let csv = [
+        "name,hash,enabled,roles,created".as_bytes(),
+        b"good,,,,",
+        b"a:b,,,,",
+        b"bcrypt,$2b$12$abcdefghijklmnopqrstuv,,,",
+        b"costly,\"$argon2id$v=19$m=262145,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAA\",,,",
+        b"switch,,yes,,",
+        b"role,,,admin,",
+        b"date,,,,yesterday",
+        b"short,",
+        b"\"two",
+        b"lines\",,,,",
+        b"latin-\xe9,,,,",
+        b"GOOD,,,,",
+        b"last,,,,",
+    ]
+    .join(&b'\n');
+    for dry in [true, false] {
+        let more: &[&str] = if dry { &["--json", "--dry-run"] } else { &["--json"] };
+        let done = import(&site, "users.csv", &csv, more);
+        assert_eq!((done.code, counts(&done)), (1, [2, 0, 10, 2]), "{done:?}");
+        let file = site.folder().join("users.csv");
+        let said: Vec<_> = done.stderr.lines().collect();
+        let reasons = [
+            (3, "':'"),
+            (4, "argon2id, argon2i and argon2d"),
+            (5, "at most m=262144"),
+            (6, "enabled \"yes\""),
+            (7, "the role \"admin\""),
+            (8, "RFC 3339"),
+            (9, "2 fields"),
+            (10, "control character"),
+            (12, "not UTF-8"),
+            (13, "line 2 names the same user"),
+        ];
+        for ((line, reason), said) in reasons.iter().zip(&said) {
+            let place = format!("{}:{line}: ", file.display());
+            assert!(said.starts_with(&place) && said.contains(reason), "{line} {reason}: {said}");
+        }
+        assert_eq!(said.last(), Some(&"parlance: 10 rows were refused"), "{said:?}");
+        assert!(!done.stderr.contains("abcdefghijklmnop"), "no hash is shown");
+        let names = site.must(&["user", "list"]);
+        assert_eq!(names.lines().last(), Some(if dry { "0 users" } else { "2 users" }));
+    }
+    let jsonl = "{\"name\": \"a\"}\n{\"name\": \"b\", \"hash\": \"\", \"mail\": 1}\n[]\nno\n\
+                 {\"name\": \"c\", \"hash\": null, \"name\": \"d\"}\n{\"name\": \"e\", \"hash\": null}";
+    let done = import(&site, "rows.ndjson", jsonl, &["--json"]);
+    assert_eq!((done.code, counts(&done)), (1, [1, 0, 5, 1]), "{done:?}");
+    for said in [
+        "rows.ndjson:1: ",
+        "missing field `hash`",
+        "unknown field `mail`",
+        "duplicate field `name`",
+    ] {
+        assert!(done.stderr.contains(said), "{said}: {done:?}");
+    }
+    drop(server);
+
+    for (text, said) in [
+        ("name,hash,mail\n", "the column \"mail\" is not known"),
+        ("name\n", "there is no column hash"),
+        ("name,hash,name\n", "stands twice"),
+        ("", "there is no column name"),
+    ] {
+        let done = import(&site, "users.csv", text, &[]);
+        assert!(done.code == 1 && done.stderr.contains(said) && done.stdout.is_empty(), "{done:?}");
+    }
+    for (more, said) in [
+        (["--format", "django"], "csv and jsonl"),
+        (["--format", "htpasswd"], "csv and jsonl"),
+        (["--format", "keycloak"], "csv and jsonl"),
+        (["--encoding", "latin-1"], "utf-8"),
+        (["--encoding", "cp1252"], "utf-8"),
+        (["--encoding", "utf-16le"], "utf-8"),
+    ] {
+        let done = import(&site, "users.csv", "name,hash\n", &more);
+        assert!(done.code == 1 && done.stderr.contains(said), "{done:?}");
+    }
+    let missing = site.operate(&["user", "import", "nowhere.csv"]);
+    assert!(missing.code == 1 && missing.stderr.contains("nowhere.csv"), "{missing:?}");
+}
+
+fn an_import_may_be_given_again(database: Database) {
+    let site = Site::new(database);
+    let rows = |count: usize| {
+        let row = |number: usize| format!("user{number},\"{ARGON2ID}\",x{number}\n");
+        format!("name,hash,external_id\n{}", (0..count).map(row).collect::<String>())
+    };
+    let made = import(&site, "half.csv", rows(700), &["--json"]);
+    assert_eq!((made.code, counts(&made)), (0, [700, 0, 0, 0]), "{made:?}");
+    let again = import(&site, "whole.csv", rows(1100), &["--json"]);
+    assert_eq!((again.code, counts(&again)), (0, [400, 700, 0, 0]), "{again:?}");
+    site.must(&["user", "disable", "user7"]);
+    let other = import(&site, "whole.csv", rows(1100), &["--json"]);
+    assert_eq!((other.code, counts(&other)), (1, [0, 1099, 1, 0]), "{other:?}");
+    assert!(
+        other.stderr.contains("whole.csv:9: ") && other.stderr.contains("enabled differs"),
+        "{other:?}"
+    );
+    let text = import(&site, "whole.csv", rows(2), &[]);
+    assert!(text.stdout.contains("0 added, 2 there already, 0 refused"), "{text:?}");
+}
+
+#[test]
+fn thousands_of_users_take_seconds() {
+    let site = Site::new(Database::sqlite());
+    let row = |number: usize| format!("user{number},\"{ARGON2ID}\"\n");
+    let csv = format!("name,hash\n{}", (0..5000).map(row).collect::<String>());
+    let watch = Watch::start();
+    let made = import(&site, "users.csv", csv, &["--json"]);
+    eprintln!("5000 users were imported in {:?}", watch.elapsed());
+    assert_eq!((made.code, counts(&made)), (0, [5000, 0, 0, 0]), "{made:?}");
+    let listed: Value = serde_json::from_str(&site.must(&["user", "list", "--json"])).unwrap();
+    assert_eq!(listed.as_array().unwrap().len(), 5000, "more than a page");
+}
