@@ -223,15 +223,14 @@ impl Observer for Recorder {
 
     fn turned_away(&self, dialect: &'static str, why: TurnedAway, peer: Option<IpAddr>) {
         self.metrics.turned_away(dialect, why);
-        let peer = peer.map(tracing::field::display);
-        let reason = why.reason();
         match why {
             // Somebody may be looking for what is wrong with a client of theirs.
             TurnedAway::WrongMediaType | TurnedAway::MissingField => {
-                info!(dialect, action = CALL, reason, peer, "call refused");
+                refused(Refusal::Call(dialect, why), peer);
             }
             TurnedAway::NoCredential | TurnedAway::Malformed => {
-                debug!(dialect, action = CALL, reason, peer, "call refused");
+                let peer = peer.map(tracing::field::display);
+                debug!(dialect, action = CALL, reason = why.reason(), peer, "call refused");
             }
         }
     }

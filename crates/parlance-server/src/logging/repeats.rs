@@ -7,9 +7,12 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use parlance::core::lockout::home;
+use parlance::core::ports::TurnedAway;
 use parlance::core::{Failure, UserId};
 use parlance::system::Stopwatch;
 use tracing::{info, warn};
+
+use super::CALL;
 
 /// How long a source is only counted after each record of it.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
@@ -27,6 +30,8 @@ pub(crate) enum Refusal {
     Connection,
     /// A request that was not served.
     NotServed(Failure),
+    /// A call that a dialect refuses by itself, in words that say what a client must change.
+    Call(&'static str, TurnedAway),
     /// A login that must wait, with the account if it is the account that waits.
     Login(Failure, Option<UserId>),
 }
@@ -88,7 +93,7 @@ impl Key {
     fn of_nobody(self) -> Self {
         let refusal = match self.refusal {
             Refusal::Login(failure, _) => Refusal::Login(failure, None),
-            Refusal::Connection | Refusal::NotServed(_) => self.refusal,
+            Refusal::Connection | Refusal::NotServed(_) | Refusal::Call(..) => self.refusal,
         };
         Self { source: None, refusal }
     }
@@ -102,6 +107,9 @@ impl Key {
             }
             Refusal::NotServed(failure) => {
                 warn!(reason = failure.reason(), peer, count, "not served");
+            }
+            Refusal::Call(dialect, why) => {
+                info!(dialect, action = CALL, reason = why.reason(), peer, count, "call refused");
             }
             Refusal::Login(failure, user) => {
                 let user = user.map(tracing::field::display);

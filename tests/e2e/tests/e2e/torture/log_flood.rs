@@ -4,10 +4,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::{span, times};
 use crate::harness::clock::until;
 use crate::harness::http::Connection;
-use crate::harness::{Database, Server, Site, Watch, Wire};
+use crate::harness::{Database, Request, Server, Site, Watch, Wire};
 
 const ADDRESSES: usize = 20;
 /// Bytes of log that a minute may take.
@@ -94,5 +96,21 @@ fn connections_beyond_the_limit_fill_no_log() {
     let log = whole_log(server);
     let (records, told) = counted(&log, &["connections refused", "127.0.0.7"]);
     assert_eq!(told, refused, "{log}");
+    assert!(records <= 2 + times(0, 60), "{records} records: {log}");
+}
+
+#[test]
+fn calls_that_cannot_be_understood_fill_no_log() {
+    let site = Site::new(Database::sqlite());
+    let server = site.start();
+    let tries = times(150, 20_000);
+    let mut connection = Connection::open(server.dialects).unwrap();
+    for _ in 0..tries {
+        let json = Request::post("/login").json(&json!({"login": "nobody", "pass": "wrong"}));
+        connection.exchange(&json).unwrap();
+    }
+    let log = whole_log(server);
+    let (records, told) = counted(&log, &["call refused", "polish-longtoken"]);
+    assert_eq!(told, tries, "{log}");
     assert!(records <= 2 + times(0, 60), "{records} records: {log}");
 }
