@@ -160,15 +160,15 @@ fn flask_s_calls_work_by_requests(database: Database) {
     let site = Site::new(database);
     let server = site.start_with_user();
     let said = script(&server, site.folder(), "flask.py", &[&server.base(), USER, PASSWORD]);
-    let basic = r#"Basic realm="parlance", charset="UTF-8""#;
+    let challenge = r#"X-Auth-Token realm="parlance""#;
     assert_eq!(
         said,
         format!(
             "login 200 Accept application/json ['creationTime', 'enabled', 'expirationTime', 'token', 'version']\n\
              bump 200 ['lastLoginTime'] None\n\
              logout 200 ['success'] None\n\
-             logout 401 ['message'] {basic}\n\
-             bump 401 ['message'] {basic}\n"
+             logout 401 ['message'] {challenge}\n\
+             bump 401 ['message'] {challenge}\n"
         )
     );
 }
