@@ -34,6 +34,7 @@ pub(crate) struct Bench {
 pub struct HashThreads {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
+    missing: usize,
     clock: Arc<dyn Clock>,
     logins: Arc<Seats>,
     renewals: Arc<Seats>,
@@ -174,14 +175,21 @@ impl HashThreads {
             let (shared, clock) = (Arc::clone(&shared), Arc::clone(&clock));
             std::thread::Builder::new().name(name).spawn(move || shared.work(duty, &*clock)).ok()
         };
-        let mut threads: Vec<_> = (0..threads.max(1))
-            .filter_map(|number| spawn(format!("hash-{number}"), Duty::All))
-            .collect();
+        let wanted = threads.max(1);
+        let mut threads: Vec<_> =
+            (0..wanted).filter_map(|number| spawn(format!("hash-{number}"), Duty::All)).collect();
         let all = WAITING + threads.len();
         shared.lock().open = !threads.is_empty();
         threads.extend(spawn("sign".to_owned(), Duty::Renewals));
+        let missing = wanted + 1 - threads.len();
         let (logins, renewals) = (Seats::new(all), Seats::new(all));
-        Self { shared, threads, clock, logins, renewals }
+        Self { shared, threads, missing, clock, logins, renewals }
+    }
+
+    /// How many threads the system did not give.
+    #[must_use]
+    pub fn missing(&self) -> usize {
+        self.missing
     }
 
     /// How many pieces of work wait to be hashed, and to be signed.

@@ -33,6 +33,9 @@ pub(crate) fn authority(
         Arc::new(store::open(&config.database, options).map_err(Failed::refused)?);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = HashThreads::start(cores, Arc::new(SystemClock));
+    if threads.missing() > 0 {
+        return Err(no_threads(&format!("{} of those that hash", threads.missing())));
+    }
     let (policy, entropy) = (config.policy.clone(), Arc::new(SystemEntropy));
     let proxies = config.proxies.clone();
     // A proxy's own address stands for all clients of whom it does not tell.
@@ -67,6 +70,13 @@ pub(crate) fn make_database(config: &Config) -> Result<(), Failed> {
 /// The authority of a command that runs beside the server, and ends when it is done.
 pub(crate) fn operator(config: &Config) -> Result<Arc<Authority>, Failed> {
     authority(config, Arc::new(Unobserved))
+}
+
+/// Why a program cannot work that is given too few threads.
+pub(crate) fn no_threads(which: &str) -> Failed {
+    Failed::refused(format!(
+        "the system does not give the threads that are needed ({which}): raise its limit (`ulimit -u`; `TasksMax` in systemd; `pids` of a container)"
+    ))
 }
 
 /// The clock that counts: the database's, where it has one.

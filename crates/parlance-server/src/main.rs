@@ -14,6 +14,7 @@ mod metrics;
 mod output;
 mod reload;
 mod serve;
+mod threads;
 
 use std::process::ExitCode;
 

@@ -1,16 +1,22 @@
 //! `parlance serve`: its listeners, until a signal says to stop.
 
+use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle, Service as _};
 use actix_web::rt::signal::unix::{Signal, SignalKind, signal};
+use actix_web::rt::task::JoinHandle;
 use actix_web::{App, HttpMessage as _, HttpRequest, HttpResponse, Route, rt, web};
 use arc_swap::ArcSwap;
-use futures_util::future::{Either, join, join_all, select};
+use futures_util::future::{Either, join, join_all, select, select_all};
 use parlance::actix::{BoundedServer, Mount, Served, Shell, mount};
 use parlance::core::Authority;
 use parlance::core::lockout::UNKNOWN_NAMES;
@@ -27,6 +33,7 @@ use crate::logging::{self, Recorder};
 use crate::metrics::{Metrics, UnclaimedBy};
 use crate::output::{in_time, print};
 use crate::reload::{Live, Load, Reload};
+use crate::threads::Threads;
 use crate::{admin, app, grpc};
 
 /// How long requests under way may take after a signal.
@@ -41,6 +48,8 @@ const PURGE_EVERY: Duration = Duration::from_secs(60);
 const TOMBSTONE: Duration = Duration::from_secs(60 * 60);
 /// How long what counted failed logins stays after the last of them: more than the day that it counts for.
 const UNTRIED: Duration = Duration::from_secs(25 * 60 * 60);
+/// How long a program that ends by a fault waits for what is still to be written.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// How many rows one statement drops.
 const PURGE_ROWS: u32 = 500;
 
@@ -66,7 +75,34 @@ pub(crate) struct Running {
     keychain: Arc<Keychain>,
     live: Live,
     stopping: Arc<AtomicBool>,
-    servers: Vec<Server>,
+    listeners: Vec<Listener>,
+    threads: Threads,
+}
+
+/// A listener whose threads serve.
+struct Listener {
+    handle: ServerHandle,
+    task: JoinHandle<io::Result<()>>,
+}
+
+impl Listener {
+    /// Starts the threads of a server and waits until each of them serves.
+    ///
+    /// # Errors
+    /// The system does not give one of them.
+    async fn start(mut server: Server) -> Result<Self, Failed> {
+        let handle = server.handle();
+        // Its first turn starts the threads and waits for them. It panics where there is none to be had.
+        let turn = |cx: &mut Context<'_>| {
+            Poll::Ready(catch_unwind(AssertUnwindSafe(|| Pin::new(&mut server).poll(cx))))
+        };
+        match poll_fn(turn).await {
+            Ok(Poll::Pending) => Ok(Self { handle, task: rt::spawn(server) }),
+            Ok(Poll::Ready(Ok(()))) => Err(app::no_threads("a listener ended at once")),
+            Ok(Poll::Ready(Err(error))) => Err(app::no_threads(&format!("a listener: {error}"))),
+            Err(_) => Err(app::no_threads("those of a listener")),
+        }
+    }
 }
 
 impl Running {
@@ -132,6 +168,7 @@ impl Running {
             }
         }
         let grpc = grpc::open(config, &parts, &clock)?;
+        let listeners = vec![Listener::start(door).await?, Listener::start(back).await?];
         Ok(Self {
             dialects,
             admin,
@@ -141,7 +178,8 @@ impl Running {
             keychain,
             live,
             stopping,
-            servers: vec![door, back],
+            listeners,
+            threads: Threads::now(),
         })
     }
 
@@ -181,18 +219,35 @@ impl Running {
         let grpc = self.grpc.as_ref().map(|grpc| tracing::field::display(&grpc.url));
         info!(dialects = names.join(","), listen = %self.dialects, admin = %self.admin, grpc, "serving");
         let store = Arc::clone(self.authority.store());
-        let handles: Vec<ServerHandle> = self.servers.iter().map(Server::handle).collect();
-        let running: Vec<_> = self.servers.into_iter().map(rt::spawn).collect();
+        let (handles, running): (Vec<_>, Vec<_>) =
+            self.listeners.into_iter().map(|listener| (listener.handle, listener.task)).unzip();
+        let mut running = select_all(running);
         let housekeeper = rt::spawn(keep_house(Arc::clone(&store), self.clock));
         let reporter = rt::spawn(report_repeats());
         let poll = config.key_schedule.poll;
         let key_keeper = rt::spawn(keep_keys(self.keychain, poll));
-        let mut reload = load.map(|load| Reload::new(load, self.live, config));
-        while signals.next().await == Asked::Reload {
-            match &mut reload {
-                Some(reload) => reload.run(),
-                None => info!("there is no configuration to be reloaded"),
+        let works = async {
+            match select(&mut running, Box::pin(self.threads.one_ends())).await {
+                Either::Left(_) => "a listener".to_owned(),
+                Either::Right((thread, _)) => format!("its thread `{thread}`"),
             }
+        };
+        let mut reload = load.map(|load| Reload::new(load, self.live, config));
+        let told = async {
+            while signals.next().await == Asked::Reload {
+                match &mut reload {
+                    Some(reload) => reload.run(),
+                    None => info!("there is no configuration to be reloaded"),
+                }
+            }
+        };
+        if let Either::Right((ended, _)) = select(Box::pin(told), Box::pin(works)).await {
+            self.stopping.store(true, Ordering::Relaxed);
+            // Whatever is left: nothing is known of what still works.
+            let _flushed = rt::time::timeout(FLUSH_TIMEOUT, store.flush()).await;
+            return Err(Failed::refused(format!(
+                "{ended} has ended, which only a fault does: the program ends, to be started again"
+            )));
         }
         self.stopping.store(true, Ordering::Relaxed);
         info!("stopping");
@@ -208,8 +263,8 @@ impl Running {
         if let Either::Right(_) = select(drained, Box::pin(signals.ends.next())).await {
             info!("stopping at once");
         }
-        for server in running {
-            server.abort();
+        for listener in running.into_inner() {
+            listener.abort();
         }
         housekeeper.abort();
         reporter.abort();
@@ -265,7 +320,7 @@ impl ServerSignals {
 pub(crate) struct Signals(Signal, Signal);
 
 impl Signals {
-    pub(crate) fn new() -> std::io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         Ok(Self(signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
     }
 
@@ -282,7 +337,7 @@ fn dialect_server(
     mounts: Vec<Mount>,
     metrics: Metrics,
 ) -> Result<(Server, SocketAddr), Failed> {
-    let failed = |error: std::io::Error| cannot_listen(listen, "--listen", &error);
+    let failed = |error: io::Error| cannot_listen(listen, "--listen", &error);
     let server = BoundedServer::bind(listen)
         .map_err(failed)?
         .admission(move |stream| connections.admit(stream))
@@ -334,7 +389,7 @@ fn warn_of_skew(clock: &dyn Clock) {
 }
 
 /// Why a listener could not be had.
-pub(crate) fn cannot_listen(address: SocketAddr, key: &str, error: &std::io::Error) -> Failed {
+pub(crate) fn cannot_listen(address: SocketAddr, key: &str, error: &io::Error) -> Failed {
     Failed::refused(format!(
         "cannot listen on {address}: {error}; choose another address with {key}"
     ))

@@ -1,5 +1,6 @@
 //! Connections: how they are made, what is set on each, when one is thrown away.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 #[cfg(feature = "sqlite")]
 use std::path::Path;
 use std::sync::Arc;
@@ -350,11 +351,19 @@ pub(crate) fn sqlite_is_older(version: &str) -> bool {
 
 /// A pool for `lanes` threads, each of which keeps one. It connects when it is asked, and tries again in the background; nothing of it
 /// is logged, since the lanes tell their callers.
-pub(crate) fn pool(target: Target, setup: Setup, lanes: u32, connect_within: Duration) -> Pool {
+///
+/// # Errors
+/// The system gives no threads, at which the pool's own library panics.
+pub(crate) fn pool(
+    target: Target,
+    setup: Setup,
+    lanes: u32,
+    connect_within: Duration,
+) -> Result<Pool, OpenError> {
     // Whoever waits for nobody does not wait for a connection either: they must be there before they are asked for.
     let ahead = if setup.reads { lanes } else { 0 };
     let file = setup.file.clone();
-    r2d2::Pool::builder()
+    let builder = r2d2::Pool::builder()
         .max_size(lanes)
         .min_idle(Some(ahead))
         .max_lifetime(None)
@@ -362,8 +371,10 @@ pub(crate) fn pool(target: Target, setup: Setup, lanes: u32, connect_within: Dur
         .test_on_check_out(true)
         .connection_timeout(connect_within)
         .connection_customizer(Box::new(setup))
-        .error_handler(Box::new(r2d2::NopErrorHandler))
-        .build_unchecked(Manager::new(target, file))
+        .error_handler(Box::new(r2d2::NopErrorHandler));
+    let build = || builder.build_unchecked(Manager::new(target, file));
+    let no_threads = |_| OpenError::Threads(std::io::ErrorKind::WouldBlock.into());
+    catch_unwind(AssertUnwindSafe(build)).map_err(no_threads)
 }
 
 /// A lane's connection. It is kept from turn to turn, and thrown away after any failure, so that the pool makes a new one.

@@ -81,15 +81,15 @@ pub(crate) fn open_with(
     #[cfg(feature = "sqlite")]
     let gather = match &target {
         Target::Sqlite(_) if options.soon.is_some() => {
-            gather.with_readers(readers(&target, &setup, &touches))
+            gather.with_readers(readers(&target, &setup, &touches)?)
         }
         Target::Sqlite(_) => gather,
         #[cfg(feature = "postgres")]
         Target::Postgres(_) => gather,
     };
     let within = options.connect_within;
-    let reporting = pool(target.clone(), setup.clone().reporting(), 1, within);
-    let pool = pool(target, setup, checkers + 1, within);
+    let reporting = pool(target.clone(), setup.clone().reporting(), 1, within)?;
+    let pool = pool(target, setup, checkers + 1, within)?;
     let mut database = Database {
         name,
         gather: Arc::new(gather),
@@ -151,13 +151,13 @@ fn try_out(target: &Target, options: &Options) -> Result<OpenFile, OpenError> {
 
 /// A reader for each thread that may look up something at the same time.
 #[cfg(feature = "sqlite")]
-fn readers(target: &Target, setup: &Setup, touches: &Arc<Touches>) -> Readers {
+fn readers(target: &Target, setup: &Setup, touches: &Arc<Touches>) -> Result<Readers, OpenError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let cores = u32::try_from(cores).unwrap_or(u32::MAX);
     // It never waits for a connection: the time is that of attempts in the background.
     let attempts = Duration::from_secs(1);
-    let pool = pool(target.clone(), setup.clone().reading(), cores, attempts);
-    Readers::new(pool, Checks::new(Arc::clone(touches)), setup.file.clone())
+    let pool = pool(target.clone(), setup.clone().reading(), cores, attempts)?;
+    Ok(Readers::new(pool, Checks::new(Arc::clone(touches)), setup.file.clone()))
 }
 
 /// What an operator should be told about a database, if anything: that what goes to its server is not protected, or that others may read

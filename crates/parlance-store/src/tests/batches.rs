@@ -20,7 +20,7 @@ use crate::{Options, open};
 
 fn held(url: &str) -> Held {
     Held::new(
-        pool(Target::parse(url).unwrap(), Setup::default(), 1, Duration::from_secs(1)),
+        pool(Target::parse(url).unwrap(), Setup::default(), 1, Duration::from_secs(1)).unwrap(),
         OpenFile::default(),
     )
 }

@@ -124,7 +124,7 @@ fn what_one_query_cannot_hold_waits_for_no_turn() {
 #[test]
 fn readers_without_a_connection_give_the_lookups_back() {
     let target = Target::parse("sqlite:/nowhere/parlance.db").unwrap();
-    let pool = pool(target, Setup::default().reading(), 1, Duration::from_secs(1));
+    let pool = pool(target, Setup::default().reading(), 1, Duration::from_secs(1)).unwrap();
     let readers = Readers::new(pool, Checks::new(Arc::default()), OpenFile::default());
     let (reply, _answer) = futures_channel::oneshot::channel();
     let checks = vec![crate::checks::Check::Session(digest(1), reply)];
@@ -136,7 +136,7 @@ fn a_reader_writes_nothing() {
     let fresh = fresh();
     populate(&open(&fresh.url, Options::default()).unwrap(), [1]);
     let target = Target::parse(&fresh.url).unwrap();
-    let pool = pool(target, Setup::default().reading(), 1, Duration::from_secs(1));
+    let pool = pool(target, Setup::default().reading(), 1, Duration::from_secs(1)).unwrap();
     let mut link = pool.get().unwrap();
     let written =
         diesel::connection::SimpleConnection::batch_execute(&mut link.any, "DELETE FROM users");

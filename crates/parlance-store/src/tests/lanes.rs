@@ -24,7 +24,8 @@ fn held(url: &str) -> (Held, Arc<AtomicUsize>) {
     let setup = Setup::default();
     let statements = Arc::clone(&setup.statements);
     let target = Target::parse(url).unwrap();
-    let mut held = Held::new(pool(target, setup, 1, Duration::from_secs(1)), OpenFile::default());
+    let mut held =
+        Held::new(pool(target, setup, 1, Duration::from_secs(1)).unwrap(), OpenFile::default());
     held.get().map(drop).unwrap();
     statements.store(0, Ordering::SeqCst);
     (held, statements)

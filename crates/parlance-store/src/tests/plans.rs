@@ -32,7 +32,10 @@ fn many_sessions_are_joined_with_their_users_one_by_one_and_not_with_all_users()
         digests.join(",")
     );
     let connect = |setup: Setup| {
-        pool(Target::parse(&fresh.url).unwrap(), setup, 1, Duration::from_secs(1)).get().unwrap()
+        pool(Target::parse(&fresh.url).unwrap(), setup, 1, Duration::from_secs(1))
+            .unwrap()
+            .get()
+            .unwrap()
     };
     connect(Setup::default()).any.batch_execute(MANY).unwrap();
     let plan = |setup: Setup| {

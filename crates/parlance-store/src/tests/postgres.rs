@@ -206,7 +206,8 @@ impl Store for Nodes {
 fn every_pooled_connection_is_bounded_in_time() {
     let fresh = fresh();
     let pool =
-        pool(Target::parse(&fresh.url).unwrap(), Setup::default(), 4, Duration::from_secs(1));
+        pool(Target::parse(&fresh.url).unwrap(), Setup::default(), 4, Duration::from_secs(1))
+            .unwrap();
     let links: Vec<_> = (0..4).map(|_| pool.get().unwrap()).collect();
     for mut link in links {
         let settings = [
@@ -403,7 +404,8 @@ fn a_deadlock_is_nobodys_failure() {
     outside.batch_execute(&format!("{statement}'user2'")).unwrap();
     std::thread::scope(|scope| {
         let pool =
-            pool(Target::parse(&fresh.url).unwrap(), Setup::default(), 1, Duration::from_secs(1));
+            pool(Target::parse(&fresh.url).unwrap(), Setup::default(), 1, Duration::from_secs(1))
+                .unwrap();
         scope.spawn(|| {
             run(&queue, &mut Held::new(pool, OpenFile::default()), &mut Writer::new(Arc::default()))
         });

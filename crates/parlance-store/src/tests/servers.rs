@@ -122,7 +122,7 @@ fn no_lock_is_left_behind_by_a_migration() {
 /// A connection of a lane's.
 fn held(url: &str) -> Held {
     Held::new(
-        pool(Target::parse(url).unwrap(), Setup::default(), 1, Duration::from_secs(1)),
+        pool(Target::parse(url).unwrap(), Setup::default(), 1, Duration::from_secs(1)).unwrap(),
         OpenFile::default(),
     )
 }

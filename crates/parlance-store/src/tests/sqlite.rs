@@ -82,7 +82,8 @@ mod suite {
 fn every_pooled_connection_waits_syncs_and_checks_references() {
     let fresh = fresh();
     let pool =
-        pool(Target::parse(&fresh.url).unwrap(), Setup::default(), 3, Duration::from_secs(1));
+        pool(Target::parse(&fresh.url).unwrap(), Setup::default(), 3, Duration::from_secs(1))
+            .unwrap();
     let links: Vec<_> = (0..3).map(|_| pool.get().unwrap()).collect();
     for mut link in links {
         let conn = &mut link.any;

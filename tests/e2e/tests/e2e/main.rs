@@ -72,6 +72,8 @@ mod start;
 #[cfg(test)]
 mod stop;
 #[cfg(test)]
+mod threads;
+#[cfg(test)]
 mod torture;
 #[cfg(test)]
 mod users;

@@ -1,0 +1,104 @@
+//! The threads that the program works with: one that is gone is a fault, and a program without it is deaf or forgetful.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::Duration;
+
+use actix_web::rt;
+
+/// How often they are counted.
+const EVERY: Duration = Duration::from_secs(5);
+/// What the names of those begin with that work as long as the program does.
+const LASTING: &[&str] = &["actix-", "hash-", "log", "r2d2-", "sign", "store-"];
+
+/// How many threads there are of each name. Nothing where the system does not say (`/proc`).
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Threads(BTreeMap<String, usize>);
+
+impl Threads {
+    /// Those that there are now.
+    pub(crate) fn now() -> Self {
+        let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+        Self::named(tasks.filter_map(|task| fs::read_to_string(task.path().join("comm")).ok()))
+    }
+
+    fn named(names: impl IntoIterator<Item = String>) -> Self {
+        let mut threads = BTreeMap::new();
+        for name in names {
+            let name = name.trim_end();
+            if LASTING.iter().any(|lasting| name.starts_with(lasting)) {
+                *threads.entry(name.to_owned()).or_default() += 1;
+            }
+        }
+        Self(threads)
+    }
+
+    /// The name of one that is not among these any more.
+    fn missing_from(&self, now: &Self) -> Option<&str> {
+        let gone =
+            |(name, count): &(&String, &usize)| now.0.get(*name).is_none_or(|now| now < *count);
+        self.0.iter().find(gone).map(|(name, _)| name.as_str())
+    }
+
+    /// Waits until one of them has ended, and says which. A worker that was started again in between is as good.
+    pub(crate) async fn one_ends(&self) -> String {
+        let mut tick = rt::time::interval(EVERY);
+        loop {
+            tick.tick().await;
+            if let Some(name) = self.missing_from(&Self::now()) {
+                return name.to_owned();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of these names, then of those, this one is missed.
+    #[track_caller]
+    fn check(before: &[&str], after: &[&str], missing: Option<&str>) {
+        let [before, after] =
+            [before, after].map(|names| Threads::named(names.iter().map(ToString::to_string)));
+        assert_eq!(before.missing_from(&after), missing);
+    }
+
+    #[test]
+    fn a_thread_that_has_ended_is_missed_and_one_that_came_and_went_is_not() {
+        check(&["hash-0\n", "log\n"], &["hash-0\n", "log\n", "hash-1\n"], None);
+        check(
+            &["hash-0", "store-checks", "store-checks"],
+            &["hash-0", "store-checks"],
+            Some("store-checks"),
+        );
+        check(
+            &["actix-server ac", "actix-server ac"],
+            &["actix-server ac"],
+            Some("actix-server ac"),
+        );
+        check(&["parlance", "shared-clock", "tokio-rt"], &["parlance"], None);
+        check(&["log"], &[], Some("log"));
+    }
+
+    #[test]
+    fn a_thread_of_our_own_is_seen_and_its_end_as_well() {
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::Builder::new().name("store-test".to_owned());
+        let thread = thread.spawn(move || drop(stopped.recv())).unwrap();
+        // A thread names itself once it runs.
+        let with = loop {
+            let now = Threads::now();
+            if now.0.contains_key("store-test") {
+                break now;
+            }
+            std::thread::yield_now();
+        };
+        drop(stop);
+        thread.join().unwrap();
+        // The kernel takes a moment to forget it.
+        while with.missing_from(&Threads::now()) != Some("store-test") {
+            std::thread::yield_now();
+        }
+    }
+}
