@@ -85,7 +85,7 @@ mod tests {
     fn a_thread_of_our_own_is_seen_and_its_end_as_well() {
         let (stop, stopped) = std::sync::mpsc::channel::<()>();
         let thread = std::thread::Builder::new().name("store-test".to_owned());
-        let thread = thread.spawn(move || drop(stopped.recv())).unwrap();
+        let thread = thread.spawn(move || stopped.recv().unwrap_err()).unwrap();
         // A thread names itself once it runs.
         let with = loop {
             let now = Threads::now();
