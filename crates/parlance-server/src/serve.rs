@@ -302,7 +302,7 @@ impl ServerSignals {
                 ],
             })
         };
-        caught().map_err(|error: std::io::Error| {
+        caught().map_err(|error: io::Error| {
             Failed::refused(format!("cannot wait for signals: {error}"))
         })
     }

@@ -288,7 +288,8 @@ fn a_file_that_vanished_is_not_made_anew() {
     let fresh = fresh();
     let path = fresh.dir.path().join("parlance.db");
     let pool =
-        pool(Target::parse(&fresh.url).unwrap(), Setup::default(), 1, Duration::from_millis(300));
+        pool(Target::parse(&fresh.url).unwrap(), Setup::default(), 1, Duration::from_millis(300))
+            .unwrap();
     std::fs::remove_file(&path).unwrap();
     let error = pool.get().map(drop).unwrap_err().to_string();
     assert!(error.contains("there is no file"), "{error}");
