@@ -7,34 +7,39 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::stream::{self, Stream};
+use parlance_core::connections::{ConnectionLimit, ConnectionPlace};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
-/// How many connections there may be at once; more wait in the system's queue. Half the descriptors that a process usually may have.
-const CONNECTIONS: usize = 512;
+/// How long a connection may take to its first bytes: the preface of HTTP/2, or the beginning of a TLS handshake.
+pub(crate) const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many bytes the preface has.
+const PREFACE_BYTES: usize = 24;
 /// How long nothing may come over a connection. A living client answers pings, which are sent more often.
 pub(crate) const SILENCE: Duration = Duration::from_secs(60);
 /// How long to wait where no connection can be taken: every descriptor may be in use.
 const AGAIN: Duration = Duration::from_millis(100);
 
-/// The connections that come. An error ends none of them, and does not spin.
+/// The connections that come and that the limit admits; any other ends at once. An error ends none of them, and does not spin.
 pub(crate) fn incoming(
     listener: TcpListener,
+    limit: Arc<ConnectionLimit>,
 ) -> impl Stream<Item = io::Result<Connection<TcpStream>>> {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    stream::unfold((listener, places), |(listener, places)| async move {
-        let place = Arc::clone(&places).acquire_owned().await.ok()?;
-        let stream = loop {
+    stream::unfold((listener, limit), |(listener, limit)| async move {
+        let (stream, place) = loop {
             match listener.accept().await {
-                Ok((stream, _)) => break stream,
+                Ok((stream, peer)) => {
+                    if let Some(place) = limit.enter(peer.ip()) {
+                        break (stream, place);
+                    }
+                }
                 Err(_) => sleep(AGAIN).await,
             }
         };
         let _slower = stream.set_nodelay(true);
-        Some((Ok(Connection::new(stream, Some(place))), (listener, places)))
+        Some((Ok(Connection::new(stream, Some(place))), (listener, limit)))
     })
 }
 
@@ -43,12 +48,15 @@ pub(crate) fn incoming(
 pub(crate) struct Connection<T> {
     stream: T,
     silence: Pin<Box<Sleep>>,
-    _place: Option<OwnedSemaphorePermit>,
+    /// How much of the preface has not come yet.
+    preface: usize,
+    _place: Option<ConnectionPlace>,
 }
 
 impl<T> Connection<T> {
-    pub(crate) fn new(stream: T, place: Option<OwnedSemaphorePermit>) -> Self {
-        Self { stream, silence: Box::pin(sleep(SILENCE)), _place: place }
+    pub(crate) fn new(stream: T, place: Option<ConnectionPlace>) -> Self {
+        let silence = Box::pin(sleep(PREFACE_TIMEOUT));
+        Self { stream, silence, preface: PREFACE_BYTES, _place: place }
     }
 }
 
@@ -66,9 +74,13 @@ impl<T: AsyncRead + Unpin> AsyncRead for Connection<T> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
         match Pin::new(&mut self.stream).poll_read(cx, buf) {
             Poll::Ready(read) => {
-                self.silence.set(sleep(SILENCE));
+                self.preface = self.preface.saturating_sub(buf.filled().len() - before);
+                if self.preface == 0 {
+                    self.silence.set(sleep(SILENCE));
+                }
                 Poll::Ready(read)
             }
             Poll::Pending => {

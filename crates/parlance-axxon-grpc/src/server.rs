@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parlance_axxon_jsonrpc::{AxxonJsonrpc, SERVICE};
+use parlance_core::connections::ConnectionLimit;
 use parlance_core::ports::Clock;
 use parlance_dialect::Desk;
 use tokio::sync::oneshot;
@@ -26,6 +27,10 @@ const STREAMS: u32 = 64;
 const METADATA: u32 = 16 * 1024;
 /// How often a silent client is asked whether it lives, and how long it may take to say so.
 const PING: Duration = Duration::from_secs(20);
+/// How long a connection lives, used or not. Then the client is told to open another, as its library does by itself.
+const MAX_CONNECTION_AGE: Duration = Duration::from_secs(10 * 60);
+/// How long calls under way may take then.
+const MAX_CONNECTION_AGE_GRACE: Duration = Duration::from_secs(60);
 
 /// What a call may take.
 #[derive(Debug, Clone, Copy)]
@@ -71,7 +76,8 @@ pub struct Listening {
 }
 
 impl Listening {
-    /// Serves on a listener, in the tokio runtime that this is called in. The client's address is the socket's.
+    /// Serves on a listener, in the tokio runtime that this is called in. The client's address is the socket's, and a connection that the limit
+    /// does not admit ends at once.
     ///
     /// # Errors
     /// See [`StartError`]; nothing is served then.
@@ -80,11 +86,13 @@ impl Listening {
         desk: Desk<AxxonJsonrpc>,
         clock: Arc<dyn Clock>,
         limits: Limits,
+        connections: Arc<ConnectionLimit>,
         tls: Option<Tls>,
     ) -> Result<Self, StartError> {
         let address = listener.local_addr()?;
         listener.set_nonblocking(true)?;
-        let incoming = connection::incoming(tokio::net::TcpListener::from_std(listener)?);
+        let incoming =
+            connection::incoming(tokio::net::TcpListener::from_std(listener)?, connections);
 
         let health = HealthReporter::new();
         let door = Door { desk: Arc::new(desk), clock, limits };
@@ -93,7 +101,9 @@ impl Listening {
             .max_concurrent_streams(STREAMS)
             .http2_max_header_list_size(METADATA)
             .http2_keepalive_interval(Some(PING))
-            .http2_keepalive_timeout(Some(PING));
+            .http2_keepalive_timeout(Some(PING))
+            .max_connection_age(MAX_CONNECTION_AGE)
+            .max_connection_age_grace(MAX_CONNECTION_AGE_GRACE);
         if let Some(Tls { certificate, key }) = tls {
             let tls = ServerTlsConfig::new()
                 .identity(Identity::from_pem(certificate, key))

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::lockout::home;
@@ -19,21 +20,13 @@ pub struct ConnectionPolicy {
     pub per_address: u32,
 }
 
-/// Why a connection is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConnectionRefusal {
-    /// Its address holds as many as it may.
-    PerAddress,
-    /// There are as many as there may be.
-    Total,
-}
-
 type Exempt = Box<dyn Fn(IpAddr) -> bool + Send + Sync>;
-type Observer = Box<dyn Fn(IpAddr, ConnectionRefusal) + Send + Sync>;
+type Observer = Box<dyn Fn(IpAddr) + Send + Sync>;
 
 /// Counts the connections of a listener while they are open.
 pub struct ConnectionLimit {
-    policy: ConnectionPolicy,
+    total: u32,
+    per_address: AtomicU32,
     exempt: Exempt,
     observer: Observer,
     open: Arc<Mutex<Open>>,
@@ -58,9 +51,10 @@ impl ConnectionLimit {
     #[must_use]
     pub fn new(policy: ConnectionPolicy) -> Self {
         Self {
-            policy,
+            total: policy.total,
+            per_address: AtomicU32::new(policy.per_address),
             exempt: Box::new(|_| false),
-            observer: Box::new(|_, _| {}),
+            observer: Box::new(|_| {}),
             open: Arc::default(),
         }
     }
@@ -73,40 +67,47 @@ impl ConnectionLimit {
 
     /// That tells of each connection it refuses: the address, or the network that it counts as.
     #[must_use]
-    pub fn with_observer(
-        self,
-        observer: impl Fn(IpAddr, ConnectionRefusal) + Send + Sync + 'static,
-    ) -> Self {
+    pub fn with_observer(self, observer: impl Fn(IpAddr) + Send + Sync + 'static) -> Self {
         Self { observer: Box::new(observer), ..self }
+    }
+
+    /// How many there may be in all.
+    #[must_use]
+    pub fn total(&self) -> u32 {
+        self.total
+    }
+
+    /// From now on at most so many from each address. No connection that is open ends.
+    pub fn set_per_address(&self, most: u32) {
+        self.per_address.store(most, Ordering::Relaxed);
     }
 
     /// A place for a connection from this address; `None` if it may not stay.
     pub fn enter(&self, peer: IpAddr) -> Option<ConnectionPlace> {
         let source = home(peer.to_canonical());
         let address = (!(self.exempt)(peer)).then_some(source);
-        match self.count(address) {
-            Ok(()) => Some(ConnectionPlace { open: Arc::clone(&self.open), address }),
-            Err(refusal) => {
-                (self.observer)(source, refusal);
-                None
-            }
+        if !self.count(address) {
+            (self.observer)(source);
+            return None;
         }
+        Some(ConnectionPlace { open: Arc::clone(&self.open), address })
     }
 
-    fn count(&self, address: Option<IpAddr>) -> Result<(), ConnectionRefusal> {
+    /// Counts a connection, if there is room for it.
+    fn count(&self, address: Option<IpAddr>) -> bool {
         let mut open = lock(&self.open);
-        if open.total >= self.policy.total {
-            return Err(ConnectionRefusal::Total);
+        if open.total >= self.total {
+            return false;
         }
         if let Some(address) = address {
-            let most = self.policy.per_address.min(self.policy.total.div_ceil(2));
+            let most = self.per_address.load(Ordering::Relaxed).min(self.total.div_ceil(2));
             if open.by_address.get(&address).is_some_and(|held| *held >= most) {
-                return Err(ConnectionRefusal::PerAddress);
+                return false;
             }
             *open.by_address.entry(address).or_default() += 1;
         }
         open.total += 1;
-        Ok(())
+        true
     }
 }
 
@@ -130,6 +131,9 @@ fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
 
 impl fmt::Debug for ConnectionLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConnectionLimit").field("policy", &self.policy).finish_non_exhaustive()
+        f.debug_struct("ConnectionLimit")
+            .field("total", &self.total)
+            .field("per_address", &self.per_address)
+            .finish_non_exhaustive()
     }
 }

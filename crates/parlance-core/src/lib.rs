@@ -10,6 +10,7 @@
 mod authority;
 mod client;
 mod command;
+pub mod connections;
 mod directory;
 mod failure;
 mod hashing;

@@ -2,6 +2,7 @@
 
 mod bindings;
 mod clients;
+mod connections;
 mod directory;
 mod equal_work;
 mod events;

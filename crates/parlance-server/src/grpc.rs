@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parlance::core::connections::ConnectionLimit;
 use parlance::core::ports::Clock;
 use parlance::table::Parts;
 
@@ -26,6 +27,7 @@ pub(crate) fn open(
     config: &Config,
     parts: &Parts,
     clock: &Arc<dyn Clock>,
+    limit: Arc<ConnectionLimit>,
 ) -> Result<Option<Door>, Failed> {
     use std::net::TcpListener;
 
@@ -65,7 +67,7 @@ pub(crate) fn open(
         message_patience: BODY_PATIENCE,
         answer_patience: ANSWER_PATIENCE,
     };
-    let listening = Listening::start(listener, desk, Arc::clone(clock), limits, tls);
+    let listening = Listening::start(listener, desk, Arc::clone(clock), limits, limit, tls);
     let listening = listening.map_err(|error| {
         let files = grpc.tls.as_ref().map(|(certificate, key)| {
             format!(" with {} and {}", certificate.display(), key.display())
@@ -128,6 +130,11 @@ pub(crate) async fn close(door: Option<Door>, patience: Duration) {
 
 #[cfg(not(feature = "axxon-grpc"))]
 #[expect(clippy::unnecessary_wraps, reason = "its twin may fail")]
-pub(crate) fn open(_: &Config, _: &Parts, _: &Arc<dyn Clock>) -> Result<Option<Door>, Failed> {
+pub(crate) fn open(
+    _: &Config,
+    _: &Parts,
+    _: &Arc<dyn Clock>,
+    _: Arc<ConnectionLimit>,
+) -> Result<Option<Door>, Failed> {
     Ok(None)
 }

@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod connections;
 mod demo;
+mod descriptors;
 mod escape;
 mod grpc;
 mod logging;

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use parlance::actix::TrustedProxies;
 use parlance::core::Authority;
+use parlance::core::connections::ConnectionLimit;
 use tracing::{error, info, warn};
 
 use crate::cli::Failed;
 use crate::config::{Config, ForwardAuth};
-use crate::connections::Connections;
 use crate::logging;
 
 /// Reads the configuration anew, from where it was read at the start.
@@ -21,7 +21,7 @@ pub(crate) struct Live {
     pub(crate) authority: Arc<Authority>,
     pub(crate) proxies: TrustedProxies,
     pub(crate) forward_auth: Arc<ArcSwap<ForwardAuth>>,
-    pub(crate) connections: Connections,
+    pub(crate) connections: [Arc<ConnectionLimit>; 3],
 }
 
 /// Brings a changed configuration to a server at work.
@@ -89,7 +89,9 @@ impl Live {
     fn apply(&self, config: &Config) {
         logging::set_level(&config.log_level);
         self.proxies.replace(&config.proxies);
-        self.connections.set_most(config.max_connections_per_address);
+        for limit in &self.connections {
+            limit.set_per_address(config.max_connections_per_address);
+        }
         self.authority.set_max_sessions_per_user(config.max_sessions_per_user);
         self.authority.set_lockout(config.guesses.lockout);
         if let Some(policy) = config.guesses.throttle {

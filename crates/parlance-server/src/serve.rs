@@ -19,6 +19,7 @@ use arc_swap::ArcSwap;
 use futures_util::future::{Either, join, join_all, select, select_all};
 use parlance::actix::{BoundedServer, Mount, Served, Shell, mount};
 use parlance::core::Authority;
+use parlance::core::connections::{ConnectionLimit, ConnectionPolicy};
 use parlance::core::lockout::UNKNOWN_NAMES;
 use parlance::core::ports::{Applied, Change, Clock, Store};
 use parlance::keys::{Keychain, Purpose, Turn};
@@ -28,13 +29,12 @@ use tracing::{info, warn};
 use crate::app::AtWork;
 use crate::cli::Failed;
 use crate::config::Config;
-use crate::connections::Connections;
 use crate::logging::{self, Recorder};
 use crate::metrics::{Metrics, UnclaimedBy};
 use crate::output::{in_time, print};
 use crate::reload::{Live, Load, Reload};
 use crate::threads::Threads;
-use crate::{admin, app, grpc};
+use crate::{admin, app, connections, descriptors, grpc};
 
 /// How long requests under way may take after a signal.
 const DRAIN_SECONDS: u64 = 20;
@@ -149,25 +149,28 @@ impl Running {
             keychain: Arc::clone(&keychain),
             gate,
         };
-        let connections = Connections::new(
-            config.max_connections_per_address,
-            Arc::clone(&shell.proxies),
-            metrics.clone(),
-        );
+        let shares = descriptors::share();
+        let (proxies, counted) = (Arc::clone(&shell.proxies), metrics.clone());
+        let [at_dialects, at_admin, at_grpc] =
+            [shares.dialects, shares.admin, shares.grpc].map(|total| {
+                let per_address = config.max_connections_per_address;
+                let policy = ConnectionPolicy { total, per_address };
+                connections::limit(policy, Arc::clone(&proxies), counted.clone())
+            });
         let live = Live {
             authority: Arc::clone(&authority),
             proxies: config.proxies.clone(),
             forward_auth,
-            connections: connections.clone(),
+            connections: [&at_dialects, &at_admin, &at_grpc].map(Arc::clone),
         };
-        let (door, dialects) = dialect_server(config.listen, connections, shell, mounts, metrics)?;
-        let (back, admin) = admin::server(config.admin_listen, desk)?;
+        let (door, dialects) = dialect_server(config.listen, at_dialects, shell, mounts, metrics)?;
+        let (back, admin) = admin::server(config.admin_listen, desk, at_admin)?;
         for (address, what) in [(dialects, "dialects"), (admin, "admin")] {
             if !address.ip().is_loopback() {
                 warn!(%address, what, "listens beyond this machine without TLS: put a proxy that speaks TLS before it");
             }
         }
-        let grpc = grpc::open(config, &parts, &clock)?;
+        let grpc = grpc::open(config, &parts, &clock, at_grpc)?;
         let listeners = vec![Listener::start(door).await?, Listener::start(back).await?];
         Ok(Self {
             dialects,
@@ -332,7 +335,7 @@ impl Signals {
 
 fn dialect_server(
     listen: SocketAddr,
-    connections: Connections,
+    limit: Arc<ConnectionLimit>,
     shell: Shell,
     mounts: Vec<Mount>,
     metrics: Metrics,
@@ -340,7 +343,8 @@ fn dialect_server(
     let failed = |error: io::Error| cannot_listen(listen, "--listen", &error);
     let server = BoundedServer::bind(listen)
         .map_err(failed)?
-        .admission(move |stream| connections.admit(stream))
+        .max_connections(connections::at_once(&limit))
+        .admission(move |stream| connections::admit(&limit, stream))
         .shutdown_timeout(DRAIN_SECONDS);
     let address = server.local_addr().map_err(failed)?;
     let server = server.run(move || {

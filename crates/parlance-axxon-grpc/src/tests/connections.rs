@@ -3,15 +3,18 @@
 use std::io::ErrorKind;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
-use tokio::time::advance;
+use tokio::time::{advance, timeout};
 
-use crate::connection::{Connection, SILENCE};
+use crate::connection::{Connection, PREFACE_TIMEOUT, SILENCE};
 
 // The clock stands but for `advance`, and jumps to the next timer when all wait for one.
 #[tokio::test(start_paused = true)]
 async fn a_silent_connection_ends_and_one_that_says_something_does_not() {
-    let (mut client, server) = duplex(16);
+    let (mut client, server) = duplex(64);
     let mut connection = Connection::new(server, None);
+    let mut preface = [0; 24];
+    client.write_all(&preface).await.unwrap();
+    connection.read_exact(&mut preface).await.unwrap();
     for _ in 0..3 {
         advance(SILENCE * 2 / 3).await;
         client.write_all(b"x").await.unwrap();
@@ -19,4 +22,19 @@ async fn a_silent_connection_ends_and_one_that_says_something_does_not() {
     }
     let silent = connection.read_u8().await.unwrap_err();
     assert_eq!(silent.kind(), ErrorKind::TimedOut);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_has_no_preface_in_time_ends_however_it_dribbles() {
+    for dribbled in [0, 1, 23] {
+        let (mut client, server) = duplex(64);
+        let mut connection = Connection::new(server, None);
+        for _ in 0..dribbled {
+            advance(PREFACE_TIMEOUT / 24).await;
+            client.write_all(b"x").await.unwrap();
+            assert_eq!(connection.read_u8().await.unwrap(), b'x');
+        }
+        let silent = timeout(PREFACE_TIMEOUT * 2, connection.read_u8()).await.unwrap().unwrap_err();
+        assert_eq!(silent.kind(), ErrorKind::TimedOut, "after {dribbled} bytes");
+    }
 }

@@ -21,12 +21,14 @@ use actix_web::{App, FromRequest, Handler, HttpResponse, Resource, Responder, we
 pub(crate) use forward_auth::Gate;
 use parlance::actix::BoundedServer;
 use parlance::core::Authority;
+use parlance::core::connections::ConnectionLimit;
 use parlance::core::ports::{Clock, Store};
 use parlance::dialect::Service;
 use parlance::keys::Keychain;
 use serde_json::Value;
 
 use crate::cli::Failed;
+use crate::connections;
 use crate::metrics::{Metrics, UnclaimedBy};
 use crate::serve::{cannot_listen, unclaimed};
 
@@ -74,9 +76,17 @@ fn pages() -> impl Iterator<Item = &'static Page> {
 }
 
 /// The admin server, bound.
-pub(crate) fn server(listen: SocketAddr, desk: Desk) -> Result<(Server, SocketAddr), Failed> {
+pub(crate) fn server(
+    listen: SocketAddr,
+    desk: Desk,
+    limit: Arc<ConnectionLimit>,
+) -> Result<(Server, SocketAddr), Failed> {
     let failed = |error: std::io::Error| cannot_listen(listen, "--admin-listen", &error);
-    let server = BoundedServer::bind(listen).map_err(failed)?.shutdown_timeout(1);
+    let server = BoundedServer::bind(listen)
+        .map_err(failed)?
+        .max_connections(connections::at_once(&limit))
+        .admission(move |stream| connections::admit(&limit, stream))
+        .shutdown_timeout(1);
     let address = server.local_addr().map_err(failed)?;
     let server = server.run(move || {
         App::new()

@@ -198,6 +198,14 @@ impl Connection {
         }
     }
 
+    /// Reads what comes next, whatever it is; nothing at the end.
+    pub(crate) fn some(&mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; 4096];
+        let read = self.0.read(&mut bytes)?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+
     fn line(&mut self) -> io::Result<String> {
         let mut bytes = Vec::new();
         self.0.read_until(b'\n', &mut bytes)?;

@@ -5,6 +5,7 @@
 mod checker;
 mod checkpoint;
 mod clocks;
+mod crowd;
 mod disk;
 mod equal_times;
 mod failover;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{ErrorKind, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -25,17 +25,20 @@ const ROOM: u64 = 32 * 1024;
 const IDLE_PERCENT: u64 = 20;
 
 /// A client that sends as much as is taken, and reads nothing.
-fn pipeline(address: SocketAddr) -> TcpStream {
+pub(super) fn pipeline(source: Option<IpAddr>, address: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(BUFFER).unwrap();
     socket.set_send_buffer_size(BUFFER).unwrap();
+    if let Some(source) = source {
+        socket.bind(&SocketAddr::new(source, 0).into()).unwrap();
+    }
     socket.connect(&address.into()).unwrap();
     socket.set_nonblocking(true).unwrap();
     TcpStream::from(socket)
 }
 
 /// Sends what is left of the requests; false once the connection has ended.
-fn push(stream: &mut TcpStream, bytes: &[u8], sent: &mut usize) -> bool {
+pub(super) fn push(stream: &mut TcpStream, bytes: &[u8], sent: &mut usize) -> bool {
     loop {
         match stream.write(&bytes[*sent..]) {
             Ok(0) => return true,
@@ -74,7 +77,7 @@ fn a_client_that_does_not_read_is_not_read_from_and_is_cut() {
     let mut open: Vec<_> = (0..clients)
         .map(|number| {
             let (path, bytes) = (number % paths.len(), &requests[number % paths.len()]);
-            (pipeline(paths[path].0), bytes.as_slice(), 0)
+            (pipeline(None, paths[path].0), bytes.as_slice(), 0)
         })
         .collect();
     let mut push_all = || {

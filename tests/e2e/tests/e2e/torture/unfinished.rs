@@ -14,7 +14,7 @@ const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 const SWALLOWED: usize = 64 * 1024 * 1024;
 
 /// How a body is framed, and what is sent of it.
-const BODIES: [(&str, &str); 6] = [
+pub(super) const BODIES: [(&str, &str); 6] = [
     ("Transfer-Encoding: chunked", ""),
     ("Transfer-Encoding: chunked", "5\r\nab"),
     ("Transfer-Encoding: chunked", "2\r\nab\r\n"),
@@ -34,7 +34,7 @@ const DIALECTS: [&str; 6] = [
 const ADMIN: [&str; 5] =
     ["POST /nowhere", "GET /readyz", "POST /healthz", "POST /introspect", "POST /forward-auth"];
 
-fn head(line: &str, header: &str) -> String {
+pub(super) fn head(line: &str, header: &str) -> String {
     format!("{line} HTTP/1.1\r\nHost: parlance.test\r\n{header}\r\n\r\n")
 }
 
