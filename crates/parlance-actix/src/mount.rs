@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use actix_web::body::BoxBody;
-use actix_web::dev::Payload;
+use actix_web::dev::{AppService, HttpServiceFactory, Payload};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, guard, web};
 use parlance_dialect::Service;
 
@@ -15,7 +15,7 @@ use crate::{Guard, Shell};
 /// A dialect and the prefix under which its paths stand.
 #[derive(Debug, Clone)]
 pub struct Mount {
-    /// Empty, or `/legacy`: a leading slash, no trailing one.
+    /// Empty, or `/legacy`. A missing slash before it and one after it make no difference.
     pub prefix: String,
     /// The dialect.
     pub service: Arc<dyn Service>,
@@ -26,25 +26,79 @@ pub struct Mount {
 pub struct Served(pub &'static str);
 
 /// Adds the dialects to an app or a scope. Requests to other paths go on to the app's other services.
+///
+/// In a scope a prefix stands below the scope's own path; one that repeats that path stands where it says. There the dialects take every path
+/// that ends as one of theirs does, so register what shall be answered beside them first.
 pub fn mount(config: &mut web::ServiceConfig, shell: &Shell, mounts: &[Mount]) {
-    let (shell, mounts): (Rc<Shell>, Rc<[Mount]>) = (Rc::new(shell.clone()), mounts.into());
-    let claimed = Rc::clone(&mounts);
-    // A scope that claims by its guard: a pattern such as `{path:.*}` would be matched against every request, as a regular expression.
-    let scope = web::scope("")
-        .guard(guard::fn_guard(move |cx| find(&claimed, cx.head().uri.path()).is_some()))
-        .default_service(web::to(move |request: HttpRequest, payload: web::Payload| {
-            let (shell, mounts) = (Rc::clone(&shell), Rc::clone(&mounts));
-            async move {
-                let (payload, shared) = RequestBody::share(payload.into_inner());
-                let answer = match find(&mounts, request.uri().path()) {
-                    Some((service, path)) => answer(&shell, service, path, &request, payload).await,
-                    None => HttpResponse::NotFound().finish(),
-                };
-                let unread = RequestBody::unread(shared).await;
-                answer.map_body(|_, answer| BoxBody::new(AnswerBody::new(answer, unread)))
-            }
-        }));
-    config.service(scope);
+    let (shell, mounts) = (Rc::new(shell.clone()), mounts.iter().map(Mount::normalized).collect());
+    config.service(Dialects { shell, mounts });
+}
+
+/// Dialects as a service of an app or a scope.
+struct Dialects {
+    shell: Rc<Shell>,
+    mounts: Rc<[Mount]>,
+}
+
+impl HttpServiceFactory for Dialects {
+    fn register(self, config: &mut AppService) {
+        let Self { shell, mounts } = self;
+        let (claimed, is_root) = (Rc::clone(&mounts), config.is_root());
+        let claims = move |path: &str| {
+            let ends = |(at, _)| path.get(at..).is_some_and(|end| find(&claimed, end).is_some());
+            // A guard is not told the path of the scope that it is in.
+            find(&claimed, path).is_some() || !is_root && path.match_indices('/').any(ends)
+        };
+        // A scope that claims by its guard: a pattern such as `{path:.*}` would be matched against every request, as a regular expression.
+        let scope = web::scope("")
+            .guard(guard::fn_guard(move |cx| claims(cx.head().uri.path())))
+            .default_service(web::to(move |request: HttpRequest, payload: web::Payload| {
+                let (shell, mounts) = (Rc::clone(&shell), Rc::clone(&mounts));
+                async move {
+                    let (payload, shared) = RequestBody::share(payload.into_inner());
+                    let whole = request.uri().path();
+                    let inner = below_scope(&request).and_then(|path| find(&mounts, path));
+                    let answer = match inner.or_else(|| find(&mounts, whole)) {
+                        Some((service, path)) => {
+                            answer(&shell, service, path, &request, payload).await
+                        }
+                        None => HttpResponse::NotFound().finish(),
+                    };
+                    let unread = RequestBody::unread(shared).await;
+                    answer.map_body(|_, answer| BoxBody::new(AnswerBody::new(answer, unread)))
+                }
+            }));
+        scope.register(config);
+    }
+}
+
+/// What of the path no scope has taken.
+fn below_scope(request: &HttpRequest) -> Option<&str> {
+    let matched = request.match_info();
+    let taken = matched.as_str().len().checked_sub(matched.unprocessed().len())?;
+    request.uri().path().get(taken..)
+}
+
+impl Mount {
+    /// With a leading slash and no trailing one, whatever was written.
+    fn normalized(&self) -> Self {
+        let prefix = match self.prefix.trim_matches('/') {
+            "" => String::new(),
+            prefix => format!("/{prefix}"),
+        };
+        Self { prefix, service: Arc::clone(&self.service) }
+    }
+
+    /// Whether requests can bring such a prefix: segments of letters, digits, `-`, `.`, `_` and `~`, with slashes between, before or after.
+    #[must_use]
+    pub fn is_prefix(text: &str) -> bool {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        let trimmed = text.strip_prefix('/').unwrap_or(text);
+        let trimmed = trimmed.strip_suffix('/').unwrap_or(trimmed);
+        let segment =
+            |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(plain);
+        trimmed.is_empty() || trimmed.split('/').all(segment)
+    }
 }
 
 /// Whose path it is, and what that dialect sees of it.

@@ -1,5 +1,6 @@
 //! What an operator does: users and everybody's sessions.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -59,7 +60,7 @@ pub enum Imported {
 }
 
 /// Why an operator's command was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OperatorError {
     /// The name cannot be a user's.
     #[error(transparent)]
@@ -91,6 +92,13 @@ pub enum OperatorError {
     /// Hashing was refused, or there was no randomness.
     #[error("could not hash the password: {0}")]
     Hashing(Failure),
+}
+
+/// The text: `main` prints an error by its `Debug`.
+impl fmt::Debug for OperatorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl Authority {

@@ -20,9 +20,9 @@ use futures_util::future::{Either, join, join_all, select, select_all};
 use parlance::actix::{BoundedServer, Mount, Served, Shell, mount};
 use parlance::core::Authority;
 use parlance::core::connections::{ConnectionLimit, ConnectionPolicy};
-use parlance::core::lockout::UNKNOWN_NAMES;
-use parlance::core::ports::{Applied, Change, Clock, Store};
-use parlance::keys::{Keychain, Purpose, Turn};
+use parlance::core::ports::Clock;
+use parlance::keys::Keychain;
+use parlance::maintenance::{purge_dead_rows, refresh_keys};
 use parlance::system::{Stopwatch, SystemClock};
 use tracing::{info, warn};
 
@@ -42,16 +42,8 @@ const DRAIN_SECONDS: u64 = 20;
 const SKEW_SECONDS: u64 = 5;
 /// How often refusals that were only counted are looked at; each is told once a minute.
 const REPEATS_EVERY: Duration = Duration::from_secs(5);
-/// How often rows of dead sessions are dropped.
-const PURGE_EVERY: Duration = Duration::from_secs(60);
-/// How long a dead session's row stays: cluster-api tells a client once that its token has expired.
-const TOMBSTONE: Duration = Duration::from_secs(60 * 60);
-/// How long what counted failed logins stays after the last of them: more than the day that it counts for.
-const UNTRIED: Duration = Duration::from_secs(25 * 60 * 60);
 /// How long a program that ends by a fault waits for what is still to be written.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
-/// How many rows one statement drops.
-const PURGE_ROWS: u32 = 500;
 
 /// Runs the server until a signal.
 pub(crate) fn run(load: Load) -> Result<(), Failed> {
@@ -225,10 +217,11 @@ impl Running {
         let (handles, running): (Vec<_>, Vec<_>) =
             self.listeners.into_iter().map(|listener| (listener.handle, listener.task)).unzip();
         let mut running = select_all(running);
-        let housekeeper = rt::spawn(keep_house(Arc::clone(&store), self.clock));
+        let housekeeper = rt::spawn(purge_dead_rows(Arc::downgrade(&self.authority), self.clock));
         let reporter = rt::spawn(report_repeats());
         let poll = config.key_schedule.poll;
-        let key_keeper = rt::spawn(keep_keys(self.keychain, poll));
+        let key_keeper =
+            rt::spawn(refresh_keys(Arc::downgrade(&self.authority), self.keychain, poll));
         let works = async {
             match select(&mut running, Box::pin(self.threads.one_ends())).await {
                 Either::Left(_) => "a listener".to_owned(),
@@ -399,62 +392,11 @@ pub(crate) fn cannot_listen(address: SocketAddr, key: &str, error: &io::Error) -
     ))
 }
 
-/// Reads the signing keys again and again, and lets them take turns.
-async fn keep_keys(keychain: Arc<Keychain>, poll: Duration) {
-    let mut tick = rt::time::interval(poll);
-    let mut failing = false;
-    loop {
-        tick.tick().await;
-        let tell = |purpose: Purpose, keys: &[(String, Turn)]| {
-            let keys: Vec<_> =
-                keys.iter().map(|(kid, turn)| format!("{kid} {}", turn.name())).collect();
-            info!(purpose = purpose.name(), keys = keys.join(", "), "signing keys changed");
-        };
-        match keychain.tick(tell).await {
-            Ok(()) => failing = false,
-            // Once: the database away for an hour is one event.
-            Err(error) if !failing => {
-                warn!(%error, "signing keys cannot be kept up to date; revoked ones are dropped all the same");
-                failing = true;
-            }
-            Err(_) => {}
-        }
-    }
-}
-
 /// Tells of refusals that were only counted, once their minute is over.
 async fn report_repeats() {
     let mut tick = rt::time::interval(REPEATS_EVERY);
     loop {
         tick.tick().await;
         logging::tell_due();
-    }
-}
-
-/// Drops the rows of sessions that died long ago, and of names that nobody tries any more, a few at a time.
-async fn keep_house(store: Arc<dyn Store>, clock: Arc<dyn Clock>) {
-    let mut tick = rt::time::interval(PURGE_EVERY);
-    loop {
-        tick.tick().await;
-        let before = clock.now().minus(TOMBSTONE);
-        let dead = Change::Purge { before, limit: PURGE_ROWS };
-        purge(&*store, &dead, "dead sessions").await;
-        let before = clock.now().minus(UNTRIED);
-        let untried = Change::PurgeAttempts { before, unknown: UNKNOWN_NAMES, limit: PURGE_ROWS };
-        purge(&*store, &untried, "what counted failed logins").await;
-    }
-}
-
-/// Drops rows until there are no more.
-async fn purge(store: &dyn Store, change: &Change, what: &str) {
-    loop {
-        match store.apply(change.clone()).await {
-            Ok(Applied::Rows(rows)) if rows >= u64::from(PURGE_ROWS) => {}
-            Ok(_) => return,
-            Err(error) => {
-                warn!(%error, "could not drop {what}; trying again in a minute");
-                return;
-            }
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! What may be chosen, and why a store does not open.
 
 #[cfg(feature = "sqlite")]
+use std::fmt;
 use std::fs::Metadata;
 #[cfg(feature = "sqlite")]
 use std::os::unix::fs::MetadataExt as _;
@@ -95,7 +96,7 @@ impl OpenError {
 }
 
 /// Why a store does not open. No text holds a password.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
     /// The URL names no database.
@@ -197,6 +198,13 @@ pub enum OpenError {
     /// The system gives no threads.
     #[error("cannot start the store's threads: {0}")]
     Threads(std::io::Error),
+}
+
+/// The text: `main` prints an error by its `Debug`.
+impl fmt::Debug for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// Which process it is.

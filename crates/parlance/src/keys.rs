@@ -13,6 +13,7 @@ mod tests;
 
 mod turns;
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -30,7 +31,7 @@ pub use self::turns::{Schedule, Turn, turns};
 use crate::assertion::AssertionKey;
 
 /// Why there are no keys to sign with. Each text says what is wrong, where, and what to do.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum KeyError {
     /// The store did not answer.
     #[error("the signing keys cannot be read or changed: {0}")]
@@ -101,6 +102,13 @@ pub enum KeyError {
     /// There was no randomness.
     #[error("no signing key could be made: {0}; try again")]
     Entropy(#[from] EntropyError),
+}
+
+/// The text: `main` prints an error by its `Debug`.
+impl fmt::Debug for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// What keys sign. A key serves one purpose alone.

@@ -5,6 +5,7 @@ pub mod assertion;
 pub mod clock;
 #[cfg(any(feature = "axxon-jsonrpc", feature = "assertions"))]
 pub mod keys;
+pub mod maintenance;
 pub mod setup;
 pub mod system;
 pub mod table;

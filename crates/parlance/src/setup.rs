@@ -3,13 +3,20 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+#[cfg(feature = "axxon-jsonrpc")]
+use std::time::Duration;
 
 use parlance_actix::{Mount, Shell, Site, TrustedProxies};
 use parlance_core::ports::{Clock, Store, Unobserved};
 use parlance_core::{Authority, HashThreads, NewUser, OperatorError, PasswordPolicy, Secret};
+use tokio::runtime::Handle;
 
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 use crate::clock::SharedClock;
+#[cfg(feature = "axxon-jsonrpc")]
+use crate::keys::{Keychain, Schedule};
+use crate::maintenance;
 use crate::system::{SystemClock, SystemEntropy};
 use crate::table::{InstallError, Parts, find};
 
@@ -26,10 +33,13 @@ pub struct Setup {
     pub proxies: TrustedProxies,
     /// Encrypts the keys that axxon-jsonrpc signs with; made where there are none yet. `parlance.key`.
     pub key_file: PathBuf,
+    /// Whether dead rows are being dropped already. Nobody need set it; it is open so that `Setup { key_file, ..Setup::over(authority) }` works.
+    #[doc(hidden)]
+    pub purging: Arc<AtomicBool>,
 }
 
 /// Why there is no site. Each text says what to do.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum SetupError {
     /// A dialect is not compiled in.
@@ -39,6 +49,16 @@ pub enum SetupError {
     #[cfg(feature = "axxon-jsonrpc")]
     #[error(transparent)]
     Keys(#[from] crate::keys::KeyError),
+    /// No request could bring a prefix.
+    #[error(
+        "{prefix:?} is no prefix for {dialect}: name a path such as \"/legacy\", of letters, digits, `-`, `.`, `_`, `~` and slashes"
+    )]
+    Prefix {
+        /// The prefix.
+        prefix: String,
+        /// Whose it was to be.
+        dialect: &'static str,
+    },
     /// No dialect was named.
     #[error("no dialect was named, so there is nobody to let pass: name one that is compiled in")]
     NoDialect,
@@ -88,6 +108,7 @@ impl Setup {
             clock: Arc::new(SystemClock),
             proxies: TrustedProxies::default(),
             key_file: PathBuf::from("parlance.key"),
+            purging: Arc::default(),
         }
     }
 
@@ -108,10 +129,11 @@ impl Setup {
         }
     }
 
-    /// Puts dialects to work at their default settings, each under a prefix: `""`, or such as `"/legacy"`.
+    /// Puts dialects to work at their default settings, each under a prefix: `""`, or such as `"/legacy"`. On the runtime that it is called in
+    /// it also spawns what [`crate::maintenance`] does, until the authority is gone. Call it in the runtime that serves.
     ///
     /// # Errors
-    /// A dialect is not compiled in, none is named, or axxon-jsonrpc has no keys to sign with.
+    /// A dialect is not compiled in, none is named, a prefix is no path, or axxon-jsonrpc has no keys to sign with.
     pub async fn site(
         &self,
         dialects: impl IntoIterator<Item = (&str, &str)>,
@@ -120,13 +142,25 @@ impl Setup {
         let mut mounts = Vec::new();
         for (name, prefix) in dialects {
             let entry = find(name)?;
+            if !Mount::is_prefix(prefix) {
+                return Err(SetupError::Prefix { prefix: prefix.to_owned(), dialect: entry.name });
+            }
             parts = self.ready(name, parts).await?;
             let service = entry.install(&entry.defaults(), &parts)?;
             mounts.push(Mount { prefix: prefix.to_owned(), service });
         }
+        self.start_purging();
         let proxies = Arc::new(self.proxies.clone());
         let shell = Shell { clock: Arc::clone(&self.clock), proxies };
         Site::new(shell, mounts).ok_or(SetupError::NoDialect)
+    }
+
+    /// Has dead rows dropped from now on, once however many sites there are.
+    fn start_purging(&self) {
+        if !self.purging.swap(true, Ordering::Relaxed) {
+            let authority = Arc::downgrade(&self.authority);
+            spawn(maintenance::purge_dead_rows(authority, Arc::clone(&self.clock)));
+        }
     }
 
     /// The parts, with keys for the one dialect that signs.
@@ -135,8 +169,18 @@ impl Setup {
         if name != "axxon-jsonrpc" {
             return Ok(parts);
         }
-        let (store, now) = (&**self.authority.store(), self.clock.now());
-        let keys = crate::keys::load_or_make(store, &self.key_file, now, &SystemEntropy).await?;
+        let schedule = Schedule::default();
+        let mut keychain = Keychain::new(
+            Arc::clone(self.authority.store()),
+            self.key_file.clone(),
+            Arc::clone(&self.clock),
+            Arc::new(SystemEntropy),
+            schedule,
+        );
+        let life = find(name)?.defaults().duration("lifetime").unwrap_or(Duration::MAX);
+        let keys = keychain.axxon(life).await?;
+        let authority = Arc::downgrade(&self.authority);
+        spawn(maintenance::refresh_keys(authority, Arc::new(keychain), schedule.poll));
         Ok(parts.with_keys(keys))
     }
 
@@ -147,6 +191,13 @@ impl Setup {
     }
 }
 
+/// Starts a task beside those that serve. Outside of a runtime there are none, and nothing is started.
+fn spawn(task: impl Future<Output = ()> + Send + 'static) {
+    if let Ok(runtime) = Handle::try_current() {
+        drop(runtime.spawn(task));
+    }
+}
+
 impl fmt::Debug for Setup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Setup")
@@ -154,5 +205,12 @@ impl fmt::Debug for Setup {
             .field("proxies", &self.proxies)
             .field("key_file", &self.key_file)
             .finish_non_exhaustive()
+    }
+}
+
+/// The text: `main` prints an error by its `Debug`.
+impl fmt::Debug for SetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }

@@ -37,7 +37,7 @@ pub struct Parts {
 }
 
 /// Why a dialect could not be installed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InstallError {
     /// It signs its tokens and was given no keys: see `Parts::with_keys`.
     #[error("{0} signs its tokens: give it keys")]
@@ -48,6 +48,13 @@ pub enum InstallError {
         /// The name asked for.
         name: String,
     },
+}
+
+/// The text: `main` prints an error by its `Debug`.
+impl fmt::Debug for InstallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 macro_rules! table {

@@ -28,7 +28,7 @@ pub struct Keychain {
 }
 
 /// Who is told which keys of a purpose are at work from now on, by their ids and in their order.
-type Tell<'t> = &'t mut dyn FnMut(Purpose, &[(String, Turn)]);
+type Tell<'t> = &'t mut (dyn FnMut(Purpose, &[(String, Turn)]) + Send);
 
 impl Keychain {
     /// The keys in a store, under a key file; none are at work yet.
@@ -81,7 +81,7 @@ impl Keychain {
     /// See [`KeyError`]: the first that was met. Where the store does not answer, what was at work goes on.
     pub async fn tick(
         &self,
-        mut tell: impl FnMut(Purpose, &[(String, Turn)]),
+        mut tell: impl FnMut(Purpose, &[(String, Turn)]) + Send,
     ) -> Result<(), KeyError> {
         let mut first = Ok(());
         for link in &self.links {

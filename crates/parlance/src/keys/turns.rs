@@ -41,6 +41,13 @@ pub struct Schedule {
     pub every: Option<Duration>,
 }
 
+/// As `parlance serve` has it by default: the keys are read every five seconds, and one signs for 90 days.
+impl Default for Schedule {
+    fn default() -> Self {
+        Self { poll: Duration::from_secs(5), every: Some(Duration::from_secs(90 * 24 * 60 * 60)) }
+    }
+}
+
 impl Schedule {
     /// How long a key is published before it signs: long enough for every node to read it twice.
     #[must_use]

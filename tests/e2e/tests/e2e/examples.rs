@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::harness::app::{ALICE, App};
-use crate::harness::{Request, Verdict, Wire, binary, server};
+use crate::harness::{Request, Verdict, Wire, binary, clock, faketime, server};
 
 /// Builds an example, unless it is built.
 fn example(name: &str) -> PathBuf {
@@ -22,6 +22,30 @@ fn check(name: &str, prefix: &'static str, wires: &[Wire]) {
 #[test]
 fn one_dialect_lets_its_clients_in_and_nobody_else() {
     check("one_dialect", "/legacy", &[Wire::Cluster]);
+}
+
+#[test]
+fn an_app_drops_the_rows_of_dead_sessions() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = example("one_dialect");
+    let rows = || {
+        let script = "import sqlite3,sys; c=sqlite3.connect(sys.argv[1],60); \
+                      print(c.execute('SELECT count(*) FROM sessions').fetchone()[0])";
+        let mut command = std::process::Command::new("python3");
+        command.args(["-c", script]).arg(folder.path().join("one_dialect.db"));
+        let ran = server::run(command, "");
+        ran.stdout.trim().parse::<u32>().unwrap_or_else(|_| panic!("{ran:?}"))
+    };
+    let app = App::start(&program, folder.path(), "/legacy");
+    let login = Wire::Cluster.login(ALICE.0, ALICE.1);
+    let login = Request { target: format!("/legacy{}", login.target), ..login };
+    assert!(Wire::Cluster.opened(ALICE.0, &app.send(&login)).is_ok());
+    drop(app);
+    assert_eq!(rows(), 1);
+    // It died after ten minutes, and its row stays for an hour.
+    let later = faketime::shifted(2 * 60 * 60);
+    let _app = App::start_with(&program, folder.path(), "/legacy", later);
+    clock::until("the rows of the dead to go", || (rows() == 0).then_some(()));
 }
 
 #[test]

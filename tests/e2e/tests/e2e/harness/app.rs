@@ -22,8 +22,19 @@ impl App {
     /// Starts a program in this folder, on any free port, and waits until it says where it listens. Its dialects stand under the prefix.
     #[track_caller]
     pub(crate) fn start(program: &Path, folder: &Path, prefix: &'static str) -> Self {
+        Self::start_with(program, folder, prefix, Vec::new())
+    }
+
+    /// As [`Self::start`], with variables of the environment.
+    #[track_caller]
+    pub(crate) fn start_with(
+        program: &Path,
+        folder: &Path,
+        prefix: &'static str,
+        variables: Vec<(String, String)>,
+    ) -> Self {
         let mut command = Command::new(program);
-        command.arg("127.0.0.1:0").current_dir(folder);
+        command.arg("127.0.0.1:0").current_dir(folder).envs(variables);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let out = Lines::of(child.stdout.take().unwrap());
