@@ -24,6 +24,7 @@ mod races;
 mod restore;
 mod rolling;
 mod slow;
+mod strangers;
 mod sync;
 mod unfinished;
 mod upgrade;
