@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use aws_lc_rs::encoding::AsDer as _;
 use aws_lc_rs::rsa::KeySize;
@@ -133,7 +133,22 @@ impl VerifyingKey {
 
 /// The keys of a node, shared by all who hold a clone: one signs, or none, and each verifies.
 #[derive(Clone)]
-pub struct KeyRing(Arc<RwLock<Arc<Keys>>>);
+pub struct KeyRing(Arc<Ring>);
+
+#[derive(Default)]
+struct Ring {
+    keys: RwLock<Arc<Keys>>,
+    foreign: Mutex<Option<ForeignTokens>>,
+}
+
+/// Tokens that a key of the ring has signed, and that are refused since they were signed for another issuer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForeignTokens {
+    /// The issuer of the last one.
+    pub issuer: String,
+    /// How often one was shown.
+    pub shown: u64,
+}
 
 #[derive(Default)]
 struct Keys {
@@ -166,7 +181,7 @@ impl KeyRing {
         let all = others.into_iter().chain(active.as_ref().map(|key| key.public()));
         let by_kid = all.map(|key| (key.kid.clone(), key)).collect();
         let keys = Arc::new(Keys { active, by_kid });
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        *self.0.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
     }
 
     /// The `kid` of the key that signs, if one does.
@@ -205,8 +220,22 @@ impl KeyRing {
         self.keys().by_kid.get(kid).is_some_and(|key| key.verify(message, signature))
     }
 
+    /// Notes a token that is good but for its issuer.
+    pub(crate) fn note_foreign(&self, issuer: String) {
+        let mut foreign = self.0.foreign.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown = foreign.as_ref().map_or(0, |foreign| foreign.shown).saturating_add(1);
+        *foreign = Some(ForeignTokens { issuer, shown });
+    }
+
+    /// What was shown of tokens for another issuer since this was last asked: whoever set up the program has changed the issuer, or given
+    /// two nodes two of them.
+    #[must_use]
+    pub fn take_foreign(&self) -> Option<ForeignTokens> {
+        self.0.foreign.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     fn keys(&self) -> Arc<Keys> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.0.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

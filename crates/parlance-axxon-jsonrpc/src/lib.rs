@@ -12,7 +12,7 @@ mod token;
 use std::time::Duration;
 
 pub use call::{Asked, Call, Endpoint, Method, SERVICE};
-pub use keys::{KeyRejected, KeyRing, SigningKey, VerifyingKey};
+pub use keys::{ForeignTokens, KeyRejected, KeyRing, SigningKey, VerifyingKey};
 use parlance_core::ports::{Entropy, EntropyError};
 use parlance_core::{
     Binding, Command, Credential, Digest, Failure, Grant, Lifetime, Mint, Minted, Open, Outcome,
@@ -65,7 +65,7 @@ impl AxxonJsonrpc {
             key: "issuer",
             kind: Kind::Text,
             default: "",
-            about: "The issuer (`iss`) of the tokens, the same on all nodes; empty: the host's name.",
+            about: "The issuer (`iss`) of the tokens. Empty: the one that the database keeps, which is at first the host's name.",
         },
         Setting::bind_address(Binding::Off),
     ];

@@ -270,6 +270,16 @@ pub enum Change {
         /// What signs if nothing else can.
         spare: Option<Box<SealedKey>>,
     },
+    /// Keep the issuer of what keys of a purpose sign, if none is kept, or in the place of the one that is; [`Applied::Refused`] if another
+    /// stays, or it was kept already.
+    KeepIssuer {
+        /// What the keys sign.
+        purpose: String,
+        /// The issuer.
+        issuer: String,
+        /// Whether it takes the place of another.
+        replace: bool,
+    },
     /// Make a service client; [`Applied::Taken`] if the name is.
     AddClient(Box<Client>),
     /// Remove the service client of this name.
@@ -341,6 +351,11 @@ pub trait Store: Send + Sync + 'static {
     fn live(&self, now: Timestamp) -> Pending<Vec<(String, u64)>>;
     /// All keys of all purposes, in the order in which they sign.
     fn keys(&self) -> Pending<Vec<SealedKey>>;
+    /// The issuer of what keys of a purpose sign, if one is kept. A store that keeps none need not say so.
+    fn issuer(&self, purpose: String) -> Pending<Option<String>> {
+        let _ = purpose;
+        Box::pin(std::future::ready(Ok(None)))
+    }
     /// The service client of this id. A store that keeps none need not say so.
     fn client(&self, id: Uuid) -> Pending<Option<Client>> {
         let _ = id;

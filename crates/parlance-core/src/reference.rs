@@ -31,6 +31,7 @@ struct State {
     users: BTreeMap<CanonicalName, User>,
     sessions: HashMap<SessionId, Session>,
     keys: Vec<SealedKey>,
+    issuers: BTreeMap<String, String>,
     clients: BTreeMap<String, Client>,
     ladders: Ladders,
     away: bool,
@@ -342,6 +343,14 @@ impl State {
                 self.clients.insert(client.name.clone(), *client);
                 Applied::Done
             }
+            Change::KeepIssuer { purpose, issuer, replace } => {
+                let kept = self.issuers.get(&purpose);
+                if kept.is_some_and(|kept| !replace || *kept == issuer) {
+                    return Applied::Refused;
+                }
+                self.issuers.insert(purpose, issuer);
+                Applied::Done
+            }
             Change::RemoveClient(name) => match self.clients.remove(&name) {
                 Some(_) => Applied::Done,
                 None => Applied::Refused,
@@ -405,6 +414,10 @@ impl Store for Reference {
 
     fn keys(&self) -> Pending<Vec<SealedKey>> {
         self.answer(|state| state.keys.clone())
+    }
+
+    fn issuer(&self, purpose: String) -> Pending<Option<String>> {
+        self.answer(|state| state.issuers.get(&purpose).cloned())
     }
 
     fn client(&self, id: Uuid) -> Pending<Option<Client>> {

@@ -117,6 +117,7 @@ macro_rules! store_cases {
             sessions_come_in_pages_whatever_is_dropped_meanwhile
             living_sessions_are_counted_by_dialect
             the_first_key_wins
+            an_issuer_is_kept_until_another_is_to_take_its_place
             a_key_is_added_after_the_newest_that_is_known
             a_dropped_key_hands_over_to_the_next_or_to_the_spare
             a_client_is_found_as_it_was_made_until_it_is_removed

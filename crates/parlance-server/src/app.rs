@@ -9,9 +9,14 @@ use parlance::clock::SharedClock;
 use parlance::core::ports::{Clock, Observer, Store, Unobserved};
 use parlance::core::{Authority, HashThreads, Throttle};
 use parlance::keys::Keychain;
+#[cfg(feature = "axxon-jsonrpc")]
+use parlance::keys::{self, Issuer, Purpose};
 use parlance::store;
 use parlance::system::{SystemClock, SystemEntropy};
 use parlance::table::Parts;
+
+#[cfg(feature = "axxon-jsonrpc")]
+use tracing::warn;
 
 use crate::cli::Failed;
 use crate::config::{CONFIG_VARIABLE, Config};
@@ -131,7 +136,26 @@ async fn parts(
     };
     let life = axxon.values.duration("lifetime").unwrap_or(Duration::MAX);
     let keys = keychain.axxon(life).await.map_err(Failed::refused)?;
-    Ok(parts.with_keys(keys))
+    let configured = Some(axxon.values.text("issuer")).filter(|issuer| !issuer.is_empty());
+    let (store, host) = (&**authority.store(), host_name());
+    let issuer = keys::issuer(store, Purpose::AxxonJsonrpc, configured, &host).await;
+    let Issuer { name, before } = issuer.map_err(Failed::refused)?;
+    if let Some(before) = before {
+        warn!(
+            issuer = name,
+            before,
+            "the issuer of axxon-jsonrpc has changed: tokens that are out were signed for the one before, and are refused"
+        );
+    }
+    Ok(parts.with_keys(keys).with_issuer(name))
+}
+
+/// The name of this host: of a container it lasts no longer than the container.
+#[cfg(feature = "axxon-jsonrpc")]
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "parlance".to_owned() } else { name.to_owned() }
 }
 
 #[cfg(not(feature = "axxon-jsonrpc"))]

@@ -15,7 +15,7 @@ use crate::lockout;
 use crate::many::Act;
 use crate::rows::{Id, Moment, SessionRow, pack};
 use crate::schema::{sessions, users};
-use crate::services::{add_client, add_key, drop_key, remove_client};
+use crate::services::{add_client, add_key, drop_key, keep_issuer, remove_client};
 use crate::touches::{Touches, outlasts};
 
 /// The users whose sessions one statement ends.
@@ -130,6 +130,9 @@ impl<'s> Scene<'s> {
             Change::AddKey { key, after } => Ok(add_key(self.any, key, after.as_deref())?),
             Change::DropKey { kid, now, spare } => {
                 Ok(drop_key(self.any, kid, *now, spare.as_deref())?)
+            }
+            Change::KeepIssuer { purpose, issuer, replace } => {
+                Ok(keep_issuer(self.any, purpose, issuer, *replace)?)
             }
             Change::AddClient(client) => Ok(add_client(self.any, client)?),
             Change::RemoveClient(name) => Ok(done(remove_client(self.any, name)?)),

@@ -14,6 +14,7 @@ use crate::lockout;
 use crate::queue::{Reply, answer};
 use crate::rows::{ClientRow, KeyRow, SessionRow, UserRow};
 use crate::schema::{self, service_clients, sessions, users};
+use crate::services;
 
 /// A report.
 pub(crate) enum Report {
@@ -22,6 +23,7 @@ pub(crate) enum Report {
     Sessions { query: Box<SessionQuery>, reply: Reply<Vec<(Session, User)>> },
     Live { now: Timestamp, reply: Reply<Vec<(String, u64)>> },
     Keys(Reply<Vec<SealedKey>>),
+    Issuer(String, Reply<Option<String>>),
     Clients(Reply<Vec<Client>>),
     Rung(Digest, Reply<Option<Rung>>),
 }
@@ -47,6 +49,9 @@ impl Work for Reports {
                 }
                 Report::Live { now, reply } => make(held, reply, |any| live(any, now)),
                 Report::Keys(reply) => make(held, reply, keys),
+                Report::Issuer(purpose, reply) => {
+                    make(held, reply, |any| services::issuer(any, &purpose))
+                }
                 Report::Rung(account, reply) => {
                     make(held, reply, |any| lockout::rung(any, account))
                 }

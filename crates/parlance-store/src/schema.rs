@@ -48,6 +48,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    issuers (purpose) {
+        purpose -> Text,
+        issuer -> Text,
+    }
+}
+
+diesel::table! {
     service_clients (name) {
         name -> Text,
         id -> Binary,

@@ -9,7 +9,7 @@ use crate::any::AnyConnection;
 use crate::changes::done;
 use crate::fragments::OrNothing;
 use crate::reports;
-use crate::schema::{keys, service_clients};
+use crate::schema::{issuers, keys, service_clients};
 
 /// All keys of a purpose, which nobody else changes now, in the order in which they sign.
 fn locked(any: &mut AnyConnection, purpose: &str) -> QueryResult<Vec<SealedKey>> {
@@ -67,6 +67,25 @@ fn insert(any: &mut AnyConnection, key: &SealedKey) -> QueryResult<usize> {
         keys::sealed.eq(key.sealed.as_slice()),
     ));
     OrNothing(insert).execute(any)
+}
+
+pub(crate) fn issuer(any: &mut AnyConnection, purpose: &str) -> QueryResult<Option<String>> {
+    issuers::table.find(purpose).select(issuers::issuer).first(any).optional()
+}
+
+pub(crate) fn keep_issuer(
+    any: &mut AnyConnection,
+    purpose: &str,
+    issuer: &str,
+    replace: bool,
+) -> QueryResult<Applied> {
+    let values = (issuers::purpose.eq(purpose), issuers::issuer.eq(issuer));
+    let inserted = OrNothing(insert_into(issuers::table).values(values)).execute(any)?;
+    if inserted > 0 || !replace {
+        return Ok(done(inserted));
+    }
+    let other = issuers::table.find(purpose).filter(issuers::issuer.ne(issuer));
+    Ok(done(diesel::update(other).set(issuers::issuer.eq(issuer)).execute(any)?))
 }
 
 pub(crate) fn add_client(any: &mut AnyConnection, client: &Client) -> QueryResult<Applied> {

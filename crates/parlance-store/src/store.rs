@@ -226,6 +226,10 @@ impl Store for Database {
         ask(&self.reports, Report::Keys)
     }
 
+    fn issuer(&self, purpose: String) -> Pending<Option<String>> {
+        ask(&self.reports, |reply| Report::Issuer(purpose, reply))
+    }
+
     fn client(&self, id: Uuid) -> Pending<Option<Client>> {
         self.gather.ask(|reply| Check::Client(id, reply))
     }

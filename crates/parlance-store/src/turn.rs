@@ -46,6 +46,7 @@ impl Turn {
             | Change::RevokeAll
             | Change::AddKey { .. }
             | Change::DropKey { .. }
+            | Change::KeepIssuer { .. }
             | Change::AddClient(_)
             | Change::RemoveClient(_)
             | Change::PurgeAttempts { .. }

@@ -250,6 +250,42 @@ pub async fn rotate(
     }
 }
 
+/// The issuer (`iss`) of what the keys of a purpose sign.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issuer {
+    /// It.
+    pub name: String,
+    /// The one that it takes the place of: what was signed for that is refused.
+    pub before: Option<String>,
+}
+
+/// The issuer that counts: the one that is configured, or else the one that the store keeps, or else this usual one. It is kept from then
+/// on, so that a node on another host, or the same one under another name, goes on with it.
+///
+/// # Errors
+/// The store does not answer.
+pub async fn issuer(
+    store: &dyn Store,
+    purpose: Purpose,
+    configured: Option<&str>,
+    usual: &str,
+) -> Result<Issuer, KeyError> {
+    let kept = store.issuer(purpose.name().to_owned()).await?;
+    let wanted = configured.or(kept.as_deref()).unwrap_or(usual).to_owned();
+    if kept.as_ref() == Some(&wanted) {
+        return Ok(Issuer { name: wanted, before: None });
+    }
+    let (purpose, replace) = (purpose.name().to_owned(), configured.is_some());
+    let change = Change::KeepIssuer { purpose: purpose.clone(), issuer: wanted.clone(), replace };
+    // What is configured counts, whoever was first.
+    if store.apply(change).await?.is_done() || replace {
+        return Ok(Issuer { name: wanted, before: kept });
+    }
+    // Another node was first.
+    let name = store.issuer(purpose).await?.unwrap_or(wanted);
+    Ok(Issuer { name, before: None })
+}
+
 /// What became of a revocation.
 #[derive(Debug)]
 pub enum Revocation {

@@ -12,6 +12,8 @@ use tracing::warn;
 
 #[cfg(any(feature = "axxon-jsonrpc", feature = "assertions"))]
 use crate::keys::{Keychain, Purpose, Turn};
+#[cfg(any(feature = "axxon-jsonrpc", feature = "assertions"))]
+use crate::system::Stopwatch;
 
 /// How often dead rows are dropped.
 const PURGE_INTERVAL: Duration = Duration::from_secs(60);
@@ -19,6 +21,9 @@ const PURGE_INTERVAL: Duration = Duration::from_secs(60);
 const DEAD_SESSION_RETENTION: Duration = Duration::from_secs(60 * 60);
 /// How long what counted failed logins stays after the last of them: more than the day that it counts for.
 const ATTEMPT_RETENTION: Duration = Duration::from_secs(25 * 60 * 60);
+/// How often tokens for another issuer are told of.
+#[cfg(any(feature = "axxon-jsonrpc", feature = "assertions"))]
+const FOREIGN_TOKENS_INTERVAL: Duration = Duration::from_secs(60);
 /// How many rows one statement drops.
 const ROWS_PER_PURGE: u32 = 500;
 
@@ -60,8 +65,20 @@ async fn purge(store: &dyn Store, change: &Change, what: &str) {
 pub async fn refresh_keys(authority: Weak<Authority>, keychain: Arc<Keychain>, poll: Duration) {
     let mut tick = tokio::time::interval(poll);
     let mut failing = false;
+    let mut told: Option<Stopwatch> = None;
     loop {
         tick.tick().await;
+        if told.as_ref().is_none_or(|told| told.elapsed() >= FOREIGN_TOKENS_INTERVAL)
+            && let Some((issuer, shown)) = keychain.take_foreign()
+        {
+            warn!(
+                issuer,
+                shown,
+                "tokens that a key of ours has signed are refused, since they were signed for another issuer: set the same \
+                 dialects.axxon-jsonrpc.issuer on all nodes, or let clients log in again"
+            );
+            told = Some(Stopwatch::start());
+        }
         if authority.strong_count() == 0 {
             return;
         }

@@ -34,6 +34,8 @@ pub struct Parts {
     authority: Arc<Authority>,
     #[cfg(feature = "axxon-jsonrpc")]
     keys: Option<parlance_axxon_jsonrpc::KeyRing>,
+    #[cfg(feature = "axxon-jsonrpc")]
+    issuer: Option<String>,
 }
 
 /// Why a dialect could not be installed.
@@ -100,6 +102,8 @@ impl Parts {
             authority,
             #[cfg(feature = "axxon-jsonrpc")]
             keys: None,
+            #[cfg(feature = "axxon-jsonrpc")]
+            issuer: None,
         }
     }
 
@@ -108,6 +112,14 @@ impl Parts {
     #[must_use]
     pub fn with_keys(mut self, keys: parlance_axxon_jsonrpc::KeyRing) -> Self {
         self.keys = Some(keys);
+        self
+    }
+
+    /// With the issuer of its tokens, where its settings name none.
+    #[cfg(feature = "axxon-jsonrpc")]
+    #[must_use]
+    pub fn with_issuer(mut self, issuer: String) -> Self {
+        self.issuer = Some(issuer);
         self
     }
 
@@ -121,8 +133,13 @@ impl Parts {
         values: &Values,
     ) -> Result<Desk<parlance_axxon_jsonrpc::AxxonJsonrpc>, InstallError> {
         use parlance_axxon_jsonrpc::AxxonJsonrpc;
+        use parlance_dialect::Value;
         let keys = self.keys.clone().ok_or(InstallError::NoKeys(AxxonJsonrpc::NAME))?;
-        Ok(Desk::new(AxxonJsonrpc::configure(values, keys), Arc::clone(&self.authority)))
+        let mut values = values.clone();
+        if let Some(issuer) = self.issuer.as_ref().filter(|_| values.text("issuer").is_empty()) {
+            values.set("issuer", Value::Text(issuer.clone()));
+        }
+        Ok(Desk::new(AxxonJsonrpc::configure(&values, keys), Arc::clone(&self.authority)))
     }
 }
 

@@ -6,7 +6,7 @@ use parlance_core::{Failure, Mint as _};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::SigningKey;
+use crate::{ForeignTokens, SigningKey};
 
 #[test]
 fn header_and_claims_stand_in_the_order_of_the_sample() {
@@ -386,8 +386,17 @@ fn a_node_with_another_issuer_refuses_the_token() {
     let wire = Wire::new();
     let token = wire.log_in();
     let elsewhere = Settings { issuer: "elsewhere".to_owned(), ..Settings::default() };
-    assert_eq!(AxxonJsonrpc::new(elsewhere, wire.keys.clone()).read(&token), None);
-    assert!(AxxonJsonrpc::new(Settings::default(), wire.keys).read(&token).is_some());
+    let elsewhere = AxxonJsonrpc::new(elsewhere, wire.keys.clone());
+    assert_eq!(wire.keys.take_foreign(), None);
+    for _ in 0..3 {
+        assert_eq!(elsewhere.read(&token), None);
+    }
+    // One that no key of ours has signed is nobody's news.
+    assert_eq!(elsewhere.read(&token[..token.len() - 4]), None);
+    let foreign = ForeignTokens { issuer: "parlance".to_owned(), shown: 3 };
+    assert_eq!([wire.keys.take_foreign(), wire.keys.take_foreign()], [Some(foreign), None]);
+    assert!(AxxonJsonrpc::new(Settings::default(), wire.keys.clone()).read(&token).is_some());
+    assert_eq!(wire.keys.take_foreign(), None);
 }
 
 #[test]

@@ -40,6 +40,30 @@ pub(super) fn the_first_key_wins(store: &Arc<dyn Store>) {
     assert_eq!(wait(store.keys()), [first]);
 }
 
+pub(super) fn an_issuer_is_kept_until_another_is_to_take_its_place(store: &Arc<dyn Store>) {
+    let world = World(store);
+    let keep = |purpose: &str, issuer: &str, replace| Change::KeepIssuer {
+        purpose: purpose.to_owned(),
+        issuer: issuer.to_owned(),
+        replace,
+    };
+    let kept = |purpose: &str| wait(store.issuer(purpose.to_owned()));
+    assert_eq!(kept("one"), None);
+    for (issuer, replace, applied, then) in [
+        ("a", false, Applied::Done, "a"),
+        ("b", false, Applied::Refused, "a"),
+        ("a", true, Applied::Refused, "a"),
+        ("z\u{e9}", true, Applied::Done, "z\u{e9}"),
+        ("a", false, Applied::Refused, "z\u{e9}"),
+    ] {
+        assert_eq!(world.apply(keep("one", issuer, replace)), applied, "{issuer} {replace}");
+        assert_eq!(kept("one").as_deref(), Some(then));
+    }
+    assert_eq!(kept("two"), None, "another purpose has its own");
+    assert_eq!(world.apply(keep("two", "c", true)), Applied::Done);
+    assert_eq!((kept("one").as_deref(), kept("two").as_deref()), (Some("z\u{e9}"), Some("c")));
+}
+
 pub(super) fn a_key_is_added_after_the_newest_that_is_known(store: &Arc<dyn Store>) {
     let world = World(store);
     let (first, next, other) = (key("one", "f", 10), key("one", "a", 20), key("two", "g", 15));

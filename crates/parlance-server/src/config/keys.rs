@@ -223,13 +223,10 @@ pub(crate) fn keys() -> Vec<Key> {
             "What its paths begin with: empty, or such as \"/legacy\".",
         ));
         for setting in entry.settings {
-            // An issuer is the host's name, which a dialect does not know (decision 0170).
-            let unnamed = setting.key == "issuer" && setting.default.is_empty();
-            let default = if unnamed { host_name() } else { setting.default.to_owned() };
             keys.push(top(
                 &path(setting.key),
                 Kind::Dialect(setting.kind),
-                &default,
+                setting.default,
                 setting.about,
             ));
         }
@@ -263,11 +260,4 @@ pub(crate) fn keys() -> Vec<Key> {
         ]);
     }
     keys
-}
-
-/// The host's name, or `parlance` where it has none.
-fn host_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name = name.trim();
-    if name.is_empty() { "parlance".to_owned() } else { name.to_owned() }
 }

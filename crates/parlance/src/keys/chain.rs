@@ -152,6 +152,12 @@ impl Keychain {
         self.links.iter().find_map(|link| link.why_silent())
     }
 
+    /// The issuer of tokens that a key of ours has signed and that are refused for it, and how often one was shown since this was last asked.
+    #[must_use]
+    pub fn take_foreign(&self) -> Option<(String, u64)> {
+        self.links.iter().find_map(|link| link.take_foreign())
+    }
+
     /// The public halves of all keys at work as a JWK set (RFC 7517): those that will sign, sign, and have signed.
     #[must_use]
     pub fn jwks(&self) -> String {

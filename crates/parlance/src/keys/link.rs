@@ -24,6 +24,12 @@ pub(super) trait Ring: Send + Sync {
 
     /// The public halves as JWKs.
     fn jwks(&self) -> Vec<Value>;
+
+    /// The issuer of tokens that were signed by these keys and refused for their issuer, and how often one was shown since this was last
+    /// asked.
+    fn take_foreign(&self) -> Option<(String, u64)> {
+        None
+    }
 }
 
 #[cfg(feature = "axxon-jsonrpc")]
@@ -37,6 +43,10 @@ impl Ring for KeyRing {
     fn jwks(&self) -> Vec<Value> {
         let set: Value = serde_json::from_str(&Self::jwks(self)).unwrap_or_default();
         set.get("keys").and_then(Value::as_array).cloned().unwrap_or_default()
+    }
+
+    fn take_foreign(&self) -> Option<(String, u64)> {
+        Self::take_foreign(self).map(|foreign| (foreign.issuer, foreign.shown))
     }
 }
 
@@ -93,6 +103,9 @@ pub(super) trait AnyLink: Send + Sync {
 
     /// The public halves as JWKs.
     fn jwks(&self) -> Vec<Value>;
+
+    /// See [`Ring::take_foreign`].
+    fn take_foreign(&self) -> Option<(String, u64)>;
 }
 
 impl<R: Ring> Link<R> {
@@ -171,5 +184,9 @@ impl<R: Ring> AnyLink for Link<R> {
 
     fn jwks(&self) -> Vec<Value> {
         self.ring.jwks()
+    }
+
+    fn take_foreign(&self) -> Option<(String, u64)> {
+        self.ring.take_foreign()
     }
 }
