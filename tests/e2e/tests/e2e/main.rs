@@ -37,6 +37,7 @@ mod guesses;
 mod habits;
 #[cfg(test)]
 mod import;
+#[cfg(test)]
 mod issuer;
 #[cfg(test)]
 mod keys;
