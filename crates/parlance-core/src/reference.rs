@@ -1,5 +1,6 @@
 //! The simplest store that keeps every rule: in memory, one lock, every touch at once. For tests, and as the oracle of the suite.
 
+mod keys;
 mod ladders;
 mod reports;
 
@@ -191,31 +192,6 @@ impl State {
             }
             _ => Applied::Refused,
         }
-    }
-
-    fn of_purpose(&self, purpose: &str) -> impl DoubleEndedIterator<Item = &SealedKey> {
-        self.keys.iter().filter(move |key| key.purpose == purpose)
-    }
-
-    fn keep_key(&mut self, key: SealedKey) {
-        self.keys.push(key);
-        self.keys.sort_by(|a, b| (a.active, &a.kid).cmp(&(b.active, &b.kid)));
-    }
-
-    fn drop_key(&mut self, kid: &str, now: Timestamp, spare: Option<Box<SealedKey>>) -> Applied {
-        let Some(dropped) = self.keys.iter().find(|key| key.kid == kid).cloned() else {
-            return Applied::Refused;
-        };
-        let signs = self.of_purpose(&dropped.purpose).rfind(|key| key.active <= now);
-        if signs.is_some_and(|signs| signs.kid == kid) {
-            let next = self.of_purpose(&dropped.purpose).find(|key| key.active > now).cloned();
-            if let Some(next) = next.or(spare.map(|spare| *spare)) {
-                self.keys.retain(|key| key.kid != next.kid);
-                self.keep_key(SealedKey { active: now, ..next });
-            }
-        }
-        self.keys.retain(|key| key.kid != kid);
-        Applied::Done
     }
 
     fn apply(&mut self, change: Change) -> Applied {
