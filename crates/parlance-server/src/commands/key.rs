@@ -23,6 +23,8 @@ pub(crate) enum Command {
     /// Drop a key: what it has signed is refused within seconds
     Revoke {
         /// The key's id, as `key list` shows it
+        // One in 64 begins with a hyphen.
+        #[arg(allow_hyphen_values = true)]
         kid: String,
     },
 }

@@ -129,6 +129,7 @@ fn a_revoked_key_is_refused_on_both_servers_within_seconds(database: Database) {
             1,
             "there is no key of that id; `parlance key list`",
         ),
+        (&["key", "revoke", "-no-such-key"], 1, "there is no key of that id; `parlance key list`"),
         (&["key", "rotate", "--purpose", "assertion"], 1, "there is no signing key to rotate"),
         (&["key", "rotate", "--purpose", "cookie"], 2, "axxon-jsonrpc, assertion"),
         (&["key", "revoke"], 2, "KID"),
