@@ -201,9 +201,9 @@ pub fn cut_off(answer: Response) -> HttpResponse {
 pub fn silent(silence: Silence, late: impl FnOnce() -> Response) -> HttpResponse {
     match silence {
         Silence::Late => respond(late()),
-        Silence::Panicked => HttpResponse::InternalServerError()
-            .content_type("text/plain; charset=utf-8")
-            .body("Internal error.\n"),
+        Silence::Panicked => {
+            respond(Response::with_body(500, "text/plain; charset=utf-8", "Internal error.\n"))
+        }
     }
 }
 
@@ -217,5 +217,27 @@ impl fmt::Debug for Head<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A request shows no secret.
         f.debug_tuple("Head").field(&self.with(&[])).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Response, Silence, answered, silent};
+
+    #[actix_web::test]
+    async fn a_panic_is_answered_with_the_headers_of_every_answer() {
+        let silence = answered(async { panic!("a defect") }).await.unwrap_err();
+        assert!(matches!(silence, Silence::Panicked), "{silence:?}");
+        let answer = silent(silence, || Response::new(503));
+        assert_eq!(answer.status(), 500);
+        for (name, value) in [
+            ("cache-control", "no-store"),
+            ("content-type", "text/plain; charset=utf-8"),
+            ("referrer-policy", "no-referrer"),
+            ("x-content-type-options", "nosniff"),
+        ] {
+            let found: Vec<_> = answer.headers().get_all(name).collect();
+            assert_eq!(found, [value], "{name}");
+        }
     }
 }

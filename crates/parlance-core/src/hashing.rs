@@ -20,6 +20,9 @@ const WAITING: usize = 64;
 /// How long one may wait; its client has given up by then, or soon will.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// How many seats are left to clients that hold none: a quarter of them, since each such client takes one away.
+const SEATS_FOR_NEWCOMERS: usize = 16;
+
 /// A piece of work for a hashing thread.
 type Work = Box<dyn FnOnce(&mut Bench) + Send>;
 
@@ -71,13 +74,14 @@ impl Seats {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A client holds no more than it leaves free: half of the seats while nobody else wants one, and some are left for another however
-    /// many clients do so.
+    /// A client holds no more than it leaves free: half of the seats while nobody else wants one. The last [`SEATS_FOR_NEWCOMERS`] go one to a
+    /// client, so that a few clients that take what they can fill no queue: it takes at least as many as those seats. `None` stands for many,
+    /// and may take every seat.
     fn take(self: &Arc<Self>, client: Option<IpAddr>) -> Result<Seat, Failure> {
         let mut taken = self.lock();
         let free = self.all.saturating_sub(taken.total);
         let own = client.and_then(|client| taken.by_client.get(&client)).copied().unwrap_or(0);
-        if own >= free {
+        if own >= free || (own > 0 && free <= SEATS_FOR_NEWCOMERS) {
             return Err(Failure::Busy);
         }
         taken.total += 1;

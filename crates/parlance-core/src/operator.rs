@@ -185,7 +185,8 @@ impl Authority {
     }
 
     /// Makes a user of another system, with the hash that it kept. If `dry`, only says what would come of it. Whoever is there already, and is
-    /// just so, is left as he is: an import that was interrupted may be given again.
+    /// just so, is left as he is: an import that was interrupted may be given again. The hash of a user who has logged in is not compared, since
+    /// the first login replaces it.
     ///
     /// # Errors
     /// The name cannot be one, there are too many roles, or another user has the name or the id; nothing was made then.
@@ -217,7 +218,8 @@ impl Authority {
             let differs = [
                 ("the spelling of the name", old.name != user.name),
                 ("the id", new.id.is_some_and(|id| id != old.id)),
-                ("the hash", old.password != user.password),
+                // The first login replaces the hash by one with this server's own parameters.
+                ("the hash", old.last_login.is_none() && old.password != user.password),
                 ("enabled", old.enabled != user.enabled),
                 ("password_expired", old.password_expired != user.password_expired),
                 ("unrestricted", old.unrestricted != user.unrestricted),

@@ -3,8 +3,10 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;
 
-/// How many descriptors are kept for everything but connections: the database, the log, the listeners, what the workers wait on.
+/// How many descriptors are kept for everything but connections: the database, the log, the listeners, connections that are refused.
 const RESERVED: u64 = 128;
+/// How many more for each core: some ten that its workers wait on, and its reader of the database.
+const RESERVED_PER_CORE: u64 = 16;
 /// The most connections of a listener: more than that is memory, not descriptors.
 const MAX_CONNECTIONS: u64 = 65_536;
 /// The most gRPC connections, all of which one thread serves.
@@ -23,7 +25,8 @@ pub(crate) struct Shares {
 /// Takes all descriptors that the process may have, and shares them out.
 pub(crate) fn share() -> Shares {
     let limit = raise();
-    let shares = Shares::of(limit);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    let shares = Shares::of(limit, RESERVED + RESERVED_PER_CORE * cores);
     if limit < FEW {
         let Shares { dialects, admin, grpc } = shares;
         warn!(
@@ -54,8 +57,8 @@ fn raise() -> u64 {
 }
 
 impl Shares {
-    fn of(limit: u64) -> Self {
-        let left = limit - RESERVED.min(limit / 2);
+    fn of(limit: u64, reserved: u64) -> Self {
+        let left = limit - reserved.min(limit / 2);
         let share = |part: u64, most: u64| u32::try_from(part.clamp(1, most)).unwrap_or(u32::MAX);
         Self {
             dialects: share(left / 4 * 3, MAX_CONNECTIONS),
@@ -71,7 +74,7 @@ mod tests {
 
     #[track_caller]
     fn check(limit: u64, dialects: u32, admin: u32, grpc: u32) {
-        let shares = Shares::of(limit);
+        let shares = Shares::of(limit, RESERVED);
         assert_eq!(shares, Shares { dialects, admin, grpc }, "{limit}");
         let all = [shares.dialects, shares.admin, shares.grpc].map(u64::from).iter().sum::<u64>();
         assert!(limit < 8 || all + RESERVED.min(limit / 2) <= limit, "{limit}");

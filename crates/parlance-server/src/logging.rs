@@ -225,10 +225,10 @@ impl Observer for Recorder {
         self.metrics.turned_away(dialect, why);
         match why {
             // Somebody may be looking for what is wrong with a client of theirs.
-            TurnedAway::WrongMediaType | TurnedAway::MissingField => {
+            TurnedAway::Malformed | TurnedAway::WrongMediaType | TurnedAway::MissingField => {
                 refused(Refusal::Call(dialect, why), peer);
             }
-            TurnedAway::NoCredential | TurnedAway::Malformed => {
+            TurnedAway::NoCredential => {
                 let peer = peer.map(tracing::field::display);
                 debug!(dialect, action = CALL, reason = why.reason(), peer, "call refused");
             }
@@ -270,6 +270,8 @@ fn short(shown: &str) -> &str {
 
 /// A request for a path that nothing here answers. Its query is left out; the rest is escaped, and no longer than a name.
 pub(crate) fn unclaimed(listener: &'static str, method: &str, path: &str) {
+    // A client with a wrong base path sends its parameters behind the path too, a token among them: `/login&token=...` is documented.
+    let path = path.find(['&', ';', '=']).and_then(|end| path.get(..end)).unwrap_or(path);
     debug!(listener, method = short(method), path = short(path), "no such path");
 }
 

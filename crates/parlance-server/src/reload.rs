@@ -52,7 +52,12 @@ impl Reload {
         }
         self.live.apply(&config);
         let (changed, kept) = self.take(&config.texts);
-        info!(changed, "the configuration was reloaded");
+        match (changed.is_empty(), kept.is_empty()) {
+            (true, true) => info!("the configuration was reloaded: nothing has changed"),
+            // What has changed waits for the next start, as the warning says.
+            (true, false) => info!("the configuration was reloaded"),
+            (false, _) => info!(changed, "the configuration was reloaded"),
+        }
         if !kept.is_empty() {
             warn!(
                 keys = kept,

@@ -210,6 +210,7 @@ impl Running {
         mut signals: ServerSignals,
         load: Option<Load>,
     ) -> Result<(), Failed> {
+        let mut ends = Signals::new().map_err(|error| uncaught(&error))?;
         let names: Vec<_> = config.enabled().map(|dialect| dialect.entry.name).collect();
         let grpc = self.grpc.as_ref().map(|grpc| tracing::field::display(&grpc.url));
         info!(dialects = names.join(","), listen = %self.dialects, admin = %self.admin, grpc, "serving");
@@ -230,7 +231,7 @@ impl Running {
         };
         let mut reload = load.map(|load| Reload::new(load, self.live, config));
         let told = async {
-            while signals.next().await == Asked::Reload {
+            while signals.next(&mut ends).await == Asked::Reload {
                 match &mut reload {
                     Some(reload) => reload.run(),
                     None => info!("there is no configuration to be reloaded"),
@@ -256,7 +257,7 @@ impl Running {
             )
             .await
         });
-        if let Either::Right(_) = select(drained, Box::pin(signals.ends.next())).await {
+        if let Either::Right(_) = select(drained, Box::pin(ends.next())).await {
             info!("stopping at once");
         }
         for listener in running.into_inner() {
@@ -272,9 +273,9 @@ impl Running {
     }
 }
 
-/// The signals of a server. They are caught from its start on, since one that is not caught ends the program.
+/// The signals that a server lives through. They are caught from its start on, since one that is not caught ends the program. Those that
+/// should end it do so by themselves until it serves: its start may wait long for a database.
 pub(crate) struct ServerSignals {
-    ends: Signals,
     reload: Signal,
     _ignored: [Signal; 2],
 }
@@ -290,7 +291,6 @@ impl ServerSignals {
     pub(crate) fn new() -> Result<Self, Failed> {
         let caught = || {
             Ok(Self {
-                ends: Signals::new()?,
                 reload: signal(SignalKind::hangup())?,
                 _ignored: [
                     signal(SignalKind::user_defined1())?,
@@ -298,18 +298,20 @@ impl ServerSignals {
                 ],
             })
         };
-        caught().map_err(|error: io::Error| {
-            Failed::refused(format!("cannot wait for signals: {error}"))
-        })
+        caught().map_err(|error: io::Error| uncaught(&error))
     }
 
-    /// Waits for the next. Several that ask for a reload before it is begun are one.
-    async fn next(&mut self) -> Asked {
-        match select(Box::pin(self.ends.next()), Box::pin(self.reload.recv())).await {
+    /// Waits for the next, of these or of those that end the program. Several that ask for a reload before it is begun are one.
+    async fn next(&mut self, ends: &mut Signals) -> Asked {
+        match select(Box::pin(ends.next()), Box::pin(self.reload.recv())).await {
             Either::Left(_) => Asked::Stop,
             Either::Right(_) => Asked::Reload,
         }
     }
+}
+
+fn uncaught(error: &io::Error) -> Failed {
+    Failed::refused(format!("cannot wait for signals: {error}"))
 }
 
 /// The two signals that end the program.

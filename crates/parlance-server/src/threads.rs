@@ -1,8 +1,8 @@
 //! The threads that the program works with: one that is gone is a fault, and a program without it is deaf or forgetful.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::time::Duration;
+use std::{fs, io};
 
 use actix_web::rt;
 
@@ -18,8 +18,27 @@ pub(crate) struct Threads(BTreeMap<String, usize>);
 impl Threads {
     /// Those that there are now.
     pub(crate) fn now() -> Self {
-        let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
-        Self::named(tasks.filter_map(|task| fs::read_to_string(task.path().join("comm")).ok()))
+        Self::read().unwrap_or_default()
+    }
+
+    /// Those that there are now.
+    ///
+    /// # Errors
+    /// The system does not say.
+    fn read() -> io::Result<Self> {
+        let mut names = Vec::new();
+        for task in fs::read_dir("/proc/self/task")? {
+            match fs::read_to_string(task?.path().join("comm")) {
+                Ok(name) => names.push(name),
+                // It ended between the two looks; the kernel says ESRCH of one that is about to.
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotFound
+                        || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => {
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Self::named(names))
     }
 
     fn named(names: impl IntoIterator<Item = String>) -> Self {
@@ -40,12 +59,17 @@ impl Threads {
         self.0.iter().find(gone).map(|(name, _)| name.as_str())
     }
 
+    /// As [`Self::missing_from`]. A look that failed misses nothing: a process without a descriptor left has its threads still.
+    fn missing_from_look(&self, look: &io::Result<Self>) -> Option<&str> {
+        look.as_ref().ok().and_then(|now| self.missing_from(now))
+    }
+
     /// Waits until one of them has ended, and says which. A worker that was started again in between is as good.
     pub(crate) async fn one_ends(&self) -> String {
         let mut tick = rt::time::interval(EVERY);
         loop {
             tick.tick().await;
-            if let Some(name) = self.missing_from(&Self::now()) {
+            if let Some(name) = self.missing_from_look(&Self::read()) {
                 return name.to_owned();
             }
         }
@@ -79,6 +103,14 @@ mod tests {
         );
         check(&["parlance", "shared-clock", "tokio-rt"], &["parlance"], None);
         check(&["log"], &[], Some("log"));
+    }
+
+    #[test]
+    fn without_a_descriptor_to_look_with_no_thread_is_missed() {
+        let before = Threads::named(["hash-0".to_owned()]);
+        let look = Err(io::Error::from(rustix::io::Errno::MFILE));
+        assert_eq!(before.missing_from_look(&look), None);
+        assert_eq!(before.missing_from_look(&Ok(Threads::default())), Some("hash-0"));
     }
 
     #[test]

@@ -4,13 +4,16 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
+use rustix::fs::OFlags;
 use tempfile::NamedTempFile;
 
 use crate::options::OpenError;
@@ -44,6 +47,9 @@ pub enum BackupError {
     /// There is something at the file's path.
     #[error("{} is there already: choose another name, or say --overwrite", .0.display())]
     Exists(PathBuf),
+    /// What stands at the file's path is no backup, or the database itself.
+    #[error("{} is no backup but something else, and --overwrite replaces backups alone: choose another name", .0.display())]
+    NotOverwritten(PathBuf),
     /// Another process writes the same file.
     #[error("{} is being written by another process", .0.display())]
     UnderWay(PathBuf),
@@ -108,9 +114,25 @@ pub fn restore(url: &str, file: &Path, keep_sessions: bool) -> Result<Restored, 
     }
 }
 
-/// Where a file is written before it gets its name; what a killed process has left there is removed by the next one.
+/// Where this process writes a file before it gets its name: nothing before it does, and nothing where another process does. What a
+/// killed process has left there is removed by the next one.
 #[must_use]
-pub fn partial(file: &Path) -> PathBuf {
+pub fn partial(file: &Path) -> Option<PathBuf> {
+    let place = place(file);
+    let found = fs::symlink_metadata(&place).ok()?;
+    let begun = *BEGUN.lock().unwrap_or_else(PoisonError::into_inner);
+    (begun == Some(number(&found))).then_some(place)
+}
+
+/// The file that this process has begun last, by its number: the path alone does not tell whose the file is.
+static BEGUN: Mutex<Option<(u64, u64)>> = Mutex::new(None);
+
+fn number(found: &fs::Metadata) -> (u64, u64) {
+    (found.dev(), found.ino())
+}
+
+/// Where a file is written before it gets its name.
+fn place(file: &Path) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
     name.push(file.file_name().unwrap_or_default());
     name.push(PARTIAL);
@@ -125,13 +147,13 @@ const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// A file that is being written, for its owner alone.
 fn begin(file: &Path) -> Result<NamedTempFile, BackupError> {
-    let partial = partial(file);
+    let partial = place(file);
     let failed = |reason| BackupError::File { path: partial.clone(), act: "write", reason };
     let name = partial.file_name().unwrap_or_default();
     let make = || tempfile::Builder::new().prefix(name).rand_bytes(0).tempfile_in(folder(file));
     let made = match make() {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let left = fs::File::open(&partial).map_err(failed)?;
+            let left = open_left(&partial).map_err(failed)?;
             if left.try_lock().is_err() {
                 return Err(BackupError::UnderWay(file.to_owned()));
             }
@@ -152,7 +174,16 @@ fn begin(file: &Path) -> Result<NamedTempFile, BackupError> {
     }
     // Told from what a killed process has left.
     made.as_file().try_lock().map_err(|error| failed(error.into()))?;
+    let found = made.as_file().metadata().map_err(failed)?;
+    *BEGUN.lock().unwrap_or_else(PoisonError::into_inner) = Some(number(&found));
     Ok(made)
+}
+
+/// Opens what a process has left. In a folder that others may write to it can be a link, or a pipe that nobody writes to.
+fn open_left(partial: &Path) -> io::Result<fs::File> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let left = fs::OpenOptions::new().read(true).custom_flags(flags).open(partial)?;
+    if left.metadata()?.is_file() { Ok(left) } else { Err(io::Error::other("it is no file")) }
 }
 
 /// Gives a whole file its name.
@@ -183,10 +214,23 @@ fn check_free(file: &Path, overwrite: bool) -> Result<(), BackupError> {
     }
     match fs::symlink_metadata(file) {
         Ok(_) if !overwrite => Err(BackupError::Exists(file.to_owned())),
-        Ok(_) => Ok(()),
+        // A device, a key file or the log of a database is not replaced by a slip of the hand.
+        Ok(found) if !found.is_file() => Err(BackupError::NotOverwritten(file.to_owned())),
+        Ok(_) if is_backup(file)? => Ok(()),
+        Ok(_) => Err(BackupError::NotOverwritten(file.to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(reason) => Err(BackupError::File { path: file.to_owned(), act: "write", reason }),
     }
+}
+
+/// Whether a file begins as a backup does, or is empty.
+fn is_backup(file: &Path) -> Result<bool, BackupError> {
+    use std::io::Read as _;
+    let failed = |reason| BackupError::File { path: file.to_owned(), act: "read", reason };
+    let mut head = Vec::new();
+    let opened = fs::File::open(file).map_err(failed)?;
+    opened.take(16).read_to_end(&mut head).map_err(failed)?;
+    Ok(head.is_empty() || [SQLITE, POSTGRES].iter().any(|start| head.starts_with(start)))
 }
 
 /// What a file begins with, to tell whose it is.
@@ -219,4 +263,44 @@ const POSTGRES: &[u8] = b"PGDMP";
 fn folder(file: &Path) -> PathBuf {
     let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
     parent.map_or_else(|| PathBuf::from("."), Path::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    use super::*;
+
+    #[test]
+    fn a_partial_file_is_its_own_processes_once_it_is_locked() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("copy");
+        // Another process's, or what one has left.
+        let other = fs::File::create(place(&file)).unwrap();
+        other.try_lock().unwrap();
+        assert!(matches!(begin(&file), Err(BackupError::UnderWay(_))));
+        assert_eq!(partial(&file), None);
+        drop(other);
+        let made = begin(&file).unwrap();
+        assert_eq!(partial(&file), Some(place(&file)));
+        finish(made, &file, false).unwrap();
+        assert_eq!(partial(&file), None);
+    }
+
+    #[test]
+    fn a_partial_file_that_is_a_link_or_a_pipe_is_refused_and_left() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("copy");
+        fs::write(home.path().join("target"), "").unwrap();
+        for kind in ["link", "pipe"] {
+            match kind {
+                "link" => symlink("target", place(&file)).unwrap(),
+                _ => mknodat(CWD, place(&file), FileType::Fifo, Mode::RUSR, 0).unwrap(),
+            }
+            assert!(matches!(begin(&file), Err(BackupError::File { .. })), "{kind}");
+            fs::remove_file(place(&file)).unwrap();
+        }
+    }
 }

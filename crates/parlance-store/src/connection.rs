@@ -303,6 +303,7 @@ pub(crate) fn judge_server(facts: &str) -> Result<(), String> {
 /// There is none to be had, or a pooler gives each transaction another server process. Then neither settings nor prepared statements nor locks
 /// of a session hold.
 pub(crate) fn connect_first(target: &Target) -> Result<AnyConnection, LinkError> {
+    #[cfg_attr(not(feature = "postgres"), expect(unused_mut, reason = "asked of PostgreSQL alone"))]
     let mut any = connect(target)?;
     #[cfg(feature = "postgres")]
     if let AnyConnection::Postgres(one) = &mut any

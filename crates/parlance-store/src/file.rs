@@ -34,6 +34,8 @@ struct Place {
     file: FileId,
     folder: FileId,
     log: FileId,
+    /// The index of the log. A process that makes another one sees nothing of what this one does, and neither keeps the other from the log.
+    index: FileId,
 }
 
 /// The open file. A connection of its own, over which nothing is asked, keeps the write-ahead log from being removed and the numbers of
@@ -94,6 +96,9 @@ impl DatabaseFile {
             Ok(found) if found == self.opened => None,
             Ok(found) if found.file != self.opened.file => Some(String::new()),
             Ok(found) if found.log != self.opened.log => Some(" (its write-ahead log)".to_owned()),
+            Ok(found) if found.index != self.opened.index => {
+                Some(" (the index of its write-ahead log, -shm)".to_owned())
+            }
             Ok(_) => Some(" (its folder)".to_owned()),
             Err(reason) => Some(format!(" ({reason})")),
         };
@@ -161,6 +166,7 @@ impl Place {
             file: FileId::of(path)?,
             folder: FileId::of(folder)?,
             log: FileId::of(&examine::beside(real, "-wal"))?,
+            index: FileId::of(&examine::beside(real, "-shm"))?,
         })
     }
 }

@@ -138,7 +138,7 @@ pub(crate) fn unlock(any: &mut AnyConnection, name: &CanonicalName) -> QueryResu
     Ok(Applied::Done)
 }
 
-/// Lets what is counted of a name go on under another one, in the place of what was counted of that before.
+/// Lets what is counted of a name go on under another one, in the place of what was counted of that before. The names differ.
 pub(crate) fn rename(
     any: &mut AnyConnection,
     old: &CanonicalName,
@@ -147,8 +147,9 @@ pub(crate) fn rename(
     let (old, new) = (account(old), account(new));
     let (old, new) = (old.as_bytes().as_slice(), new.as_bytes().as_slice());
     let counted: i64 = login_attempts::table.find(old).count().get_result(any)?;
+    // What strangers made of a name that had no user is not the renamed one's.
+    diesel::delete(login_attempts::table.find(new)).execute(any)?;
     if counted > 0 {
-        diesel::delete(login_attempts::table.find(new)).execute(any)?;
         diesel::update(login_attempts::table.find(old))
             .set(login_attempts::account.eq(new))
             .execute(any)?;

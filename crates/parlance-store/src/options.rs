@@ -1,7 +1,7 @@
 //! What may be chosen, and why a store does not open.
 
-#[cfg(feature = "sqlite")]
 use std::fmt;
+#[cfg(feature = "sqlite")]
 use std::fs::Metadata;
 #[cfg(feature = "sqlite")]
 use std::os::unix::fs::MetadataExt as _;

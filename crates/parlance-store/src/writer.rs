@@ -87,7 +87,14 @@ impl Writer {
     ) -> Result<Vec<Applied>, Failed> {
         // Nothing is done before it has begun, so a connection that died in idleness is no failure.
         held.twice(|any| any.begin()).map_err(|setback| Failed::Unknown(setback.text))?;
-        let any = held.get().map_err(Failed::Unknown)?;
+        let any = match held.get() {
+            Ok(any) => any,
+            Err(text) => {
+                // The transaction is open on it, and the next one would not begin.
+                held.discard();
+                return Err(Failed::Unknown(text));
+            }
+        };
         let mut scene = Scene::new(any, &self.touches);
         let work = write_touches(scene.any, touches).map_err(Fault::from);
         let work = work.and_then(|()| scene.apply(changes));

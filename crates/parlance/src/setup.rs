@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 use crate::clock::SharedClock;
 #[cfg(feature = "axxon-jsonrpc")]
-use crate::keys::{Keychain, Schedule};
+use crate::keys::{self, Keychain, Purpose, Schedule};
 use crate::maintenance;
 use crate::system::{SystemClock, SystemEntropy};
 use crate::table::{InstallError, Parts, find};
@@ -48,7 +48,7 @@ pub enum SetupError {
     /// The keys that axxon-jsonrpc signs with.
     #[cfg(feature = "axxon-jsonrpc")]
     #[error(transparent)]
-    Keys(#[from] crate::keys::KeyError),
+    Keys(#[from] keys::KeyError),
     /// No request could bring a prefix.
     #[error(
         "{prefix:?} is no prefix for {dialect}: name a path such as \"/legacy\", of letters, digits, `-`, `.`, `_`, `~` and slashes"
@@ -130,7 +130,11 @@ impl Setup {
     }
 
     /// Puts dialects to work at their default settings, each under a prefix: `""`, or such as `"/legacy"`. On the runtime that it is called in
-    /// it also spawns what [`crate::maintenance`] does, until the authority is gone. Call it in the runtime that serves.
+    /// it also spawns what [`crate::maintenance`] does, until the authority is gone. Call it in the runtime that serves: outside of a runtime
+    /// none of that is spawned, and dead rows are dropped from the first call inside one on.
+    ///
+    /// axxon-jsonrpc signs as the issuer that the store keeps, so that its tokens count for every app and `serve` on one store. Where none is
+    /// kept yet, it is `parlance` from then on.
     ///
     /// # Errors
     /// A dialect is not compiled in, none is named, a prefix is no path, or axxon-jsonrpc has no keys to sign with.
@@ -155,15 +159,17 @@ impl Setup {
         Site::new(shell, mounts).ok_or(SetupError::NoDialect)
     }
 
-    /// Has dead rows dropped from now on, once however many sites there are.
+    /// Has dead rows dropped from now on, once however many sites there are. Outside of a runtime nothing would drop them, so that it is left
+    /// to the first site inside one.
     fn start_purging(&self) {
+        let Ok(runtime) = Handle::try_current() else { return };
         if !self.purging.swap(true, Ordering::Relaxed) {
             let authority = Arc::downgrade(&self.authority);
-            spawn(maintenance::purge_dead_rows(authority, Arc::clone(&self.clock)));
+            drop(runtime.spawn(maintenance::purge_dead_rows(authority, Arc::clone(&self.clock))));
         }
     }
 
-    /// The parts, with keys for the one dialect that signs.
+    /// The parts, with keys and an issuer for the one dialect that signs.
     #[cfg(feature = "axxon-jsonrpc")]
     async fn ready(&self, name: &str, parts: Parts) -> Result<Parts, SetupError> {
         if name != "axxon-jsonrpc" {
@@ -179,9 +185,11 @@ impl Setup {
         );
         let life = find(name)?.defaults().duration("lifetime").unwrap_or(Duration::MAX);
         let keys = keychain.axxon(life).await?;
+        let store = &**self.authority.store();
+        let issuer = keys::issuer(store, Purpose::AxxonJsonrpc, None, "parlance").await?;
         let authority = Arc::downgrade(&self.authority);
         spawn(maintenance::refresh_keys(authority, Arc::new(keychain), schedule.poll));
-        Ok(parts.with_keys(keys))
+        Ok(parts.with_keys(keys).with_issuer(issuer.name))
     }
 
     #[cfg(not(feature = "axxon-jsonrpc"))]
@@ -192,6 +200,7 @@ impl Setup {
 }
 
 /// Starts a task beside those that serve. Outside of a runtime there are none, and nothing is started.
+#[cfg(feature = "axxon-jsonrpc")]
 fn spawn(task: impl Future<Output = ()> + Send + 'static) {
     if let Ok(runtime) = Handle::try_current() {
         drop(runtime.spawn(task));

@@ -3,6 +3,8 @@
 #![cfg(all(feature = "sqlite", feature = "polish-longtoken"))]
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+use std::sync::atomic::Ordering;
+
 use actix_web::{App, HttpResponse, test, web};
 use parlance::Setup;
 use parlance::actix::Site;
@@ -96,4 +98,74 @@ async fn a_mistake_is_a_sentence_also_where_main_prints_it() {
     assert_eq!(format!("{error:?}"), error.to_string());
     let error = Setup::open("mysql:x").unwrap_err();
     assert_eq!(format!("{error:?}"), error.to_string());
+}
+
+#[actix_web::test]
+async fn maintenance_waits_for_the_first_site_inside_a_runtime() {
+    let folder = tempfile::tempdir().unwrap();
+    let setup = setup(&folder);
+    let purging = || setup.purging.load(Ordering::Relaxed);
+    let outside = || futures_executor::block_on(setup.site([(POLISH, "")])).is_ok();
+    assert!(std::thread::scope(|scope| scope.spawn(outside).join().unwrap()));
+    assert!(!purging(), "nothing would run it");
+    let _site = setup.site([(POLISH, "")]).await.unwrap();
+    assert!(purging());
+}
+
+#[cfg(feature = "axxon-jsonrpc")]
+mod axxon {
+    use actix_web::{App, http::header::AUTHORIZATION, test};
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use parlance::Setup;
+    use parlance::core::ports::Change;
+    use parlance::keys::Purpose;
+    use serde_json::{Value, json};
+
+    const SERVICE: &str = "axxonsoft.bl.auth.AuthenticationService";
+
+    /// Logs in to an app of its own and renews the session: the issuer of the token, and the status of the renewal.
+    async fn issuer_of(setup: &Setup) -> (Value, u16) {
+        setup.ensure_user("csmith", "password").await.unwrap();
+        let site = setup.site([("axxon-jsonrpc", "")]).await.unwrap();
+        let app = test::init_service(App::new().configure(|config| site.mount(config))).await;
+        let call = |method: &str, data: Value| {
+            let body = json!({ "method": format!("{SERVICE}.{method}"), "data": data });
+            test::TestRequest::post().uri("/grpc").set_json(body)
+        };
+        let login = json!({ "user_name": "csmith", "password": "password" });
+        let login = call("AuthenticateEx", login);
+        let login = login.insert_header((AUTHORIZATION, "Basic Y3NtaXRoOnBhc3N3b3Jk"));
+        let body = test::call_and_read_body(&app, login.to_request()).await;
+        let body = String::from_utf8_lossy(&body).into_owned();
+        let token = body.split("\"token_value\"").nth(1).and_then(|rest| rest.split('"').nth(1));
+        let token = token.unwrap().to_owned();
+        let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+        let claims: Value = serde_json::from_slice(&claims).unwrap();
+        let renewal = call("RenewSession", json!({}))
+            .insert_header((AUTHORIZATION, format!("Bearer {token}")));
+        let renewed = test::call_service(&app, renewal.to_request()).await;
+        (claims.get("iss").unwrap().clone(), renewed.status().as_u16())
+    }
+
+    #[actix_web::test]
+    async fn tokens_are_signed_for_the_issuer_that_the_store_keeps() {
+        for kept in [Some("old-host"), None] {
+            let folder = tempfile::tempdir().unwrap();
+            let setup =
+                Setup { key_file: folder.path().join("parlance.key"), ..super::setup(&folder) };
+            let (store, purpose) = (setup.authority.store(), Purpose::AxxonJsonrpc.name());
+            if let Some(issuer) = kept {
+                let (purpose, issuer) = (purpose.to_owned(), issuer.to_owned());
+                let keep = Change::KeepIssuer { purpose, issuer, replace: false };
+                assert!(store.apply(keep).await.unwrap().is_done());
+            }
+            let issuer = kept.unwrap_or("parlance");
+            assert_eq!(issuer_of(&setup).await, (json!(issuer), 200));
+            // For `serve` on the same store, and for another app.
+            let now_kept = store.issuer(purpose.to_owned()).await.unwrap();
+            assert_eq!(now_kept.as_deref(), Some(issuer));
+            assert_eq!(issuer_of(&setup).await, (json!(issuer), 200));
+        }
+    }
 }

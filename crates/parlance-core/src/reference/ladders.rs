@@ -25,6 +25,15 @@ struct Known {
     taken: i64,
 }
 
+fn go_on<T>(counts: &mut HashMap<Digest, T>, old: Digest, new: Digest) {
+    let counted = counts.remove(&old);
+    // What strangers made of a name that had no user is not the renamed one's.
+    counts.remove(&new);
+    if let Some(counted) = counted {
+        counts.insert(new, counted);
+    }
+}
+
 fn known_by(attempt: &Attempt) -> Option<(UserId, IpAddr)> {
     attempt.user.zip(attempt.address)
 }
@@ -141,11 +150,10 @@ impl Ladders {
         Applied::Done
     }
 
-    /// Lets what is counted of a name go on under another one.
+    /// Lets what is counted of a name go on under another one, in the place of what was counted of that before.
     pub(super) fn rename(&mut self, old: &CanonicalName, new: &CanonicalName) {
-        if let Some(rung) = self.rungs.remove(&account(old)) {
-            self.rungs.insert(account(new), rung);
-        }
+        go_on(&mut self.rungs, account(old), account(new));
+        go_on(&mut self.reserved, account(old), account(new));
     }
 
     /// Forgets from where a user is known who is no more.

@@ -337,11 +337,14 @@ pub(super) fn what_is_counted_goes_with_the_renamed(store: &Arc<dyn Store>) {
     // He waits as before, and from his address as well.
     let anna = world.now(&user(1, "Anna"));
     assert_eq!(all(&attempt(&anna, 0, 2)), 0);
-    // Another spelling is the same account, and of a name that nobody tried nothing is counted.
+    // Another spelling is the same account. A user of whom nothing is counted is not locked by what strangers made of the new name.
     let counted = world.rung(account(&named("anna")));
     rename("anna", "ANNA");
     assert_eq!(world.rung(account(&named("anna"))), counted);
     let bob = world.user(2, "bob");
+    let stranger = Attempt { user: None, ..attempt(&user(9, "bobby"), 0, 9) };
+    assert!(world.fails(&stranger));
+    assert!(world.rung(account(&named("bobby"))).is_some());
     rename("bob", "Bobby");
     assert_eq!(world.rung(account(&named("bobby"))), None);
     assert!(world.fails(&attempt(&User { canonical: named("bobby"), ..bob }, 0, 2)));

@@ -68,18 +68,40 @@ fn an_address_waits_with_no_more_logins_than_it_leaves_places_free() {
     // 65 places. The last is free, but the queue holds 64.
     let mut held = Vec::new();
     let mut counts = Vec::new();
-    for last in 1..=8 {
+    for last in 1..=18 {
         let own = waiting(&world, [192, 0, 2, last], 200);
         counts.push(own.len());
         held.push(own);
     }
-    assert_eq!(counts, [33, 16, 8, 4, 2, 1, 0, 0]);
+    assert_eq!(counts, [33, 16, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0]);
     // What one gives up is there for others: also what nobody waits for any more, once its turn has come.
     let first = held.remove(0);
     drop(first);
-    assert!(waiting(&world, [192, 0, 2, 9], 9).is_empty());
+    assert!(waiting(&world, [192, 0, 2, 19], 9).is_empty());
     drop(gate);
-    until(|| !waiting(&world, [192, 0, 2, 9], 9).is_empty());
+    until(|| !waiting(&world, [192, 0, 2, 19], 9).is_empty());
+}
+
+#[test]
+fn the_last_seats_go_one_to_an_address_and_all_to_those_that_stand_for_many() {
+    let world = World::new(PLAIN);
+    let threads = &world.authority.threads;
+    for (addresses, left) in [(0, 65), (1, 32), (2, 16), (3, 15), (10, 8), (18, 0), (19, 0)] {
+        for renewals in [false, true] {
+            let take = |client| {
+                if renewals { threads.renewal_seat(client) } else { threads.seat(client) }.ok()
+            };
+            let all = |client| std::iter::from_fn(|| take(client)).collect::<Vec<_>>();
+            let held: Vec<_> =
+                (0..addresses).map(|last| all(Some([192, 0, 2, last].into()))).collect();
+            // Each has taken what it can, and gets no more while the others hold theirs.
+            for last in 0..addresses {
+                assert!(take(Some([192, 0, 2, last].into())).is_none(), "{last} of {addresses}");
+            }
+            assert_eq!(all(None).len(), left, "{addresses}");
+            drop(held);
+        }
+    }
 }
 
 #[test]

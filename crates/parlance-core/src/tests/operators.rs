@@ -237,3 +237,30 @@ fn an_import_makes_a_user_once_and_says_what_differs() {
     assert_eq!(import(&eve, false), Err(OperatorError::IdTaken(id)));
     assert_eq!(import(&eve, true), Err(OperatorError::IdTaken(id)));
 }
+
+#[test]
+fn an_import_given_again_does_not_compare_the_hash_of_who_has_logged_in() {
+    let world = World::new(PLAIN);
+    let name = crate::canonical_name("csmith").unwrap();
+    let old = run(world.authority.store().user(name)).unwrap().unwrap();
+    let phc = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAA";
+    let row = ImportedUser {
+        id: Some(old.id),
+        name: old.name,
+        hash: Some(PasswordHash::imported(phc).unwrap()),
+        enabled: true,
+        password_expired: false,
+        unrestricted: false,
+        roles: Vec::new(),
+        created: Some(old.created),
+    };
+    let import = |row: &ImportedUser| {
+        [false, true].map(|dry| run(world.authority.import_user(row.clone(), world.now(), dry)))
+    };
+    let differs = |what| [(); 2].map(|()| Err(OperatorError::Differs(what)));
+    assert_eq!(import(&row), differs("the hash"));
+    let _token = world.token();
+    assert_eq!(import(&row), [Ok(Imported::Unchanged), Ok(Imported::Unchanged)]);
+    let disabled = ImportedUser { enabled: false, ..row };
+    assert_eq!(import(&disabled), differs("enabled"), "all else is compared");
+}

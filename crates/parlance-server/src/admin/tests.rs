@@ -64,9 +64,16 @@ fn a_path_that_two_programs_may_read_differently_is_none() {
         "/%E2%93%90dmin",
         "/e%CC%81",
         "/admin%C2%A0",
-        // Invisible: ZERO WIDTH NON-JOINER, a byte order mark.
+        // Invisible: ZERO WIDTH NON-JOINER, a byte order mark, ZERO WIDTH SPACE, a soft hyphen, WORD JOINER, a variation selector, a tag,
+        // LINE SEPARATOR.
         "/ad%E2%80%8Cmin",
         "/admin%EF%BB%BF",
+        "/admin%E2%80%8B",
+        "/adm%C2%ADin",
+        "/admin%E2%81%A0",
+        "/admin%EF%B8%8F",
+        "/admin%F3%A0%81%81",
+        "/admin%E2%80%A8",
     ] {
         check(path, None);
     }

@@ -31,9 +31,10 @@ pub(crate) struct Restore {
 impl Backup {
     pub(crate) fn run(self, common: &Common) -> Result<(), Failed> {
         let config = common.load(None)?;
-        let partial = store::partial(&self.file);
+        let file = self.file.clone();
         if_ended(move || {
-            let _gone = std::fs::remove_file(partial);
+            // Until this process writes it, it is another's.
+            let _gone = store::partial(&file).map(std::fs::remove_file);
         })?;
         let done = store::backup(&config.database, &self.file, self.overwrite);
         let bytes = done.map_err(Failed::refused)?.bytes;
@@ -69,8 +70,9 @@ impl Restore {
             );
         }
         let sessions = if done.sessions_ended { "ended" } else { "kept" };
+        let users = if done.users == 1 { "user" } else { "users" };
         let sentence =
-            format!("{file} is in place: {} users, all sessions are {sessions}", done.users);
+            format!("{file} is in place: {} {users}, all sessions are {sessions}", done.users);
         let what = json!({
             "restored": file.to_string(),
             "users": done.users,

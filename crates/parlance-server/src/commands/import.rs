@@ -3,42 +3,28 @@
 //! A file is read row by row, and the rows are made in batches. A row is made whole or refused with a line that says where it stands and why; what
 //! was made before is left as it is, so that an import that was interrupted, or whose refused rows were mended, may be given again.
 
+mod rows;
+
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use futures_util::future::join_all;
 use parlance::core::ports::StoreError;
 use parlance::core::{
-    Authority, CanonicalName, Digest, Imported, ImportedUser, OperatorError, PasswordHash,
-    Timestamp, UserId, UserName,
+    Authority, CanonicalName, Imported, ImportedUser, OperatorError, Timestamp, UserName,
 };
-use serde::Deserialize;
 use serde_json::json;
-use uuid::{Builder, Uuid};
 
-use super::{moment_of, plain, print_done, tell, wait};
+use self::rows::{Row, Rows};
+use super::user::{named_oddly, warning};
+use super::{plain, print_done, tell, wait};
 use crate::app;
 use crate::cli::{Common, Failed};
 use crate::config::Config;
 
 /// How many rows are made together, which is at most one transaction of the store's.
 const BATCH_ROWS: usize = 500;
-/// The longest line of JSON that is read, in bytes: a user with all the roles that he may have takes a hundredth of it.
-const MAX_LINE_BYTES: u64 = 1 << 20;
-/// The columns, and the keys.
-const COLUMNS: [&str; 8] = [
-    "name",
-    "hash",
-    "enabled",
-    "password_expired",
-    "unrestricted",
-    "roles",
-    "external_id",
-    "created",
-];
 
 #[derive(Debug, Args)]
 pub(crate) struct Import {
@@ -81,183 +67,6 @@ enum Encoding {
     /// Not in this release
     #[value(name = "utf-16le")]
     Utf16le,
-}
-
-/// A row as it stands in a file of either format, its texts not looked at yet.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Row {
-    name: String,
-    // With a function of its own a key that is missing is an error, and null is not.
-    #[serde(deserialize_with = "Option::deserialize")]
-    hash: Option<String>,
-    enabled: Option<bool>,
-    password_expired: Option<bool>,
-    unrestricted: Option<bool>,
-    #[serde(default)]
-    roles: Vec<String>,
-    external_id: Option<String>,
-    created: Option<String>,
-}
-
-impl Row {
-    /// The user that the row asks for.
-    fn user(self) -> Result<ImportedUser, String> {
-        let given = |text: Option<String>| text.filter(|text| !text.is_empty());
-        let hash = given(self.hash).map(|hash| PasswordHash::imported(&hash));
-        let role = |role: &String| {
-            Uuid::try_parse(role).map_err(|_| format!("the role {role:?} is no UUID"))
-        };
-        let created = given(self.created).map(|created| {
-            moment_of(&created).ok_or_else(|| {
-                format!("created {created:?} is no RFC 3339 date such as 2026-11-30T12:00:00Z")
-            })
-        });
-        Ok(ImportedUser {
-            id: given(self.external_id).map(|id| stable_id(&id)),
-            name: self.name,
-            hash: hash.transpose().map_err(|error| error.to_string())?,
-            enabled: self.enabled.unwrap_or(true),
-            password_expired: self.password_expired.unwrap_or(false),
-            unrestricted: self.unrestricted.unwrap_or(false),
-            roles: self.roles.iter().map(role).collect::<Result<_, _>>()?,
-            created: created.transpose()?,
-        })
-    }
-}
-
-/// The id of a user whom another system calls by this id: that id, if it is a UUID; otherwise one made of its text (version 8), the same in every
-/// database.
-fn stable_id(external: &str) -> UserId {
-    if let Ok(id) = Uuid::try_parse(external) {
-        return UserId(id);
-    }
-    let digest = Digest::of("external-id", external);
-    let mut bytes = [0; 16];
-    bytes.iter_mut().zip(digest.as_bytes()).for_each(|(byte, of)| *byte = *of);
-    UserId(Builder::from_custom_bytes(bytes).into_uuid())
-}
-
-/// Where rows come from: each with the line that it begins in.
-enum Rows {
-    Csv { reader: Box<csv::Reader<File>>, columns: Vec<&'static str> },
-    Jsonl { reader: BufReader<File>, line: u64 },
-}
-
-/// A row, or why it is none; and where it begins.
-type Next = (u64, Result<Row, String>);
-
-impl Rows {
-    fn open(path: &Path, format: Format) -> Result<Self, Failed> {
-        let refuse = |why: String| Failed::refused(format!("{}: {why}", path.display()));
-        let file = File::open(path).map_err(|error| refuse(format!("cannot be read: {error}")))?;
-        if format == Format::Jsonl {
-            return Ok(Self::Jsonl { reader: BufReader::new(file), line: 0 });
-        }
-        let mut reader = csv::Reader::from_reader(file);
-        let heading = reader
-            .headers()
-            .map_err(|error| refuse(format!("has no line of headings: {error}")))?;
-        let mut columns = Vec::new();
-        for name in heading {
-            let Some(&column) = COLUMNS.iter().find(|column| **column == name) else {
-                return Err(refuse(format!(
-                    "the column {name:?} is not known; the columns are {}",
-                    COLUMNS.join(", ")
-                )));
-            };
-            if columns.contains(&column) {
-                return Err(refuse(format!("the column {column} stands twice")));
-            }
-            columns.push(column);
-        }
-        match ["name", "hash"].iter().find(|wanted| !columns.contains(wanted)) {
-            Some(missing) => Err(refuse(format!(
-                "there is no column {missing}: the first line names the columns, with commas between them"
-            ))),
-            None => Ok(Self::Csv { reader: Box::new(reader), columns }),
-        }
-    }
-
-    /// The next row.
-    ///
-    /// # Errors
-    /// The file cannot be read any further.
-    fn next(&mut self) -> Result<Option<Next>, String> {
-        match self {
-            Self::Csv { reader, columns } => {
-                let mut record = csv::ByteRecord::new();
-                match reader.read_byte_record(&mut record) {
-                    Ok(false) => Ok(None),
-                    Ok(true) => Ok(Some((line_of(record.position()), fields(&record, columns)))),
-                    Err(error) => {
-                        let csv::ErrorKind::UnequalLengths { pos, expected_len, len } =
-                            error.kind()
-                        else {
-                            return Err(error.to_string());
-                        };
-                        let why =
-                            format!("it has {len} fields, and the line of headings {expected_len}");
-                        Ok(Some((line_of(pos.as_ref()), Err(why))))
-                    }
-                }
-            }
-            Self::Jsonl { reader, line } => loop {
-                let mut bytes = Vec::new();
-                let mut limited = reader.by_ref().take(MAX_LINE_BYTES);
-                limited.read_until(b'\n', &mut bytes).map_err(|error| error.to_string())?;
-                if bytes.is_empty() {
-                    return Ok(None);
-                }
-                *line += 1;
-                if bytes.len() as u64 == MAX_LINE_BYTES && !bytes.ends_with(b"\n") {
-                    return Err(format!("line {line} is longer than {MAX_LINE_BYTES} bytes"));
-                }
-                let text = bytes.strip_prefix(b"\xef\xbb\xbf").filter(|_| *line == 1);
-                let text = text.unwrap_or(&bytes).trim_ascii();
-                if !text.is_empty() {
-                    return Ok(Some((*line, object(text))));
-                }
-            },
-        }
-    }
-}
-
-fn line_of(position: Option<&csv::Position>) -> u64 {
-    position.map_or(0, csv::Position::line)
-}
-
-fn fields(record: &csv::ByteRecord, columns: &[&str]) -> Result<Row, String> {
-    let mut row = Row::default();
-    for (column, bytes) in columns.iter().zip(record) {
-        let text = std::str::from_utf8(bytes).map_err(|_| format!("{column} is not UTF-8"))?;
-        let flag = || match text {
-            "" => Ok(None),
-            "true" => Ok(Some(true)),
-            "false" => Ok(Some(false)),
-            other => Err(format!("{column} {other:?} is neither true nor false")),
-        };
-        match *column {
-            "name" => row.name = text.to_owned(),
-            "hash" => row.hash = Some(text.to_owned()),
-            "enabled" => row.enabled = flag()?,
-            "password_expired" => row.password_expired = flag()?,
-            "unrestricted" => row.unrestricted = flag()?,
-            "roles" => row.roles = text.split_ascii_whitespace().map(str::to_owned).collect(),
-            "external_id" => row.external_id = Some(text.to_owned()),
-            _ => row.created = Some(text.to_owned()),
-        }
-    }
-    Ok(row)
-}
-
-fn object(text: &[u8]) -> Result<Row, String> {
-    serde_json::from_slice(text).map_err(|error| {
-        // The text of a syntax error names the line within this line.
-        let text = error.to_string();
-        let end = text.rfind(" at line ").unwrap_or(text.len());
-        format!("no JSON object of a user: {}", text.get(..end).unwrap_or_default())
-    })
 }
 
 /// What became of the rows.
@@ -333,15 +142,20 @@ impl Import {
         let Some((first, _)) = batch.first() else { return Ok(()) };
         let first = *first;
         let made = batch.into_iter().map(|(line, user)| async move {
-            let has_password = user.hash.is_some();
-            (line, has_password, authority.import_user(user, now, self.dry_run).await)
+            let (has_password, odd) = (user.hash.is_some(), named_oddly(&user.name));
+            (line, has_password, odd, authority.import_user(user, now, self.dry_run).await)
         });
         let mut failed: Option<StoreError> = None;
-        for (line, has_password, made) in wait(join_all(made)) {
+        for (line, has_password, odd, made) in wait(join_all(made)) {
             match made {
                 Ok(imported) => {
                     match imported {
-                        Imported::Added => counts.added += 1,
+                        Imported::Added => {
+                            counts.added += 1;
+                            if let Some(why) = odd {
+                                warning(&format!("{}:{line}: {why}", self.file.display()));
+                            }
+                        }
                         Imported::Unchanged => counts.unchanged += 1,
                     }
                     counts.without_password += u64::from(!has_password);

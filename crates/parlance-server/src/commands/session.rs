@@ -25,8 +25,7 @@ pub(crate) enum Command {
     /// Show one session, alive or dead, as long as its row is kept
     Show {
         /// The session's id, as `session list` shows it
-        #[arg(value_parser = id)]
-        id: Uuid,
+        id: String,
     },
     /// End one session, all of a user's, or all: felt by the very next request
     Revoke(Revoke),
@@ -100,8 +99,7 @@ enum Since {
 #[group(required = true, multiple = false)]
 pub(crate) struct Revoke {
     /// The session's id, as `session list` shows it
-    #[arg(value_parser = id)]
-    id: Option<Uuid>,
+    id: Option<String>,
     /// All sessions of this user (his name, or his id)
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
@@ -110,8 +108,13 @@ pub(crate) struct Revoke {
     all: bool,
 }
 
-fn id(shown: &str) -> Result<Uuid, &'static str> {
-    shown.parse().map_err(|_| "no session has such an id; `parlance session list` shows the ids")
+/// A text that is no id is wrong usage, and the sentence says where ids come from.
+fn id(shown: &str) -> Result<Uuid, Failed> {
+    shown.parse().map_err(|_| {
+        Failed::Usage(format!(
+            "session {shown:?}: no session has such an id; `parlance session list` shows the ids"
+        ))
+    })
 }
 
 fn dialect(name: &str) -> Result<String, String> {
@@ -140,14 +143,16 @@ impl Command {
         let now = clock.now();
         match self {
             Self::List(asked) => list(common, &authority, &asked, now),
-            Self::Show { id } => {
+            Self::Show { id: shown } => {
+                let id = id(&shown)?;
                 let (session, user) =
                     wait(authority.find_session(SessionId(id)))?.ok_or_else(|| {
                         Failed::refused(format!("session {id}: there is no session of that id"))
                     })?;
                 show(common, &session, &user, now)
             }
-            Self::Revoke(Revoke { id: Some(id), .. }) => {
+            Self::Revoke(Revoke { id: Some(shown), .. }) => {
+                let id = id(&shown)?;
                 wait(authority.revoke_session(SessionId(id), now))
                     .map_err(|error| Failed::refused(format!("session {id}: {error}")))?;
                 print_done(

@@ -294,19 +294,26 @@ fn texts(ids: &[Uuid]) -> Vec<String> {
     ids.iter().map(Uuid::to_string).collect()
 }
 
-fn warning(what: &str) {
+pub(super) fn warning(what: &str) {
     tell(&format!("parlance: warning: {what}"));
 }
 
+/// What a name that is taken is warned about.
+pub(super) fn named_oddly(name: &str) -> Option<&'static str> {
+    name.contains('%')
+        .then_some("a cookie cannot carry `%`: with this name nobody uses the wire 1010-cookie")
+}
+
 fn warn_of_name(name: &str) {
-    if name.contains('%') {
-        warning("a cookie cannot carry `%`: with this name nobody uses the wire 1010-cookie");
+    if let Some(what) = named_oddly(name) {
+        warning(what);
     }
 }
 
 fn warn_about(password: &Secret) {
     let password = password.expose();
-    if password.chars().count() < SHORT_PASSWORD {
+    // An empty one is refused, which says enough.
+    if (1..SHORT_PASSWORD).contains(&password.chars().count()) {
         warning(&format!(
             "the password has fewer than {SHORT_PASSWORD} characters; 15 or more are recommended"
         ));

@@ -29,9 +29,11 @@ pub(super) fn backup(path: &Path, file: &Path, overwrite: bool) -> Result<Backed
     check_free(file, overwrite)?;
     let real = examine::check(path)?;
     let lock = Lock::share(&real)?;
-    let is_itself = fs::canonicalize(file).is_ok_and(|there| there == real);
-    if is_itself {
-        return Err(BackupError::Exists(file.to_owned()));
+    let there = fs::canonicalize(file).ok();
+    let is_ours = |own: PathBuf| there.as_ref().is_some_and(|there| *there == own);
+    let mut ends = BESIDE.iter().chain(&["-lock"]);
+    if is_ours(real.clone()) || ends.any(|end| is_ours(beside(&real, end))) {
+        return Err(BackupError::NotOverwritten(file.to_owned()));
     }
     let mut any = establish(path).map_err(OpenError::from)?;
     set_up(&mut any).map_err(OpenError::from)?;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, AtFlags, CWD, StatxAttributes, StatxFlags, accessat, statx};
 
 use crate::options::OpenError;
-use crate::owner::{describe, group_is_named, group_is_shared};
+use crate::owner::{describe, group_is_named, group_is_shared, own_user};
 
 /// Others may write.
 const OTHERS_WRITE: u32 = 0o002;
@@ -20,35 +20,51 @@ const OTHERS_READ: u32 = 0o044;
 /// Only a file's owner may move or remove it, whoever may write to the folder.
 const STICKY: u32 = 0o1000;
 
-/// What SQLite keeps beside the file, and the file itself.
-const FILES: [&str; 3] = ["", "-wal", "-shm"];
+/// What SQLite keeps beside the file, and the file itself. A journal is nothing of parlance's, but SQLite plays one that it finds.
+const FILES: [&str; 4] = ["", "-wal", "-shm", JOURNAL];
+const JOURNAL: &str = "-journal";
 
 /// Checks a file that must be there, and gives its path without symbolic links.
 ///
 /// # Errors
 /// It is not there, is no file, cannot be used by this process, can be changed by others, or has more than one place.
 pub(crate) fn check(path: &Path) -> Result<PathBuf, OpenError> {
-    let found = find(path)?.ok_or_else(|| OpenError::NoFile(path.to_owned()))?;
+    let database = find(path)?.ok_or_else(|| OpenError::NoFile(path.to_owned()))?;
     let real = fs::canonicalize(path).map_err(|reason| OpenError::unreadable(path, reason))?;
-    one_place(&real, &found)?;
+    one_place(&real, &database)?;
     for folder in [folder(path), folder(&real)] {
         let found = fs::metadata(&folder).map_err(|reason| refused(path, &folder, reason))?;
         may(path, &folder, Access::WRITE_OK | Access::EXEC_OK)?;
         let mode = found.mode();
         let others =
             mode & OTHERS_WRITE != 0 || mode & GROUP_WRITES != 0 && group_is_shared(&found);
-        if mode & STICKY == 0 && others {
+        if others && mode & STICKY != 0 {
+            // Nobody else can move what is there, but anybody can add a journal. Such a folder is open on purpose.
+            let mend = "others can put a journal beside the database there, which SQLite plays: stop what has the database open, and \
+                        move it, with what stands beside it, into a folder of its own (chmod 700)";
+            return Err(changeable(&folder, &found, mend));
+        }
+        if others {
             return Err(writable(&folder, &found, "chmod go-w"));
         }
+        belongs(&folder, &found, database.uid())?;
     }
     for suffix in FILES {
         let file = beside(&real, suffix);
         let Some(found) = find(&file)? else { continue };
         may(path, &file, Access::READ_OK | Access::WRITE_OK)?;
         let mode = found.mode();
-        if mode & OTHERS_WRITE != 0 || mode & GROUP_WRITES != 0 && group_is_named(found.gid()) {
+        let others =
+            mode & OTHERS_WRITE != 0 || mode & GROUP_WRITES != 0 && group_is_named(found.gid());
+        let foreign = !is_trusted(found.uid(), own_user(), database.uid());
+        if suffix == JOURNAL && (others || foreign) {
+            let mend = "SQLite would play it into the database, and parlance keeps none: remove it";
+            return Err(changeable(&file, &found, mend));
+        }
+        if others {
             return Err(writable(&file, &found, "chmod 600"));
         }
+        belongs(&file, &found, database.uid())?;
     }
     Ok(real)
 }
@@ -141,10 +157,54 @@ fn nearest(path: &Path) -> PathBuf {
     path.ancestors().skip(1).find(there).map_or_else(|| folder(path), Path::to_owned)
 }
 
-fn writable(place: &Path, found: &Metadata, mend: &str) -> OpenError {
-    OpenError::Writable(format!(
-        "others could change the database: {}; let nobody else write there ({mend} {})",
-        describe(place, found),
+/// Refuses what belongs to somebody who could change it, or could let others do so.
+fn belongs(place: &Path, found: &Metadata, database: u32) -> Result<(), OpenError> {
+    let user = own_user();
+    if is_trusted(found.uid(), user, database) {
+        return Ok(());
+    }
+    // Root works for the service, whose the file is.
+    let user = if user == 0 { database } else { user };
+    let mend = format!(
+        "let it belong to the user as whom parlance serves (chown {user} {})",
         place.display()
-    ))
+    );
+    Err(changeable(place, found, &mend))
+}
+
+/// Whether what belongs to this owner is changed by nobody but root, this process's user and the service for which root works.
+fn is_trusted(owner: u32, user: u32, database: u32) -> bool {
+    owner == 0 || owner == user || user == 0 && owner == database
+}
+
+fn writable(place: &Path, found: &Metadata, mend: &str) -> OpenError {
+    let mend = format!("let nobody else write there ({mend} {})", place.display());
+    changeable(place, found, &mend)
+}
+
+fn changeable(place: &Path, found: &Metadata, mend: &str) -> OpenError {
+    let about = describe(place, found);
+    OpenError::Writable(format!("others could change the database: {about}; {mend}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_roots_this_users_or_for_root_the_services_is_trusted() {
+        let cases = [
+            (1000, 1000, 1000, true, "its user"),
+            (0, 1000, 1000, true, "root can change anything"),
+            (0, 0, 1000, true, "root can change anything"),
+            (1001, 1000, 1000, false, "another user"),
+            (1001, 1000, 1001, false, "another user's database"),
+            (1000, 0, 1000, true, "the service for which root works"),
+            (1001, 0, 1000, false, "neither root nor the service"),
+            (1001, 0, 0, false, "root's own database"),
+        ];
+        for (owner, user, database, trusted, why) in cases {
+            assert_eq!(is_trusted(owner, user, database), trusted, "{why}");
+        }
+    }
 }

@@ -35,6 +35,8 @@ pub(crate) struct Mark {
     own: Born,
     pub(super) file: Option<Born>,
     pub(super) log: Option<Born>,
+    /// The index of the log, by which the processes that share it see each other's changes and locks.
+    pub(super) index: Option<Born>,
 }
 
 /// The lock.
@@ -122,8 +124,12 @@ impl Lock {
     /// Writes which files are open. It is missed by nobody where it cannot be written, on a full disk above all.
     pub(crate) fn mark(&self, real: &Path) {
         let Some(own) = Born::of(&self.path) else { return };
-        let mark =
-            Mark { own, file: Born::of(real), log: Born::of(&examine::beside(real, "-wal")) };
+        let mark = Mark {
+            own,
+            file: Born::of(real),
+            log: Born::of(&examine::beside(real, "-wal")),
+            index: Born::of(&examine::beside(real, "-shm")),
+        };
         if self.read() == Some(mark) {
             return;
         }
@@ -164,9 +170,11 @@ impl Born {
 impl Mark {
     /// Whether these files stand there.
     fn holds(&self, real: &Path) -> bool {
-        let log = examine::beside(real, "-wal");
-        (self.file.is_none() || self.file == Born::of(real))
-            && (self.log.is_none() || self.log == Born::of(&log))
+        let stands =
+            |marked: Option<Born>, path: &Path| marked.is_none() || marked == Born::of(path);
+        stands(self.file, real)
+            && stands(self.log, &examine::beside(real, "-wal"))
+            && stands(self.index, &examine::beside(real, "-shm"))
     }
 
     /// Whether the log beside the file is the one that was there when another file stood in its place.
@@ -177,8 +185,9 @@ impl Mark {
 
     /// Always as long, so that a disk that is full takes it where it took one before.
     fn text(&self) -> String {
-        let [own, file, log] = [Some(self.own), self.file, self.log].map(Born::text);
-        format!("parlance {own} {file} {log}\n")
+        let [own, file, log, index] =
+            [Some(self.own), self.file, self.log, self.index].map(Born::text);
+        format!("parlance {own} {file} {log} {index}\n")
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -187,7 +196,7 @@ impl Mark {
             let (inode, made) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
             Some((inode != 0).then_some(Born { inode, made }))
         };
-        Some(Self { own: next()??, file: next()?, log: next()? })
+        Some(Self { own: next()??, file: next()?, log: next()?, index: next()? })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Claims about the file of a SQLite database: what may be opened, and what is noticed once it is open.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -215,7 +215,7 @@ fn a_file_that_others_can_change_is_refused_and_one_that_they_can_read_is_told()
         (0o700, 0o602, true, false),
         (0o700, 0o620, true, false),
         (0o777, 0o600, true, false),
-        (0o1777, 0o600, false, false),
+        (0o1777, 0o600, true, false),
     ];
     for (folder, file, refused, told) in cases {
         let why = format!("{folder:o} {file:o}");
@@ -240,6 +240,51 @@ fn a_file_that_others_can_change_is_refused_and_one_that_they_can_read_is_told()
     let store = home.open("data");
     mode(&home.at("data/parlance.db-wal"), 0o666);
     assert!(matches!(home.refusal("data"), OpenError::Writable(_)), "the log");
+    drop(store);
+    let journal = home.at("data/parlance.db-journal");
+    fs::write(&journal, "").unwrap();
+    for (bits, refused) in [(0o600, false), (0o602, true), (0o620, true)] {
+        mode(&journal, bits);
+        match open(&home.url("data"), Options::default()) {
+            Err(OpenError::Writable(text)) => {
+                assert!(refused && text.contains("remove it"), "{bits:o}: {text}")
+            }
+            Err(other) => panic!("{bits:o}: {other}"),
+            Ok(_) => assert!(!refused, "{bits:o}"),
+        }
+        // SQLite removes an empty one.
+        fs::write(&journal, "").unwrap();
+    }
+}
+
+#[test]
+fn what_belongs_to_another_user_is_refused() {
+    const SERVICE: u32 = 54321;
+    const OTHER: u32 = 54322;
+    // Nobody else can give a file away.
+    if crate::owner::own_user() != 0 {
+        return;
+    }
+    let home = Home::new();
+    let give = |name: &str, user| chown(home.at(name), Some(user), None).unwrap();
+    let files = ["data", "data/parlance.db", "data/parlance.db-journal"];
+    fs::write(home.at("data/parlance.db-journal"), "").unwrap();
+    files.iter().for_each(|name| give(name, SERVICE));
+    drop(home.open("data"));
+    fs::write(home.at("data/parlance.db-journal"), "").unwrap();
+    for (name, advice) in [("data", "(chown 54321 "), ("data/parlance.db-journal", "remove it")] {
+        give(name, OTHER);
+        let refused = home.refusal("data");
+        let text = refused.to_string();
+        assert!(matches!(refused, OpenError::Writable(_)) && text.contains(advice), "{text}");
+        give(name, SERVICE);
+    }
+    let store = home.open("data");
+    for name in ["data/parlance.db-wal", "data/parlance.db-shm"] {
+        give(name, OTHER);
+        assert!(matches!(home.refusal("data"), OpenError::Writable(_)), "{name}");
+        give(name, SERVICE);
+    }
     drop(store);
 }
 

@@ -87,6 +87,51 @@ fn a_backup_moved_over_the_file_of_a_running_server_ends_its_service_and_opens_a
 }
 
 #[test]
+fn a_file_of_the_log_that_is_removed_ends_the_service_and_no_command_works_without_it() {
+    for end in ["-shm", "-wal"] {
+        let site = Site::new(Database::sqlite());
+        let server = site.start_with_user();
+        let held = server.log_in_everywhere();
+        let mut name = file(&site).into_os_string();
+        name.push(end);
+        fs::remove_file(&name).unwrap();
+        check_serves_nothing(&server, &held);
+        for words in [&["session", "revoke", "--all"][..], &["user", "disable", USER]] {
+            check_says(
+                &site.operate(words),
+                1,
+                &["another process has the database", "stop that process"],
+            );
+        }
+        stop(server);
+        site.database.check_integrity();
+        let server = site.start();
+        server.expect(&held, &Verdict::Yes, "that nothing has ended");
+    }
+}
+
+#[test]
+fn a_backup_replaces_backups_alone() {
+    let site = Site::new(Database::sqlite());
+    let server = site.start_with_user();
+    let copy = site.folder().join("copy.db");
+    let copy = copy.to_str().unwrap();
+    site.must(&["backup", copy]);
+    site.must(&["backup", copy, "--overwrite"]);
+    let own = file(&site);
+    let own = own.to_str().unwrap();
+    let other = site.folder().join("keys/parlance.key");
+    assert!(other.is_file());
+    let others = ["", "-wal", "-shm", "-lock"].map(|end| format!("{own}{end}"));
+    let devices = ["/dev/null".to_owned(), other.to_str().unwrap().to_owned()];
+    for there in others.iter().chain(&devices) {
+        let said = site.operate(&["backup", there, "--overwrite"]);
+        check_says(&said, 1, &["is no backup but something else", "choose another name"]);
+    }
+    server.log_in_everywhere();
+}
+
+#[test]
 fn a_folder_put_in_place_of_the_one_served_is_what_commands_change_and_the_server_stops_serving() {
     let site = Site::new(Database::sqlite());
     let aside = tempfile::tempdir().unwrap();
@@ -318,6 +363,7 @@ fn a_killed_server_leaves_nothing_that_a_restore_takes_for_its_own() {
     // A log that is left beside a file which was moved over the one it belongs to is not played into that.
     server.kill();
     fs::rename(&copy, file(&site)).unwrap();
+    chown(file(&site), Some(NOBODY), Some(NOBODY)).unwrap();
     check_says(
         &site.operate(&["session", "list"]),
         1,

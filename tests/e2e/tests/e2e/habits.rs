@@ -3,6 +3,8 @@
 //! Most rows are the bytes that a client sends, written by hand: its library is named, and what is peculiar about it. Where the client is at
 //! hand (curl, Python's requests) it sends them itself.
 
+mod formats;
+
 use std::path::Path;
 use std::process::Command;
 
@@ -329,105 +331,4 @@ fn head_answers_as_get_without_the_body() {
     }
     let metrics = curl(site.folder(), &["-I", "-w", "%{http_code}", &format!("{admin}/metrics")]);
     assert!(metrics.ends_with("200"), "{metrics}");
-}
-
-#[test]
-fn a_login_in_another_format_is_recorded_as_what_it_is() {
-    let (_site, server) = served("log_level = \"debug\"\n");
-    let credentials = json!({"username": USER, "password": PASSWORD});
-    let form = |target: &str, fields: &[(&str, &str)]| Request::post(target).form(fields);
-    let not_found = "Username not found, please log in.";
-    for (dialect, request, reason, heard) in [
-        (
-            "cluster-api",
-            Request::post("/api/login").json(&credentials),
-            "wrong_media_type",
-            not_found,
-        ),
-        ("cluster-api", Request::get("/api/login?username=csmith"), "malformed", not_found),
-        (
-            "cluster-api",
-            form("/api/login", &[("user", USER), ("pass", PASSWORD)]),
-            "missing_field",
-            not_found,
-        ),
-        (
-            "polish-longtoken",
-            Request::post("/login").json(&credentials),
-            "wrong_media_type",
-            "Content-Type",
-        ),
-        (
-            "polish-longtoken",
-            form("/login", &[("username", USER), ("pass", PASSWORD)]),
-            "missing_field",
-            "Wrong login or password.",
-        ),
-        (
-            "polish-longtoken",
-            form("/login", &[("login", USER), ("password", PASSWORD)]),
-            "missing_field",
-            "Wrong login or password.",
-        ),
-        (
-            "1010-cookie",
-            Request::post("/v/api/!login").header("Content-Type", "text/xml"),
-            "missing_field",
-            "Access denied",
-        ),
-        (
-            "1010-cookie",
-            Request::post("/v/api/!login").json(&credentials),
-            "missing_field",
-            "Access denied",
-        ),
-        (
-            "1010-cookie",
-            Request::get("/v/api/!login?uid=csmith"),
-            "malformed",
-            "Method not allowed",
-        ),
-        (
-            "flask-usertoken",
-            Request::post("/auth/login").json(&credentials),
-            "no_credential",
-            "Authorization failed",
-        ),
-        (
-            "flask-usertoken",
-            Request::post("/auth/login").header("Authorization", "Basic csmith:XXX"),
-            "malformed",
-            "Authorization failed",
-        ),
-        (
-            "axxon-jsonrpc",
-            form("/v1/authentication/authenticate_ex2", &[("user_name", USER)]),
-            "wrong_media_type",
-            "GENERAL_ERROR",
-        ),
-        (
-            "axxon-jsonrpc",
-            Request::post("/v1/authentication/authenticate_ex2").json(&credentials),
-            "missing_field",
-            "WRONG_CREDENTIALS",
-        ),
-    ] {
-        let series = format!(
-            "parlance_refusals_total{{dialect=\"{dialect}\",action=\"call\",reason=\"{reason}\"}}"
-        );
-        let count = || {
-            let text = server.admin("/metrics").text();
-            let found =
-                text.lines().find_map(|line| line.strip_prefix(&*series)?.trim().parse().ok());
-            found.unwrap_or(0_u64)
-        };
-        let before = count();
-        let answer = server.send(&request);
-        let what = format!("{dialect} {} {}", request.method, request.target);
-        assert!(answer.text().contains(heard), "{what}: {}", answer.text());
-        assert_eq!(count(), before + 1, "{what}: {reason}");
-        let line = server.log.line_with(&format!("reason=\"{reason}\""));
-        assert!(line.is_some_and(|line| line.contains("call refused")), "{what}");
-    }
-    assert!(!server.log.text().contains("unknown_user"), "{}", server.log.text());
 }

@@ -171,6 +171,52 @@ fn a_row_is_made_whole_or_refused_with_its_line(database: Database) {
         let done = import(&site, "users.csv", "name,hash\n", &more);
         assert!(done.code == 1 && done.stderr.contains(said), "{done:?}");
     }
+    // A line is counted as an editor counts it, whatever ends it and whether anything stands in it.
+    for (name, text, lines) in [
+        ("crlf.csv", "name,hash\r\nann,\r\nAnn,\r\nbad|x,\r\n", [3, 4]),
+        ("blank.csv", "\n\nname,hash\n\nann,\n\n\nAnn,\n\nbad|x,", [8, 10]),
+        ("both.csv", "\u{feff}name,hash\r\n\r\nann,\r\n\r\n\r\nAnn\r\n\r\nbad|x,\r\n\r\n", [6, 8]),
+        ("quoted.csv", "name,hash\r\n\r\n\"a\r\n\r\nb\",\r\nann,\r\n\r\nbad|x,\r\n", [3, 8]),
+        (
+            "rows.jsonl",
+            "\r\n{\"name\": \"ann\", \"hash\": null}\r\n\r\n[]\r\n \r\n\n[]\r\n",
+            [4, 7],
+        ),
+    ] {
+        let done = import(&site, name, text, &["--dry-run"]);
+        let begin = format!("{}:", site.folder().join(name).display());
+        let said: Vec<_> =
+            done.stderr.lines().filter_map(|line| line.strip_prefix(&begin)).collect();
+        assert!(done.code == 1 && said.len() == 2, "{done:?}");
+        for (line, said) in lines.iter().zip(said) {
+            assert!(said.starts_with(&format!("{line}: ")), "{name}: {line}: {said}");
+        }
+    }
+    // Longer than what is read at once.
+    let many: String = (0..3000).map(|number| format!("user{number},\r\n\r\n")).collect();
+    let text = format!("name,hash\r\n{many}bad|x,\r\n");
+    let done = import(&site, "many.csv", text, &["--dry-run"]);
+    assert!(done.stderr.contains("many.csv:6002: "), "{done:?}");
+
+    let utf_16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+    for name in ["utf16.csv", "utf16.jsonl"] {
+        for text in [utf_16("\u{feff}name,hash\n"), utf_16("name,hash\n"), b"\xe9,hash\n".to_vec()]
+        {
+            if name.ends_with("csv") || text.contains(&0) {
+                let done = import(&site, name, text, &[]);
+                assert!(done.code == 1 && done.stderr.contains("save it as UTF-8"), "{done:?}");
+            }
+        }
+    }
+    let folder = site.operate(&["user", "import", site.folder().to_str().unwrap()]);
+    assert!(folder.code == 1 && folder.stderr.contains("is a folder: "), "{folder:?}");
+    let odd = import(&site, "odd.csv", "name,hash\n100%,\n", &["--dry-run"]);
+    assert!(odd.code == 0 && odd.stderr.contains("odd.csv:2: a cookie cannot carry"), "{odd:?}");
+
+    let nil = "name,hash,external_id\nnil,,00000000-0000-0000-0000-000000000000\n";
+    let done = import(&site, "users.csv", nil, &[]);
+    assert!(done.code == 1 && done.stderr.contains("users.csv:2: "), "{done:?}");
+    assert!(done.stderr.contains("is the nil UUID"), "{done:?}");
     let missing = site.operate(&["user", "import", "nowhere.csv"]);
     assert!(missing.code == 1 && missing.stderr.contains("nowhere.csv"), "{missing:?}");
 }

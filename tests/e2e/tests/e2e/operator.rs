@@ -274,6 +274,7 @@ fn every_command_says_how_it_ended_by_its_exit_code(database: Database) {
         (1, &["session", "revoke", nobody], "no living session"),
         (2, &["session", "revoke"], "--all"),
         (2, &["session", "revoke", "no-uuid"], "no-uuid"),
+        (2, &["session", "show", "no-uuid"], "session list"),
         (2, &["session", "revoke", nobody, "--all"], "--all"),
         (2, &["user"], "Usage"),
         (2, &["user", "add"], "NAME"),

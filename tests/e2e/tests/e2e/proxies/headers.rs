@@ -56,6 +56,13 @@ pub(super) fn check_cookies(scene: &Scene) {
         (format!("a=1; {session}"), vec!["a=1"]),
         (format!("a=1; {session}; my_session=2|3"), vec!["a=1", "my_session=2|3"]),
         (format!("my-session=2|3;{session};b=\"x|y\""), vec!["my-session=2|3", "b=\"x|y\""]),
+        // Equal copies count as one credential.
+        (format!("{session}; {session}"), vec![]),
+        (format!("{session};{session}; a=1"), vec!["a=1"]),
+        (format!("{session}; a=1; {session}"), vec!["a=1"]),
+        (format!("{session}; {session}; {session}"), vec![]),
+        (format!("a=1; {session}; {session}; b=2; {session}; c=3"), vec!["a=1", "b=2", "c=3"]),
+        ([&*session; 7].join("; "), vec![]),
         (session, vec![]),
     ] {
         let request = Request::post("/page").header("Cookie", &shown);

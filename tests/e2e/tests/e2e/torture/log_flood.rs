@@ -84,18 +84,25 @@ fn connections_beyond_the_limit_fill_no_log() {
     let server = site.start();
     let held = Connection::open_from("127.0.0.7".parse().unwrap(), server.dialects).unwrap();
     let tries = times(200, 20_000);
+    let mut opened = 0;
+    let mut open = || {
+        opened += 1;
+        Connection::open_from("127.0.0.7".parse().unwrap(), server.dialects)
+    };
     for _ in 0..tries {
-        let _cut = Connection::open_from("127.0.0.7".parse().unwrap(), server.dialects);
+        let _cut = open();
     }
     let metric = || server.metric("parlance_connections_refused_total");
     let refused = until("the connections to be refused", || {
+        // A connection that says nothing for some seconds is ended, and the next one of its address is let in.
+        let _cut = open();
         let refused = usize::try_from(metric()).unwrap();
-        (refused == tries).then_some(refused)
+        (refused >= tries).then_some(refused)
     });
     drop(held);
     let log = whole_log(server);
     let (records, told) = counted(&log, &["connections refused", "127.0.0.7"]);
-    assert_eq!(told, refused, "{log}");
+    assert!((refused..=opened).contains(&told), "{refused} of {opened} refused: {log}");
     assert!(records <= 2 + times(0, 60), "{records} records: {log}");
 }
 
