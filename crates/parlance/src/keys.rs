@@ -25,6 +25,7 @@ use parlance_core::ports::{Change, Clock, Entropy, EntropyError, SealedKey, Stor
 use zeroize::Zeroizing;
 
 pub use self::chain::Keychain;
+#[cfg(feature = "axxon-jsonrpc")]
 use self::link::Link;
 use self::seal::FileKey;
 pub use self::turns::{Schedule, Turn, turns};

@@ -8,7 +8,7 @@ use crate::{CanonicalName, User, UserId};
 /// The directory says who there is, what his password is and what he may do; the store keeps his sessions, and of him a row that they
 /// hang on, made at his first login. Every login and every check asks the directory: whom it disables or no longer knows is refused from
 /// the next request on, and all his sessions are ended for good when one of them is seen. Of a new password the authority is told by
-/// [`crate::Authority::revoke_user`]. A directory that does not answer is [`Failure::Unavailable`], never a refusal.
+/// [`crate::Authority::revoke_user`]. A directory that does not answer is [`crate::Failure::Unavailable`], never a refusal.
 ///
 /// ```
 /// use std::collections::HashMap;
