@@ -62,6 +62,18 @@ fn check_serves_nothing(server: &Server, held: &[crate::harness::Held]) {
     assert!(line.contains("ERROR") && line.contains("parlance restore"), "{line}");
 }
 
+/// No command works on what another process does not have open.
+#[track_caller]
+fn check_refuses_commands(site: &Site) {
+    for words in [&["session", "revoke", "--all"][..], &["user", "disable", USER]] {
+        check_says(
+            &site.operate(words),
+            1,
+            &["another process has the database", "stop that process"],
+        );
+    }
+}
+
 #[test]
 fn a_backup_moved_over_the_file_of_a_running_server_ends_its_service_and_opens_after_a_stop() {
     let site = Site::new(Database::sqlite());
@@ -72,13 +84,7 @@ fn a_backup_moved_over_the_file_of_a_running_server_ends_its_service_and_opens_a
     fs::rename(&copy, file(&site)).unwrap();
     check_serves_nothing(&server, &held);
     // No command works on the one file beside the log of the other.
-    for words in [&["session", "revoke", "--all"][..], &["user", "disable", USER]] {
-        check_says(
-            &site.operate(words),
-            1,
-            &["another process has the database", "stop that process"],
-        );
-    }
+    check_refuses_commands(&site);
     stop(server);
     site.database.check_integrity();
     let server = site.start();
@@ -96,13 +102,7 @@ fn a_file_of_the_log_that_is_removed_ends_the_service_and_no_command_works_witho
         name.push(end);
         fs::remove_file(&name).unwrap();
         check_serves_nothing(&server, &held);
-        for words in [&["session", "revoke", "--all"][..], &["user", "disable", USER]] {
-            check_says(
-                &site.operate(words),
-                1,
-                &["another process has the database", "stop that process"],
-            );
-        }
+        check_refuses_commands(&site);
         stop(server);
         site.database.check_integrity();
         let server = site.start();
