@@ -9,7 +9,7 @@ use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use actix_web::rt::net::TcpStream;
@@ -17,7 +17,8 @@ use actix_web::rt::time::{Instant, Sleep, sleep_until};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf, Take};
 
-/// How many bytes are read in one turn of the connection, all of which are decoded at once: some 250 requests of the shortest kind.
+/// How many bytes are read in one turn of the connection, all of which actix-http decodes at once. No more than one head is among them: a
+/// decoded request holds 8 KiB until its turn, and 4 KiB hold 200 requests of the shortest kind.
 const READ_BYTES_PER_TURN: usize = 4 * 1024;
 /// How long a request may take to come in full, from the end of the answer before it: actix's 5 s of keep-alive, and as long again for its
 /// head, which actix bounds for a connection's first request alone.
@@ -110,6 +111,8 @@ impl Drop for Answering {
 pub(crate) struct Connection {
     stream: Take<TcpStream>,
     exchange: Rc<Exchange>,
+    /// Bytes read from the socket beyond the head that was handed on, at most `READ_BYTES_PER_TURN`.
+    surplus: Vec<u8>,
     /// How much may still be read in this turn.
     turn: usize,
     /// Since when the client has taken nothing of what waits for it.
@@ -130,6 +133,7 @@ impl Connection {
         Self {
             stream: stream.take(0),
             exchange,
+            surplus: Vec::new(),
             turn: READ_BYTES_PER_TURN,
             write_blocked_since: None,
             timer,
@@ -168,8 +172,35 @@ impl Connection {
         }
     }
 
-    /// After a read.
-    fn read(&mut self, bytes: usize) {
+    /// Reads at most this many bytes and at most one head, from the surplus before the socket.
+    fn read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+        most: usize,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        if self.surplus.is_empty() {
+            self.stream.set_limit(most as u64);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+            let (_, read) = buffer.filled().split_at(before);
+            let (head, surplus) = read.split_at(end_of_head(read).unwrap_or(read.len()));
+            let filled = before + head.len();
+            self.surplus.extend_from_slice(surplus);
+            buffer.set_filled(filled);
+        } else {
+            let end = end_of_head(&self.surplus).unwrap_or(self.surplus.len()).min(most);
+            self.surplus.drain(..end).for_each(|byte| buffer.put_slice(&[byte]));
+        }
+        self.count(buffer.filled().len() - before);
+        if !self.surplus.is_empty() {
+            self.turn = 0;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Counts bytes that were read.
+    fn count(&mut self, bytes: usize) {
         self.turn = self.turn.saturating_sub(bytes);
         if let Some(left) = self.exchange.discard.get() {
             self.exchange.discard.set(Some(left.saturating_sub(bytes)));
@@ -194,6 +225,18 @@ impl Connection {
     }
 }
 
+/// Where the first head ends in these bytes: behind an empty line, of which the CR may be missing (RFC 9112, section 2.2). A body may hold
+/// an empty line too; it is then read in two turns.
+fn end_of_head(bytes: &[u8]) -> Option<usize> {
+    let mut ends =
+        bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+    ends.find_map(|end| match bytes.get(end..).unwrap_or_default() {
+        [b'\n', ..] => Some(end + 1),
+        [b'\r', b'\n', ..] => Some(end + 2),
+        _ => None,
+    })
+}
+
 impl AsyncRead for Connection {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -211,11 +254,8 @@ impl AsyncRead for Connection {
                 cx.waker().wake_by_ref();
             }
         } else {
-            let before = buffer.filled().len();
-            this.stream.set_limit(most as u64);
-            let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
+            let read = this.read(cx, buffer, most);
             if read.is_ready() {
-                this.read(buffer.filled().len() - before);
                 return read;
             }
         }
@@ -241,5 +281,27 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(self.stream.get_mut()).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::end_of_head;
+
+    #[test]
+    fn a_head_ends_behind_its_first_empty_line() {
+        for (bytes, end) in [
+            ("", None),
+            ("GET / HTTP/1.1\r\nHost: a\r\n", None),
+            ("GET / HTTP/1.1\r\nHost: a\r\n\r", None),
+            ("GET / HTTP/1.1\r\n\r\n", Some(18)),
+            ("GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n", Some(18)),
+            ("GET / HTTP/1.1\n\nGET", Some(16)),
+            ("GET / HTTP/1.1\r\nHost: a\n\r\nGET", Some(26)),
+            ("\r\n", None),
+            ("\n\n", Some(2)),
+        ] {
+            assert_eq!(end_of_head(bytes.as_bytes()), end, "{bytes:?}");
+        }
     }
 }

@@ -11,7 +11,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::{good_client, is_long, recovers};
 use crate::harness::clock::until;
-use crate::harness::{Database, Server, Site, USER, Watch, Wire, pace};
+use crate::harness::{Database, EndOnDrop, Server, Site, USER, Watch, Wire, pace};
 
 /// Requests that a client sends at once, if it can.
 const REQUESTS: usize = 200_000;
@@ -60,14 +60,14 @@ fn busy(server: &Server) -> u64 {
 
 #[test]
 fn a_client_that_does_not_read_is_not_read_from_and_is_cut() {
-    let clients = if is_long() { 400 } else { 60 };
+    let clients = if is_long() { 400 } else { 120 };
     let site = Site::new(Database::sqlite());
     let mut server = site.start_with_user();
     let held = server.log_in(Wire::Polish);
     let paths = [
         (server.dialects, "GET /nowhere"),
         (server.dialects, "GET /login"),
-        (server.admin, "GET /healthz"),
+        (server.admin, "GET /readyz"),
         (server.admin, "GET /metrics"),
     ];
     let requests = paths.map(|(_, line)| {
@@ -86,6 +86,7 @@ fn a_client_that_does_not_read_is_not_read_from_and_is_cut() {
     };
     let over = AtomicBool::new(false);
     let (good, (waiting, sent)) = thread::scope(|scope| {
+        let end_good = EndOnDrop(&over);
         let good = scope.spawn(|| good_client(&server, &held, || !over.load(Ordering::Relaxed)));
         // As much as is taken at all: then the server waits for them.
         let mut before = (0, 0);
@@ -97,7 +98,7 @@ fn a_client_that_does_not_read_is_not_read_from_and_is_cut() {
             before = now;
             pace(Duration::from_millis(300));
         }
-        over.store(true, Ordering::Relaxed);
+        drop(end_good);
         (good.join().unwrap(), before)
     });
     let (watch, before) = (Watch::start(), busy(&server));
