@@ -38,12 +38,22 @@ struct Place {
     index: FileId,
 }
 
+/// The paths that lead to a `Place`. Each batch looks at all of them, so none is put together anew.
+struct Paths {
+    /// As the operator named it.
+    named: PathBuf,
+    /// The folder in which that name stands; that of the file itself where the name is a symbolic link.
+    folder: PathBuf,
+    /// Without symbolic links.
+    real: PathBuf,
+    log: PathBuf,
+    index: PathBuf,
+}
+
 /// The open file. A connection of its own, over which nothing is asked, keeps the write-ahead log from being removed and the numbers of
 /// the files from being given to others.
 pub(crate) struct DatabaseFile {
-    path: PathBuf,
-    folder: PathBuf,
-    real: PathBuf,
+    paths: Paths,
     opened: Place,
     replaced: AtomicBool,
     told: Option<Told>,
@@ -64,27 +74,18 @@ impl DatabaseFile {
         let real = examine::check(path)?;
         let lock = Lock::share(&real)?;
         let unknown = |reason| OpenError::unreadable(path, reason);
-        let folder = folder_of(path, &real).map_err(unknown)?;
+        let paths = Paths::of(path, real).map_err(unknown)?;
         let before = FileId::of(path).map_err(unknown)?;
         let mut anchor = establish(path)?;
         set_up(&mut anchor)?;
         trial(&mut anchor)?;
-        let opened = Place::look(path, &folder, &real).map_err(unknown)?;
+        let opened = paths.look().map_err(unknown)?;
         if opened.file != before {
             return Err(OpenError::Replaced(path.to_owned()));
         }
-        lock.mark(&real);
-        let (path, anchor) = (path.to_owned(), Mutex::new(Some(anchor)));
-        Ok(Self {
-            path,
-            folder,
-            real,
-            opened,
-            replaced: AtomicBool::new(false),
-            told,
-            anchor,
-            lock,
-        })
+        lock.mark(&paths.real);
+        let anchor = Mutex::new(Some(anchor));
+        Ok(Self { paths, opened, replaced: AtomicBool::new(false), told, anchor, lock })
     }
 
     /// Looks whether the path still leads to what is open.
@@ -92,7 +93,7 @@ impl DatabaseFile {
     /// # Errors
     /// It does not. The text is for operators.
     pub(crate) fn verify(&self) -> Result<(), String> {
-        let fault = match Place::look(&self.path, &self.folder, &self.real) {
+        let fault = match self.paths.look() {
             Ok(found) if found == self.opened => None,
             Ok(found) if found.file != self.opened.file => Some(String::new()),
             Ok(found) if found.log != self.opened.log => Some(" (its write-ahead log)".to_owned()),
@@ -108,7 +109,7 @@ impl DatabaseFile {
             Some(what) => Err(format!(
                 "{FILE_REPLACED}{what}: {} is not what this program has open, and nothing is served from that any more; stop \
                  parlance and start it again to serve what stands there now (a backup is put in place by `parlance restore`)",
-                self.path.display()
+                self.paths.named.display()
             )),
         };
         if was != result.is_err()
@@ -122,7 +123,7 @@ impl DatabaseFile {
 
 impl fmt::Debug for DatabaseFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DatabaseFile").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("DatabaseFile").field("path", &self.paths.named).finish_non_exhaustive()
     }
 }
 
@@ -130,9 +131,9 @@ impl Drop for DatabaseFile {
     fn drop(&mut self) {
         let anchor = self.anchor.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         let is_ours = |path: &Path, id: FileId| FileId::of(path).is_ok_and(|found| found == id);
-        let log = examine::beside(&self.real, "-wal");
+        let Paths { real, log, index, .. } = &self.paths;
         // SQLite tidies up after itself where its file is still in its place.
-        if is_ours(&self.real, self.opened.file) || !is_ours(&log, self.opened.log) {
+        if is_ours(real, self.opened.file) || !is_ours(log, self.opened.log) {
             return;
         }
         let Some(mut anchor) = anchor else { return };
@@ -141,8 +142,8 @@ impl Drop for DatabaseFile {
             let kept = anchor.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)");
             drop(anchor);
             if kept.is_ok() {
-                let _gone = fs::remove_file(&log);
-                let _gone = fs::remove_file(examine::beside(&self.real, "-shm"));
+                let _gone = fs::remove_file(log);
+                let _gone = fs::remove_file(index);
             }
         }
     }
@@ -160,19 +161,25 @@ impl From<&Metadata> for FileId {
     }
 }
 
-impl Place {
-    fn look(path: &Path, folder: &Path, real: &Path) -> io::Result<Self> {
+impl Paths {
+    fn of(path: &Path, real: PathBuf) -> io::Result<Self> {
+        let is_link = fs::symlink_metadata(path)?.is_symlink();
         Ok(Self {
-            file: FileId::of(path)?,
-            folder: FileId::of(folder)?,
-            log: FileId::of(&examine::beside(real, "-wal"))?,
-            index: FileId::of(&examine::beside(real, "-shm"))?,
+            named: path.to_owned(),
+            folder: examine::folder(if is_link { &real } else { path }),
+            log: examine::beside(&real, "-wal"),
+            index: examine::beside(&real, "-shm"),
+            real,
         })
     }
-}
 
-/// The folder in which the file's name stands; that of the file itself where its name is a symbolic link.
-fn folder_of(path: &Path, real: &Path) -> io::Result<PathBuf> {
-    let named = if fs::symlink_metadata(path)?.is_symlink() { real } else { path };
-    Ok(examine::folder(named))
+    /// Looks at what stands there now.
+    fn look(&self) -> io::Result<Place> {
+        Ok(Place {
+            file: FileId::of(&self.named)?,
+            folder: FileId::of(&self.folder)?,
+            log: FileId::of(&self.log)?,
+            index: FileId::of(&self.index)?,
+        })
+    }
 }

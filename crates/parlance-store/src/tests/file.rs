@@ -76,7 +76,7 @@ fn check_refused(store: &Database, why: &str) {
 #[test]
 fn a_file_that_is_replaced_is_served_no_more() {
     type Act = fn(&Home);
-    let cases: [(&str, Act, bool); 6] = [
+    let cases: [(&str, Act, bool); 8] = [
         (
             "another file moved over it",
             |home| fs::rename(home.file("other"), home.file("data")).unwrap(),
@@ -107,6 +107,20 @@ fn a_file_that_is_replaced_is_served_no_more() {
                 let log = home.at("data/parlance.db-wal");
                 fs::copy(&log, home.at("copy")).unwrap();
                 fs::rename(home.at("copy"), log).unwrap();
+            },
+            false,
+        ),
+        (
+            "the index of its log removed",
+            |home| fs::remove_file(home.at("data/parlance.db-shm")).unwrap(),
+            false,
+        ),
+        (
+            "the index of its log replaced",
+            |home| {
+                let index = home.at("data/parlance.db-shm");
+                fs::copy(&index, home.at("copy")).unwrap();
+                fs::rename(home.at("copy"), index).unwrap();
             },
             false,
         ),
