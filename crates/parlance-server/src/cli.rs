@@ -11,7 +11,7 @@ use crate::output::tell;
 use crate::{commands, demo, serve};
 
 /// One session authority that speaks many login dialects.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(name = "parlance", version, propagate_version = true)]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -20,8 +20,8 @@ pub(crate) struct Cli {
     command: Command,
 }
 
-/// What every command takes.
-#[derive(Debug, Clone, Args)]
+/// The flags that every command takes. No `Debug`: a database URL may hold a password.
+#[derive(Clone, Args)]
 pub(crate) struct Common {
     #[arg(
         long,

@@ -74,8 +74,8 @@ pub async fn refresh_keys(authority: Weak<Authority>, keychain: Arc<Keychain>, p
             warn!(
                 issuer,
                 shown,
-                "tokens that a key of ours has signed are refused, since they were signed for another issuer: set the same \
-                 dialects.axxon-jsonrpc.issuer on all nodes, or let clients log in again"
+                "tokens that a key of ours has signed are refused, since they were signed for another issuer: give the \
+                 dialect the same issuer on all nodes (of the server: dialects.axxon-jsonrpc.issuer), or let clients log in again"
             );
             told = Some(Stopwatch::start());
         }

@@ -128,6 +128,40 @@ fn every_snapshot_belongs_to_a_vector() {
     }
 }
 
+/// The heads of the answers in a transcript, each with its status: what follows a line of three digits, up to an empty one.
+fn heads(transcript: &str) -> impl Iterator<Item = (&str, Vec<&str>)> {
+    let mut lines = transcript.lines();
+    std::iter::from_fn(move || {
+        let status = lines.find(|line| line.len() == 3 && line.parse::<u16>().is_ok())?;
+        Some((status, lines.by_ref().take_while(|line| !line.is_empty()).collect()))
+    })
+}
+
+#[test]
+fn no_recorded_answer_is_stored_sniffed_or_referred_to() {
+    let mut count = 0;
+    for vector in folders().iter().flat_map(|folder| &folder.vectors) {
+        let transcript = std::fs::read_to_string(snapshot(vector)).unwrap();
+        for (status, head) in heads(&transcript) {
+            count += 1;
+            // The set of public keys is for everybody, and changes at a rotation only.
+            let is_key_set = head.contains(&"cache-control: public, max-age=300");
+            assert!(
+                !is_key_set || transcript.contains("GET /.well-known/jwks.json"),
+                "{}",
+                vector.file
+            );
+            let caching = if is_key_set { head[0] } else { "cache-control: no-store" };
+            for line in [caching, "referrer-policy: no-referrer", "x-content-type-options: nosniff"]
+            {
+                let found = head.iter().filter(|found| **found == line).count();
+                assert_eq!(found, 1, "{}: {status} {head:?}: {line}", vector.file);
+            }
+        }
+    }
+    assert!(count > 0 || folders().is_empty());
+}
+
 /// A service that gets one byte of every body wrong.
 #[derive(Debug)]
 struct Broken(Arc<dyn Service>);

@@ -43,8 +43,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// The values of all keys, each with where it stands.
-#[derive(Debug)]
+/// The values of all keys, each with where it stands. No `Debug`: a database URL may hold a password.
 pub(crate) struct Layers {
     keys: Vec<Key>,
     values: BTreeMap<String, (String, Origin)>,

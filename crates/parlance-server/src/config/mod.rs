@@ -11,6 +11,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -36,8 +37,8 @@ pub(crate) const DEFAULT_FILE: &str = "/etc/parlance/parlance.toml";
 
 const MAX_SESSIONS: &str = "max_sessions_per_user";
 
-/// What the program runs with.
-#[derive(Debug, Clone)]
+/// The configuration that the program runs with. `Debug` shows the file alone: a database URL may hold a password.
+#[derive(Clone)]
 pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     pub(crate) admin_listen: SocketAddr,
@@ -87,13 +88,19 @@ pub(crate) struct DialectConfig {
     pub(crate) values: Values,
 }
 
-/// The flags that set a configuration key.
-#[derive(Debug, Clone, Default)]
+/// The flags that set a configuration key. No `Debug`: a database URL may hold a password.
+#[derive(Clone, Default)]
 pub(crate) struct Flags {
     pub(crate) listen: Option<String>,
     pub(crate) admin_listen: Option<String>,
     pub(crate) database: Option<String>,
     pub(crate) axxon_grpc_listen: Option<String>,
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config").field("file", &self.file).finish_non_exhaustive()
+    }
 }
 
 impl Config {

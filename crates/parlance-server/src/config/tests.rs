@@ -232,6 +232,14 @@ fn a_database_url_that_the_store_cannot_open_is_an_error_with_its_place_and_with
     }
 }
 
+#[cfg(feature = "postgres")]
+#[test]
+fn a_configuration_printed_for_debugging_shows_no_password() {
+    let config = load("database = \"postgres://u:hunter2@h/n\"\n", &[], Flags::default()).unwrap();
+    let printed = format!("{config:?}");
+    assert!(printed.contains("parlance.toml") && !printed.contains("hunter2"), "{printed}");
+}
+
 #[test]
 fn two_dialects_that_would_answer_one_path_are_refused() {
     check_error(
