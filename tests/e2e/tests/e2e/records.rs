@@ -1,5 +1,7 @@
 //! What the log says of a request, and what a fault leaves behind.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Command;
 
@@ -102,6 +104,8 @@ fn leaves_a_core(site: &Site, program: &Command, is_ready: bool) -> bool {
         return status.core_dumped();
     }
     let (mut server, _) = Server::spawn(under(&limit, program));
+    // A process that is not dumpable belongs to root, whoever started it.
+    assert_eq!(fs::metadata(format!("/proc/{}", server.pid())).unwrap().uid(), 0);
     site.add_user(USER, PASSWORD);
     server.log_in(Wire::Polish);
     server.signal("ABRT");

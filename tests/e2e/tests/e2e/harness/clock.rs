@@ -1,5 +1,6 @@
 //! Time and chance as the tests see them. The binary reads the machine's clock, which nothing here may move.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -41,6 +42,15 @@ pub(crate) fn until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T 
         pace(Duration::from_millis(20));
     }
     panic!("waited a minute for {what}");
+}
+
+/// Tells what runs beside a test to end, also where the test panics: a scope waits for its threads before the panic goes on.
+pub(crate) struct EndOnDrop<'f>(pub(crate) &'f AtomicBool);
+
+impl Drop for EndOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 /// Chance from a seed (`SplitMix64`), so that a failing run can be had again.

@@ -18,7 +18,7 @@ pub(crate) mod tap;
 pub(crate) mod trace;
 pub(crate) mod wires;
 
-pub(crate) use clock::{Dice, Watch, pace};
+pub(crate) use clock::{Dice, EndOnDrop, Watch, pace};
 pub(crate) use database::Database;
 pub(crate) use http::{Request, Response};
 pub(crate) use server::{Output, Server, Site};

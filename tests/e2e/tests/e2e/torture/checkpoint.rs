@@ -13,7 +13,7 @@ use super::kill::lasting;
 use super::span;
 use crate::harness::client::{Client, list, together};
 use crate::harness::history::History;
-use crate::harness::{Database, PASSWORD, Site, Watch};
+use crate::harness::{Database, EndOnDrop, PASSWORD, Site, Watch};
 
 #[derive(QueryableByName)]
 struct Checkpoint {
@@ -36,6 +36,7 @@ fn no_commit_is_lost_to_a_checkpoint() {
     let span = span(Duration::from_secs(5), Duration::from_secs(15 * 60));
     let watch = Watch::start();
     thread::scope(|scope| {
+        let _end_checkpoints = EndOnDrop(&done);
         scope.spawn(|| {
             // The library inside the program, not this machine's: an older one has the very fault that is looked for.
             let mut connection = SqliteConnection::establish(file.to_str().unwrap()).unwrap();
@@ -59,7 +60,6 @@ fn no_commit_is_lost_to_a_checkpoint() {
             scope.spawn(|| work(first, 0));
             work(second, 1);
         });
-        done.store(true, Ordering::Relaxed);
     });
     let address = servers[0].dialects;
     together(&mut clients, |client| client.settle_all(address));

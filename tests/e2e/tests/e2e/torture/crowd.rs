@@ -83,6 +83,38 @@ fn one_address_cannot_keep_others_out_of_any_listener() {
 }
 
 #[test]
+fn every_listener_full_at_once_leaves_descriptors_for_the_store() {
+    let site = Site::new(Database::sqlite());
+    let mut server = start(&site, "256");
+    let before = descriptors(&server);
+    // Three addresses, each of which may have half of a listener.
+    let silent: Vec<_> = [(server.dialects, 96), (server.admin, 16), (server.grpc.unwrap(), 16)]
+        .into_iter()
+        .flat_map(|(address, share)| (0..share * 2).map(move |number| (address, number)))
+        .filter_map(|(address, number)| {
+            let source = IpAddr::V4(Ipv4Addr::new(127, 0, 1, number % 3));
+            Connection::open_from(source, address).ok()
+        })
+        .collect();
+    // Where they cannot be seen, the rest of the test says the same.
+    if before > 0 {
+        until("every listener to be full", || {
+            let now = descriptors(&server);
+            assert!(now < 240, "{now} descriptors of 256");
+            (now >= before + 120).then_some(())
+        });
+    }
+    recovers(&server, USER);
+    drop(silent);
+    assert!(server.is_running());
+    let log = server.log.text();
+    assert!(log.contains("connections refused"), "{log}");
+    for fault in ["Too many open files", "unable to open database", "ERROR"] {
+        assert!(!log.contains(fault), "{log}");
+    }
+}
+
+#[test]
 fn all_descriptors_that_the_process_may_have_are_taken() {
     let site = Site::new(Database::sqlite());
     let server = start(&site, "64:4096");

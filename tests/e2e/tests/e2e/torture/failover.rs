@@ -12,7 +12,9 @@ use crate::harness::cluster::Cluster;
 use crate::harness::database::psql;
 use crate::harness::history::{History, Judgement};
 use crate::harness::tap::Tap;
-use crate::harness::{Database, Dice, PASSWORD, Site, USER, Verdict, Watch, Wire, clock};
+use crate::harness::{
+    Database, Dice, EndOnDrop, PASSWORD, Site, USER, Verdict, Watch, Wire, clock,
+};
 
 const CLIENTS: usize = 8;
 
@@ -52,6 +54,7 @@ fn fail_over(standby: Standby, seed: u64) -> (Judgement, Duration) {
     let over = AtomicBool::new(false);
     let acts = 10 + Dice::new(seed).below(20);
     let took = thread::scope(|scope| {
+        let end_work = EndOnDrop(&over);
         let working = scope.spawn(|| {
             together(&mut clients, |client| {
                 client.work(server.dialects, || !over.load(Ordering::SeqCst));
@@ -68,7 +71,7 @@ fn fail_over(standby: Standby, seed: u64) -> (Judgement, Duration) {
         clock::until("readiness", || (server.admin("/readyz").status == 200).then_some(()));
         let took = watch.elapsed();
         history.until_more(1);
-        over.store(true, Ordering::SeqCst);
+        drop(end_work);
         working.join().unwrap();
         took
     });

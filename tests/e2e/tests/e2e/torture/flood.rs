@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::kill::lasting;
 use super::{good_client, recovers, span};
 use crate::harness::http::exchange;
-use crate::harness::{Database, PASSWORD, Site, USER, Verdict, Watch, Wire, pace};
+use crate::harness::{Database, EndOnDrop, PASSWORD, Site, USER, Verdict, Watch, Wire, pace};
 
 const CLIENTS: usize = 1000;
 /// Kibibytes that one password takes while it is hashed.
@@ -27,6 +27,7 @@ fn a_login_flood_is_shed_and_checks_go_on() {
         (span(Duration::from_secs(4), Duration::from_secs(60)), AtomicBool::new(false));
     let flood = Watch::start();
     let checks = thread::scope(|scope| {
+        let end_checks = EndOnDrop(&over);
         let checks = scope.spawn(|| good_client(&server, &held, || !over.load(Ordering::Relaxed)));
         let client = |number: usize| {
             let wire = Wire::ALL[number % Wire::ALL.len()];
@@ -52,7 +53,7 @@ fn a_login_flood_is_shed_and_checks_go_on() {
         };
         let clients: Vec<_> = (0..CLIENTS).map(start).collect();
         let ended: Vec<_> = clients.into_iter().map(thread::ScopedJoinHandle::join).collect();
-        over.store(true, Ordering::Relaxed);
+        drop(end_checks);
         let checks = checks.join().unwrap();
         assert!(ended.iter().all(Result::is_ok), "a client had another answer");
         checks

@@ -7,7 +7,7 @@ use super::{Answers, is_long, times};
 use crate::harness::clock::until;
 use crate::harness::http::{Connection, exchange};
 use crate::harness::{
-    Database, PASSWORD, Request, Response, Server, Site, USER, Verdict, Watch, Wire,
+    Database, EndOnDrop, PASSWORD, Request, Response, Server, Site, USER, Verdict, Watch, Wire,
 };
 
 /// More connections than one address gets places in the hashing queue.
@@ -52,13 +52,14 @@ fn under_flood<T>(server: &Server, act: impl FnOnce() -> T) -> (T, [usize; 2]) {
         }
     };
     let done = thread::scope(|scope| {
+        let end_flood = EndOnDrop(&over);
         let flooders: Vec<_> = (0..FLOODERS).map(|_| scope.spawn(flood)).collect();
         // It is at work, and has all that it can get.
         until("the flood to fill its part of the queue", || {
             (shed.load(Ordering::Relaxed) > 0).then_some(())
         });
         let done = act();
-        over.store(true, Ordering::Relaxed);
+        drop(end_flood);
         flooders.into_iter().for_each(|flooder| flooder.join().unwrap());
         done
     });
@@ -67,9 +68,11 @@ fn under_flood<T>(server: &Server, act: impl FnOnce() -> T) -> (T, [usize; 2]) {
 
 #[test]
 fn a_flood_of_one_locked_name_leaves_logins_and_renewals_of_others_alone() {
-    // What one address may try is without bound here: the queue alone keeps the others going.
-    let site =
-        site("[throttle]\nfailures_per_address = 100000000\nfailures_per_network = 100000000\n");
+    // What one address may try is without bound here: the queue alone keeps the others going. The session that is renewed is the oldest of
+    // all that are opened.
+    let site = site(
+        "max_sessions_per_user = 100000\n[throttle]\nfailures_per_address = 100000000\nfailures_per_network = 100000000\n",
+    );
     let server = start(&site);
     let log_in = |wire: Wire| {
         let watch = Watch::start();

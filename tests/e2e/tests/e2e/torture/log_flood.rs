@@ -92,7 +92,9 @@ fn connections_beyond_the_limit_fill_no_log() {
     let mut kept = VecDeque::new();
     let mut open = || {
         opened += 1;
-        kept.push_back(Connection::open_from("127.0.0.7".parse().unwrap(), server.dialects).unwrap());
+        kept.push_back(
+            Connection::open_from("127.0.0.7".parse().unwrap(), server.dialects).unwrap(),
+        );
         kept.drain(..kept.len().saturating_sub(KEPT_CONNECTIONS));
     };
     for _ in 0..=tries {

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use crate::harness::http::Connection;
-use crate::harness::{Database, Dice, Held, PASSWORD, Response, Server, Site, USER, Verdict, Wire};
+use crate::harness::{
+    Database, Dice, EndOnDrop, Held, PASSWORD, Response, Server, Site, USER, Verdict, Wire,
+};
 use crate::torture::times;
 
 /// How a session is ended.
@@ -61,6 +63,7 @@ fn trial(
     let (mine, others): (Vec<_>, Vec<_>) =
         ways.0.iter_mut().enumerate().partition(|(at, _)| *at == ended);
     thread::scope(|scope| {
+        let end_pollers = EndOnDrop(&over);
         let pollers: Vec<_> = others
             .into_iter()
             .map(|(at, way)| {
@@ -70,7 +73,7 @@ fn trial(
             .collect();
         let (_, way) = mine.into_iter().next().unwrap();
         let done = carry_out(site, way, &held, end);
-        over.store(true, Ordering::SeqCst);
+        drop(end_pollers);
         let own = held.used(&way.exchange(&held.using()).unwrap());
         let polled: Result<Vec<usize>, String> =
             pollers.into_iter().map(|poller| poller.join().unwrap()).collect();

@@ -11,7 +11,9 @@ use crate::harness::client::{Client, together};
 use crate::harness::cluster::Cluster;
 use crate::harness::database::psql;
 use crate::harness::history::{History, Judgement, Line};
-use crate::harness::{Database, Dice, Held, PASSWORD, Server, Site, Verdict, Watch, clock};
+use crate::harness::{
+    Database, Dice, EndOnDrop, Held, PASSWORD, Server, Site, Verdict, Watch, clock,
+};
 
 const CLIENTS: usize = 8;
 /// How many old sessions a client looks at after each crash, besides those it has just had to do with.
@@ -50,21 +52,18 @@ impl Scene {
         let over = AtomicBool::new(false);
         let Self { clients, server, cluster, held, .. } = self;
         let address = server.dialects;
-        let done = thread::scope(|scope| {
+        thread::scope(|scope| {
+            let end_work = EndOnDrop(&over);
             let working = scope.spawn(|| {
                 together(clients, |client| {
                     client.work(address, || !over.load(Ordering::SeqCst));
                 });
             });
-            // Also if it panics: nobody may wait for ever.
-            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                act(cluster, server, held)
-            }));
-            over.store(true, Ordering::SeqCst);
+            let done = act(cluster, server, held);
+            drop(end_work);
             working.join().unwrap();
             done
-        });
-        done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
     }
 
     /// Looks at every session there ever was, and lets the server list what it has.

@@ -10,7 +10,8 @@ use super::times;
 use crate::harness::client::{Client, together};
 use crate::harness::history::History;
 use crate::harness::{
-    Database, Held, PASSWORD, Server, Site, USER, Verdict, Watch, Wire, on_both_databases,
+    Database, EndOnDrop, Held, PASSWORD, Server, Site, USER, Verdict, Watch, Wire,
+    on_both_databases,
 };
 
 on_both_databases!(what_a_backup_holds_is_there_after_a_restore_and_nobody_who_was_ended_gets_in);
@@ -69,11 +70,11 @@ fn back_up_under_load(site: &Site, server: &Server, copy: &str, seed: u64) -> us
     let mut clients: Vec<_> = (0..CLIENTS).map(client).collect();
     let (address, done) = (server.dialects, AtomicBool::new(false));
     thread::scope(|scope| {
+        let _end_work = EndOnDrop(&done);
         scope.spawn(|| {
             together(&mut clients, |client| client.work(address, || !done.load(Ordering::Relaxed)));
         });
         let made = site.operate(&["backup", copy]);
-        done.store(true, Ordering::Relaxed);
         assert_eq!(made.code, 0, "{made:?}");
     });
     let judgement = history.judge();

@@ -14,7 +14,9 @@ use crate::harness::client::{Client, together};
 use crate::harness::clock::unix_time;
 use crate::harness::history::{History, Line};
 use crate::harness::log::Lines;
-use crate::harness::{Database, PASSWORD, Server, Site, USER, Verdict, Watch, Wire, clock, pace};
+use crate::harness::{
+    Database, EndOnDrop, PASSWORD, Server, Site, USER, Verdict, Watch, Wire, clock, pace,
+};
 use crate::operator::seconds;
 
 const CLIENTS: usize = 6;
@@ -114,6 +116,7 @@ fn nodes_that_are_restarted_one_by_one_lose_nothing_and_fail_no_request() {
     history.started();
     let over = AtomicBool::new(false);
     let mut drains = thread::scope(|scope| {
+        let end_work = EndOnDrop(&over);
         let working = scope.spawn(|| {
             together(&mut clients, |client| {
                 // A connection that ends between two requests is opened again.
@@ -123,16 +126,13 @@ fn nodes_that_are_restarted_one_by_one_lose_nothing_and_fail_no_request() {
             });
         });
         let mut drains = Vec::new();
-        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            for _ in 0..rounds {
-                for (place, server) in places.iter().zip(&mut servers) {
-                    drains.push(restart(&site, place, server));
-                }
+        for _ in 0..rounds {
+            for (place, server) in places.iter().zip(&mut servers) {
+                drains.push(restart(&site, place, server));
             }
-        }));
-        over.store(true, Ordering::SeqCst);
+        }
+        drop(end_work);
         working.join().unwrap();
-        done.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         drains
     });
     history.started();

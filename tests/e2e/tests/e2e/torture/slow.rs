@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{Answers, good_client, is_long, recovers, span};
 use crate::harness::http::Connection;
-use crate::harness::{Database, Held, PASSWORD, Server, Site, USER, Watch, Wire, pace};
+use crate::harness::{Database, EndOnDrop, Held, PASSWORD, Server, Site, USER, Watch, Wire, pace};
 
 /// Kibibytes that a slow connection may cost: its head and body at their largest, several times over.
 const EACH: u64 = 32;
@@ -35,9 +35,10 @@ fn scene() -> (Site, Server, Held) {
 fn meanwhile(server: &Server, held: &Held, attack: impl FnOnce()) -> Answers {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
+        let end_good = EndOnDrop(&over);
         let good = scope.spawn(|| good_client(server, held, || !over.load(Ordering::Relaxed)));
         attack();
-        over.store(true, Ordering::Relaxed);
+        drop(end_good);
         good.join().unwrap()
     })
 }

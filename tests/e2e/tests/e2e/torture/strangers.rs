@@ -12,7 +12,9 @@ use super::pipelining::{pipeline, push};
 use super::unfinished::{BODIES, head};
 use super::{Answers, good_client, is_long, recovers, span};
 use crate::harness::http::Connection;
-use crate::harness::{Database, PASSWORD, Request, Server, Site, USER, Verdict, Watch, Wire, pace};
+use crate::harness::{
+    Database, EndOnDrop, PASSWORD, Request, Server, Site, USER, Verdict, Watch, Wire, pace,
+};
 
 /// Addresses that strangers come from; each holds some forty connections.
 const ADDRESSES: u8 = 20;
@@ -174,6 +176,7 @@ fn strangers_hold_up_nobody() {
     let (mut most_descriptors, mut most_log, mut logged) = (0, 0, server.log.text().len());
     let goes_on = || !over.load(Ordering::Relaxed);
     let (checks, (logins, refused)) = thread::scope(|scope| {
+        let end_all = EndOnDrop(&over);
         let checks = scope.spawn(|| good_client(&server, &held, goes_on));
         let logins = scope.spawn(|| honest_logins(&server, goes_on));
         (1..=ADDRESSES).for_each(|number| strangers.come(scope, number));
@@ -187,7 +190,7 @@ fn strangers_hold_up_nobody() {
                 (minute, logged) = (Watch::start(), now);
             }
         }
-        over.store(true, Ordering::Relaxed);
+        drop(end_all);
         (checks.join().unwrap(), logins.join().unwrap())
     });
     most_log = most_log.max(server.log.text().len() - logged);

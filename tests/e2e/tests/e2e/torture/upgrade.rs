@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::kill::LONG_LIVES;
@@ -13,7 +14,7 @@ use crate::harness::history::History;
 use crate::harness::log::Lines;
 use crate::harness::tap::Tap;
 use crate::harness::{
-    Database, Held, PASSWORD, Server, Site, Verdict, binary, on_both_databases, pace,
+    Database, EndOnDrop, Held, PASSWORD, Server, Site, Verdict, binary, on_both_databases, pace,
 };
 
 on_both_databases!(a_database_of_every_earlier_schema_is_brought_up_to_date_with_all_that_lives);
@@ -281,13 +282,13 @@ fn the_release_before_works_beside_this_one_on_one_schema() {
 
 /// Work by half of the clients on one server, and by the others on the other, until ten acts of each sort are done.
 fn work(history: &History, clients: &mut [Client], one: &Server, other: &Server) {
-    let over = std::sync::atomic::AtomicBool::new(false);
-    let goes_on = || !over.load(std::sync::atomic::Ordering::SeqCst);
+    let over = AtomicBool::new(false);
+    let goes_on = || !over.load(Ordering::SeqCst);
     let (first, second) = clients.split_at_mut(4);
     std::thread::scope(|scope| {
+        let _end_work = EndOnDrop(&over);
         scope.spawn(|| together(first, |client| client.work(one.dialects, goes_on)));
         scope.spawn(|| together(second, |client| client.work(other.dialects, goes_on)));
         history.until_more(10);
-        over.store(true, std::sync::atomic::Ordering::SeqCst);
     });
 }
