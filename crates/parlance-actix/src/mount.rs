@@ -1,5 +1,6 @@
 //! Dialects in an app.
 
+use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -25,6 +26,14 @@ pub struct Mount {
 #[derive(Debug, Clone, Copy)]
 pub struct Served(pub &'static str);
 
+/// The mount that the guard of an app's dialects has found for a request, so that the handler need not search again.
+#[derive(Clone, Copy)]
+struct Claimed {
+    /// The mounts that were searched: an app may have dialects registered twice.
+    mounts: *const [Mount],
+    index: usize,
+}
+
 /// Adds the dialects to an app or a scope. Requests to other paths go on to the app's other services.
 ///
 /// In a scope a prefix stands below the scope's own path; one that repeats that path stands where it says. There the dialects take every path
@@ -44,21 +53,27 @@ impl HttpServiceFactory for Dialects {
     fn register(self, config: &mut AppService) {
         let Self { shell, mounts } = self;
         let (claimed, is_root) = (Rc::clone(&mounts), config.is_root());
-        let claims = move |path: &str| {
+        let claims = move |cx: &guard::GuardContext<'_>| {
+            let path = cx.head().uri.path();
+            let index = claimed.iter().position(|mount| mount.claims(path).is_some());
+            if is_root && let Some(index) = index {
+                cx.req_data_mut().insert(Claimed { mounts: Rc::as_ptr(&claimed), index });
+            }
             let ends = |(at, _)| path.get(at..).is_some_and(|end| find(&claimed, end).is_some());
             // A guard is not told the path of the scope that it is in.
-            find(&claimed, path).is_some() || !is_root && path.match_indices('/').any(ends)
+            index.is_some() || !is_root && path.match_indices('/').any(ends)
         };
         // A scope that claims by its guard: a pattern such as `{path:.*}` would be matched against every request, as a regular expression.
-        let scope = web::scope("")
-            .guard(guard::fn_guard(move |cx| claims(cx.head().uri.path())))
-            .default_service(web::to(move |request: HttpRequest, payload: web::Payload| {
+        let scope = web::scope("").guard(guard::fn_guard(claims)).default_service(web::to(
+            move |request: HttpRequest, payload: web::Payload| {
                 let (shell, mounts) = (Rc::clone(&shell), Rc::clone(&mounts));
                 async move {
                     let (payload, shared) = RequestBody::share(payload.into_inner());
                     let whole = request.uri().path();
-                    let inner = below_scope(&request).and_then(|path| find(&mounts, path));
-                    let answer = match inner.or_else(|| find(&mounts, whole)) {
+                    let answer = match claimed_mount(&request, &mounts)
+                        .or_else(|| below_scope(&request).and_then(|path| find(&mounts, path)))
+                        .or_else(|| find(&mounts, whole))
+                    {
                         Some((service, path)) => {
                             answer(&shell, service, path, &request, payload).await
                         }
@@ -67,9 +82,21 @@ impl HttpServiceFactory for Dialects {
                     let unread = RequestBody::unread(shared).await;
                     answer.map_body(|_, answer| BoxBody::new(AnswerBody::new(answer, unread)))
                 }
-            }));
+            },
+        ));
         scope.register(config);
     }
+}
+
+/// The mount that the guard has found, and the path that its dialect sees.
+fn claimed_mount<'m, 'p>(
+    request: &'p HttpRequest,
+    mounts: &'m Rc<[Mount]>,
+) -> Option<(&'m dyn Service, &'p str)> {
+    let claimed = request.extensions().get::<Claimed>().copied()?;
+    let mount =
+        mounts.get(claimed.index).filter(|_| ptr::addr_eq(claimed.mounts, Rc::as_ptr(mounts)))?;
+    Some((&*mount.service, request.uri().path().get(mount.prefix.len()..)?))
 }
 
 /// What of the path no scope has taken.
@@ -89,6 +116,16 @@ impl Mount {
         Self { prefix, service: Arc::clone(&self.service) }
     }
 
+    /// The path as the dialect sees it, if the dialect claims it.
+    fn claims<'p>(&self, path: &'p str) -> Option<&'p str> {
+        let path = match self.prefix.as_str() {
+            // The usual one. An empty string points nowhere, and memcmp reads there even for no bytes: 9 % of a check's time with five dialects.
+            "" => path,
+            prefix => path.strip_prefix(prefix)?,
+        };
+        self.service.claims(path).then_some(path)
+    }
+
     /// Whether requests can bring such a prefix: segments of letters, digits, `-`, `.`, `_` and `~`, with slashes between, before or after.
     #[must_use]
     pub fn is_prefix(text: &str) -> bool {
@@ -103,10 +140,7 @@ impl Mount {
 
 /// Whose path it is, and what that dialect sees of it.
 fn find<'m, 'p>(mounts: &'m [Mount], path: &'p str) -> Option<(&'m dyn Service, &'p str)> {
-    mounts.iter().find_map(|mount| {
-        let path = path.strip_prefix(mount.prefix.as_str())?;
-        mount.service.claims(path).then_some((&*mount.service, path))
-    })
+    mounts.iter().find_map(|mount| Some((&*mount.service, mount.claims(path)?)))
 }
 
 /// Dialects on their mounts, and the guard that knows them all: what an app of its own needs of parlance.
