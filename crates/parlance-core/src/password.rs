@@ -20,6 +20,11 @@ const MOST_LANES: u32 = 16;
 const SHORTEST_SALT: usize = argon2::MIN_SALT_LEN;
 const SALT: usize = 16;
 const TAG: usize = 32;
+/// The work of the first pass over a KiB, in tenths.
+const FIRST_PASS: u64 = 10;
+/// The work of a later pass over a KiB, in tenths of a first one's: argon2 of version 1.3 reads the block that it overwrites. Measured at 19 MiB:
+/// 7.5 ms and 8.3 ms. Two first passes in place of a first and a second one told a hash of half the iterations from others by 5 % of the time.
+const LATER_PASS: u64 = 11;
 
 /// How new passwords are hashed.
 #[derive(Debug, Clone)]
@@ -144,9 +149,18 @@ impl PasswordPolicy {
     ) -> Result<(), Failure> {
         // One that cannot be read has cost this policy's work.
         let Some(Parsed { params, .. }) = hash.parse() else { return Ok(()) };
-        let memory = self.params.m_cost();
+        let memory = u64::from(self.params.m_cost());
         let short = work(&self.params).saturating_sub(work(&params));
-        for (memory, passes) in [(memory, short / memory), (short % memory, 1)] {
+        // As many passes over the policy's memory as fit, and the rest as one pass over less.
+        let passes = match short.checked_sub(memory * FIRST_PASS) {
+            Some(short) => 1 + short / (memory * LATER_PASS),
+            None => 0,
+        };
+        let rest = short - work_of(memory, passes);
+        for (memory, passes) in [(memory, passes), (rest / FIRST_PASS, 1)] {
+            let (Ok(memory), Ok(passes)) = (u32::try_from(memory), u32::try_from(passes)) else {
+                continue;
+            };
             // What is less than the least that argon2 takes is nothing to speak of.
             let params = Params::new(memory, passes, self.params.p_cost(), Some(TAG));
             if let Ok(params) = params {
@@ -297,9 +311,17 @@ fn argon2id(params: &Params) -> Argon2<'static> {
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone())
 }
 
-/// The work of one hash: KiB that are filled, over all passes. At most 2560 MiB, for what is [`bounded`].
-fn work(params: &Params) -> u32 {
-    params.m_cost().saturating_mul(params.t_cost())
+/// The work of one hash, in units of which the first pass over a KiB takes [`FIRST_PASS`] and every later one [`LATER_PASS`].
+fn work(params: &Params) -> u64 {
+    work_of(u64::from(params.m_cost()), u64::from(params.t_cost()))
+}
+
+/// The work of so many passes over so many KiB.
+pub(crate) fn work_of(memory: u64, passes: u64) -> u64 {
+    match passes.checked_sub(1) {
+        Some(later) => memory * (FIRST_PASS + later * LATER_PASS),
+        None => 0,
+    }
 }
 
 fn bounded(params: &Params) -> bool {
