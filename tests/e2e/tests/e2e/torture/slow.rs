@@ -97,8 +97,9 @@ fn slow_clients_hold_up_nobody() {
 
 #[test]
 fn silent_connections_hold_up_nobody() {
-    // Both ends are processes with some 20 000 descriptors on many machines.
-    let connections = if is_long() { 19_000 } else { 1000 };
+    // Both ends are processes with some 20 000 descriptors on many machines, of which the listener may hold 14 904: beyond that a good client is
+    // refused as well.
+    let connections = if is_long() { 14_000 } else { 1000 };
     let span = span(Duration::from_secs(3), Duration::from_secs(60));
     let (_site, mut server, held) = scene();
     let base = server.memory().1;
