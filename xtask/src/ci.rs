@@ -1,4 +1,4 @@
-//! `cargo xtask ci`, and the steps that are cargo's.
+//! `cargo xtask ci`, and the steps that run cargo.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -7,16 +7,16 @@ use anyhow::{Result, bail};
 use cargo_metadata::MetadataCommand;
 
 use crate::postgres::Cluster;
-use crate::shell::{cargo, has, status, succeed};
+use crate::shell::{can_run, cargo, run_ok, status};
 use crate::{coverage, postgres, test, tidy};
 
-/// Everything that must pass before a change counts, in the order of what fails soonest.
+/// Runs everything that must pass before a change counts; the steps that fail soonest come first.
 pub(crate) fn run() -> Result<()> {
-    postgres::provide()?;
+    postgres::install_test_packages()?;
     let mut done = Vec::new();
     let mut step = |name: &'static str, run: &dyn Fn() -> Result<()>| -> Result<()> {
         println!("==> {name}");
-        let watch = start();
+        let watch = start_timer();
         run()?;
         let took = watch.elapsed();
         println!("    {name}: {}", seconds(took));
@@ -24,11 +24,11 @@ pub(crate) fn run() -> Result<()> {
         Ok(())
     };
     let all = ["--workspace", "--all-features"];
-    step("format", &|| succeed(&mut cargo(["fmt", "--all", "--check"])))?;
+    step("format", &|| run_ok(&mut cargo(["fmt", "--all", "--check"])))?;
     step("tidy", &tidy::run)?;
     step("coverage", &coverage::run)?;
     step("lints", &|| {
-        succeed(cargo(["clippy", "--all-targets"]).args(all).args(["--", "-D", "warnings"]))
+        run_ok(cargo(["clippy", "--all-targets"]).args(all).args(["--", "-D", "warnings"]))
     })?;
     step("test", &|| {
         let code = test::run(&[])?;
@@ -36,12 +36,12 @@ pub(crate) fn run() -> Result<()> {
     })?;
     step("features", &features)?;
     step("docs", &|| {
-        succeed(cargo(["doc", "--no-deps"]).args(all).env("RUSTDOCFLAGS", "-D warnings"))
+        run_ok(cargo(["doc", "--no-deps"]).args(all).env("RUSTDOCFLAGS", "-D warnings"))
     })?;
-    if has("cargo-deny", &["--version"]) {
-        // Advisories have to be fetched: `cargo deny check advisories`, where there is a network.
+    if can_run("cargo-deny", &["--version"]) {
+        // Advisories need the network: `cargo deny check advisories` fetches them.
         let check = ["deny", "check", "bans", "licenses", "sources"];
-        step("deny", &|| succeed(&mut cargo(check)))?;
+        step("deny", &|| run_ok(&mut cargo(check)))?;
     } else {
         println!("==> deny: skipped, cargo-deny is not installed");
     }
@@ -51,8 +51,8 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-#[expect(clippy::disallowed_methods, reason = "how long a step takes is no rule of parlance")]
-fn start() -> Instant {
+#[expect(clippy::disallowed_methods, reason = "the duration of a step is not a rule of parlance")]
+fn start_timer() -> Instant {
     Instant::now()
 }
 
@@ -60,7 +60,7 @@ fn seconds(took: Duration) -> String {
     format!("{:.1} s", took.as_secs_f64())
 }
 
-/// Each dialect alone, the gRPC of one, none at all, PostgreSQL alone: each builds.
+/// Builds with each dialect alone, with the gRPC of one, with no dialect, and with PostgreSQL alone.
 pub(crate) fn features() -> Result<()> {
     let metadata = MetadataCommand::new().current_dir(crate::root()).no_deps().exec()?;
     let server =
@@ -73,25 +73,25 @@ pub(crate) fn features() -> Result<()> {
         println!("    {set}");
         let build =
             ["build", "--quiet", "-p", "parlance-server", "--no-default-features", "--features"];
-        succeed(cargo(build).arg(&set))?;
+        run_ok(cargo(build).arg(&set))?;
     }
     Ok(())
 }
 
-/// Every fuzz target in its long form. In debug, where sums that overflow panic.
+/// Runs every fuzz target in its long form, in a debug build, where integer overflow panics.
 pub(crate) fn fuzz() -> Result<()> {
     let test = ["test", "-p", "parlance-fuzz", "--", "--nocapture", "--test-threads=2"];
-    // One target is meant to fail; nobody wants to see where.
-    succeed(cargo(test).env("PARLANCE_TORTURE", "long").env("RUST_BACKTRACE", "0"))
+    // One target fails on purpose; its backtrace would only be noise.
+    run_ok(cargo(test).env("PARLANCE_TORTURE", "long").env("RUST_BACKTRACE", "0"))
 }
 
-/// What a check and a login cost, measured on the binary that is released.
+/// Measures the cost of a check and of a login on the released binary.
 pub(crate) fn bench(arguments: &[String]) -> Result<ExitCode> {
     let peers = arguments.iter().any(|word| ["peers", "all"].contains(&word.as_str()));
-    postgres::provide_for_bench(peers)?;
-    succeed(&mut cargo(["build", "--release", "-p", "parlance-server", "--features", "postgres"]))?;
-    succeed(&mut cargo(["build", "--release", "-p", "parlance-bench"]))?;
-    let cluster = Cluster::start_with(postgres::AS_IT_COMES)?;
+    postgres::install_bench_packages(peers)?;
+    run_ok(&mut cargo(["build", "--release", "-p", "parlance-server", "--features", "postgres"]))?;
+    run_ok(&mut cargo(["build", "--release", "-p", "parlance-bench"]))?;
+    let cluster = Cluster::start_with(postgres::DEFAULT_SETTINGS)?;
     let run = ["run", "--release", "--quiet", "-p", "parlance-bench", "--"];
     let mut run = cargo(run);
     let status = status(run.args(arguments).env("PARLANCE_BENCH_POSTGRES", cluster.url()))?;

@@ -1,22 +1,22 @@
-//! Which vector shows which statement of the documents.
+//! Coverage: the vectors that show each statement of the documents.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use anyhow::{Result, bail};
-use parlance_conformance::{Folder, load};
+use parlance_conformance::{VectorFolder, load};
+
+use crate::tidy::decisions::citable;
 
 /// Prints the table, and fails on a statement that no step shows.
 pub(crate) fn run() -> Result<()> {
     let root = crate::root();
     let folders = load(&root.join("tests/conformance"))?;
-    let decisions = decisions(&root.join("docs/decisions"))?;
     let mut wrong = Vec::new();
     if folders.is_empty() {
         wrong.push("there are no vectors".to_owned());
     }
     for folder in &folders {
-        let (text, more) = table(folder, &decisions);
+        let (text, more) = table(folder, &citable(&root, &folder.dialect)?);
         println!("{text}");
         wrong.extend(more);
     }
@@ -26,21 +26,9 @@ pub(crate) fn run() -> Result<()> {
     bail!("{}", wrong.join("\n       "));
 }
 
-/// The numbers of the decisions in a folder, each with its file's name.
-pub(crate) fn decisions(folder: &Path) -> Result<Vec<(String, String)>> {
-    let mut found = Vec::new();
-    for entry in folder.read_dir()? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        if let Some((number, _)) = name.split_once('-').filter(|_| name.ends_with(".md")) {
-            found.push((number.to_owned(), name.clone()));
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-/// A dialect's table of statements and the steps that show them, and what is wrong with it.
-pub(crate) fn table(folder: &Folder, decisions: &[(String, String)]) -> (String, Vec<String>) {
+/// A dialect's table of statements with the steps that show them, and the faults. `decisions` are those that the steps
+/// may cite.
+pub(crate) fn table(folder: &VectorFolder, decisions: &[String]) -> (String, Vec<String>) {
     let dialect = &folder.dialect;
     let mut wrong = Vec::new();
     let mut shown: BTreeMap<&str, Vec<String>> = BTreeMap::new();
@@ -53,20 +41,22 @@ pub(crate) fn table(folder: &Folder, decisions: &[(String, String)]) -> (String,
             let place = format!("{file}:{}", step.line);
             for id in &step.source {
                 if !folder.statements.statements.iter().any(|statement| statement.id == *id) {
-                    wrong.push(format!("{dialect}/{place} cites {id}, which no statement is"));
+                    wrong.push(format!(
+                        "{dialect}/{place} cites {id}, but there is no such statement"
+                    ));
                 }
                 shown.entry(id).or_default().push(place.clone());
             }
-            for number in &step.decision {
-                if !decisions.iter().any(|(known, _)| known == number) {
-                    unknown.entry(number).or_default().push(place.clone());
+            for name in &step.decision {
+                if !decisions.contains(name) {
+                    unknown.entry(name).or_default().push(place.clone());
                 }
             }
         }
     }
-    wrong.extend(unknown.iter().map(|(number, places)| {
+    wrong.extend(unknown.iter().map(|(name, places)| {
         let places = places.join(", ");
-        format!("{dialect}: decision {number} is nowhere, but cited by {places}")
+        format!("{dialect}: decision {name} does not exist, but is cited by {places}")
     }));
     let statements = &folder.statements.statements;
     let width = statements.iter().map(|statement| statement.id.len()).max().unwrap_or(0);
@@ -80,7 +70,7 @@ pub(crate) fn table(folder: &Folder, decisions: &[(String, String)]) -> (String,
             (Some(places), None) => places.join(", "),
             (None, Some(reason)) => format!("(without: {reason})"),
             (Some(_), Some(_)) => {
-                wrong.push(format!("{dialect}: {id} is shown, and says that it cannot be"));
+                wrong.push(format!("{dialect}: {id} is shown by a step, but `without` says that no step can show it"));
                 continue;
             }
             (None, None) => {

@@ -1,4 +1,4 @@
-//! Everything a developer runs: `cargo xtask`.
+//! `cargo xtask`: the commands of a developer.
 
 #![expect(clippy::print_stdout, reason = "a command line tool")]
 
@@ -23,15 +23,16 @@ const HELP: &str = "\
 cargo xtask COMMAND
 
   test [ARGS]         every test, with a private PostgreSQL; ARGS go to the test runner
-  proxies             real proxies before parlance, each with every dialect: what they show, as a table
-  ci                  what must pass before a change counts: format, lints, tidy, coverage, tests, features, docs
-  tidy                the architecture's rules: imports, sizes, and that every dialect stands everywhere it must
+  proxies             real proxies in front of parlance, each with every dialect: the results as a table
+  ci                  all checks that a change must pass: format, lints, tidy, coverage, tests, features, docs
+  tidy                the architecture's rules: imports, sizes, completeness of every dialect, decisions
+  decisions           writes docs/decisions/README.md, the index of the decisions
   coverage            which vector shows which statement of the documents
   features            every dialect alone, none, PostgreSQL alone: each builds
-  new-dialect NAME    a sixth dialect: a crate that answers one path, and every line that it needs elsewhere
-  fuzz                100,000 broken inputs for everything that reads what strangers send
-  torture [NAME]...    faults in their long form, with what they counted: list, --times N, --for SECONDS, --short, --debug
-  bench [ARGS]        what a check and a login cost, on SQLite and PostgreSQL, and more subjects: --help lists them";
+  new-dialect NAME    a sixth dialect: a crate that answers one path, and every line that it needs in other files
+  fuzz                100,000 broken inputs for every reader of untrusted input
+  torture [NAME]...    fault injection in its long form, with its counts: list, --times N, --for SECONDS, --short, --debug
+  bench [ARGS]        the cost of a check and a login on SQLite and PostgreSQL, and more subjects: --help lists them";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -51,6 +52,7 @@ fn run(command: &str, arguments: &[String]) -> Result<ExitCode> {
         ("proxies", []) => return proxies::run(),
         ("ci", []) => ci::run()?,
         ("tidy", []) => tidy::run()?,
+        ("decisions", []) => tidy::decisions::write(&root())?,
         ("coverage", []) => coverage::run()?,
         ("features", []) => ci::features()?,
         ("new-dialect", [name]) => new_dialect::run(&root(), name)?,

@@ -1,4 +1,4 @@
-//! `cargo xtask proxies`: real proxies, each with every dialect, and what each shows as a table.
+//! `cargo xtask proxies`: tests real proxies, each with every dialect, and prints the results as a table.
 
 use std::fs;
 use std::process::ExitCode;
@@ -11,15 +11,15 @@ use crate::test;
 const DIALECTS: [&str; 5] =
     ["1010-cookie", "axxon-jsonrpc", "cluster-api", "flask-usertoken", "polish-longtoken"];
 
-/// Runs the tests and prints what they noted.
+/// Runs the tests and prints their notes.
 pub(crate) fn run() -> Result<ExitCode> {
     let metadata = MetadataCommand::new().current_dir(crate::root()).no_deps().exec()?;
     let folder = metadata.target_directory.join("e2e/matrix");
-    // Nothing of an earlier run may stand in the table.
+    // Notes of an earlier run must not reach the table.
     let _absent = fs::remove_dir_all(&folder);
     let arguments = ["-p", "parlance-e2e", "--no-fail-fast", "proxies::", "forward_auth::"];
     let code = test::run(&arguments.map(str::to_owned))?;
-    println!("{:8} {:17} what was shown", "proxy", "dialect");
+    println!("{:8} {:17} shown", "proxy", "dialect");
     for proxy in ["nginx", "caddy", "haproxy", "envoy"] {
         for dialect in DIALECTS {
             let noted = fs::read_to_string(folder.join(format!("{proxy} {dialect}")));

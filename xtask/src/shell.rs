@@ -10,7 +10,7 @@ pub(crate) fn cargo<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> 
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(arguments).current_dir(crate::root());
-    // What `cargo run` tells its child about xtask would make cargo take others' packages for changed.
+    // The variables that `cargo run` sets for xtask would make cargo rebuild unchanged packages.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("CARGO_PKG_") || name == "CARGO_MANIFEST_DIR" {
             command.env_remove(name);
@@ -26,7 +26,7 @@ pub(crate) fn status(command: &mut Command) -> Result<ExitStatus> {
 }
 
 /// Runs a command that must succeed.
-pub(crate) fn succeed(command: &mut Command) -> Result<()> {
+pub(crate) fn run_ok(command: &mut Command) -> Result<()> {
     let status = status(command)?;
     if !status.success() {
         let words = command.get_args().map(OsStr::to_string_lossy);
@@ -35,14 +35,14 @@ pub(crate) fn succeed(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// What a command prints, if it succeeds.
+/// The output of a command, if the command succeeds.
 pub(crate) fn output(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     output.status.success().then_some(text)
 }
 
-/// Whether a program can be run.
-pub(crate) fn has(program: &str, probe: &[&str]) -> bool {
+/// Whether a program runs.
+pub(crate) fn can_run(program: &str, probe: &[&str]) -> bool {
     output(Command::new(program).args(probe)).is_some()
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask torture`: the long form of a fault's test, and what it counted.
+//! `cargo xtask torture`: fault injection in its long form, and the counts.
 
 use std::fs;
 use std::path::Path;
@@ -6,26 +6,26 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::shell::has;
+use crate::shell::can_run;
 use crate::test;
 
-/// What is asked for.
+/// The parsed arguments.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Wanted {
+pub(crate) struct Arguments {
     names: Vec<String>,
     variables: Vec<(&'static str, String)>,
-    /// As it is built every day, and not as it is released.
+    /// Whether to use the debug build instead of the release build.
     debug: bool,
 }
 
-/// A scenario, and what it does.
+/// The name of a scenario, and the description.
 type Scenario = (String, String);
 
-/// Where they are: those that drive the program, and those in simulated time.
-const FOLDERS: [&str; 2] =
+/// The folders of the scenarios: those that drive the program, and those in simulated time.
+const SCENARIO_FOLDERS: [&str; 2] =
     ["tests/e2e/tests/e2e/torture", "crates/parlance-store/src/tests/torture"];
 
-/// Runs scenarios in their long form, by default all of them, on the program as it is released.
+/// Runs scenarios in their long form on the release build; without names, all scenarios.
 pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
     let known = scenarios()?;
     if arguments == ["list"] {
@@ -33,14 +33,14 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
         known.iter().for_each(|(name, what)| println!("{name:width$}  {what}"));
         return Ok(ExitCode::SUCCESS);
     }
-    let wanted = read(arguments, &known)?;
-    let nextest = has("cargo-nextest", &["nextest", "--version"]);
+    let wanted = parse_arguments(arguments, &known)?;
+    let nextest = can_run("cargo-nextest", &["nextest", "--version"]);
     let mut words = vec!["-p", "parlance-e2e", "-p", "parlance-store"];
     if !wanted.debug {
         words.push("--release");
     }
     if nextest {
-        // Without a limit of time, one after the other, and what they print is not kept back.
+        // Without a time limit, one after the other, with live output.
         words.extend(["--profile", "torture", "--no-capture", "--final-status-level", "none"]);
     } else {
         words.extend(["--", "--nocapture", "--test-threads=1"]);
@@ -50,10 +50,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
     test::run_with(&words, &wanted.variables)
 }
 
-/// The scenarios: every file but `mod.rs` in their folders, with its first line.
+/// The scenarios: every file but `mod.rs` in the folders, with its first line as description.
 pub(crate) fn scenarios() -> Result<Vec<Scenario>> {
     let mut found = Vec::new();
-    for folder in FOLDERS.map(|folder| crate::root().join(folder)) {
+    for folder in SCENARIO_FOLDERS.map(|folder| crate::root().join(folder)) {
         scenarios_in(&folder, &mut found)?;
     }
     found.sort();
@@ -73,14 +73,16 @@ fn scenarios_in(folder: &Path, found: &mut Vec<Scenario>) -> Result<()> {
     Ok(())
 }
 
-/// Reads the command's arguments.
-pub(crate) fn read(arguments: &[String], known: &[Scenario]) -> Result<Wanted> {
-    let mut wanted =
-        Wanted { variables: vec![("PARLANCE_TORTURE", "long".to_owned())], ..Wanted::default() };
+/// Parses the arguments of the command.
+pub(crate) fn parse_arguments(arguments: &[String], known: &[Scenario]) -> Result<Arguments> {
+    let mut wanted = Arguments {
+        variables: vec![("PARLANCE_TORTURE", "long".to_owned())],
+        ..Arguments::default()
+    };
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
         let mut value = |what: &str| {
-            words.next().with_context(|| format!("{word} wants {what}, such as `{word} 30`"))
+            words.next().with_context(|| format!("{word} needs {what}, such as `{word} 30`"))
         };
         match word.as_str() {
             "--debug" => wanted.debug = true,
@@ -110,6 +112,6 @@ pub(crate) fn read(arguments: &[String], known: &[Scenario]) -> Result<Wanted> {
 }
 
 fn number(text: &str) -> Result<String> {
-    let number: u64 = text.parse().with_context(|| format!("`{text}` is no number"))?;
+    let number: u64 = text.parse().with_context(|| format!("`{text}` is not a number"))?;
     Ok(number.to_string())
 }

@@ -1,4 +1,4 @@
-//! The cookie `session=uid|sid|epw`, read from the raw header lines. Nothing is decoded: an escaped pipe is not a pipe.
+//! Session cookie `session=uid|sid|epw`, read from the raw header lines. Nothing is decoded: an escaped pipe is not a pipe.
 
 use std::borrow::Cow;
 
@@ -7,20 +7,20 @@ use parlance_dialect::Request;
 
 use crate::NAME;
 
-const COOKIE: &str = "session";
+const COOKIE_NAME: &str = "session";
 
-/// The longest cookie, name and value together, in bytes (RFC 6265bis, 5.6).
-const LONGEST: usize = 4096;
+/// Maximum size of a cookie, name and value together, in bytes (RFC 6265bis, 5.6).
+const MAX_COOKIE_BYTES: usize = 4096;
 
-/// The session that a request names: in as many copies as its client likes, as long as all are alike. A cookie of this name without
-/// the shape `uid|sid|epw` is another application's and does not count.
-pub(crate) fn session(request: &Request<'_>) -> Option<Credential> {
-    let pairs = request.values("cookie").flat_map(|line| line.split(|&byte| byte == b';'));
+/// The session that a request names. A client may send any number of copies of the cookie, as long as all are equal. A cookie of this name
+/// without the shape `uid|sid|epw` belongs to another application and does not count.
+pub(crate) fn from_request(request: &Request<'_>) -> Option<Credential> {
+    let pairs = request.header_values("cookie").flat_map(|line| line.split(|&byte| byte == b';'));
     let mut values = pairs.filter_map(|pair| {
-        let pair = trim(pair);
+        let pair = trim_spaces(pair);
         let at = pair.iter().position(|&byte| byte == b'=')?;
         let (name, value) = (pair.get(..at)?, unquoted(pair.get(at + 1..)?));
-        (name == COOKIE.as_bytes() && has_shape(value)).then_some(value)
+        (name == COOKIE_NAME.as_bytes() && has_three_parts(value)).then_some(value)
     });
     let value = values.next()?;
     if values.any(|other| other != value) {
@@ -29,43 +29,44 @@ pub(crate) fn session(request: &Request<'_>) -> Option<Credential> {
     parse(value)
 }
 
-/// A cookie as a client holds it, or as a form repeats it: with its name, or without. `None` if the text is anything but one such cookie.
-pub(crate) fn repeated(text: &str) -> Option<Credential> {
-    let value = text.strip_prefix(COOKIE).and_then(|rest| rest.strip_prefix('=')).unwrap_or(text);
+/// The cookie in the text of a client or a form, with or without its name. `None` if the text is anything but one such cookie.
+pub(crate) fn from_text(text: &str) -> Option<Credential> {
+    let value =
+        text.strip_prefix(COOKIE_NAME).and_then(|rest| rest.strip_prefix('=')).unwrap_or(text);
     let value = unquoted(value.as_bytes());
     // A cookie's value ends at a semicolon.
     if value.contains(&b';') { None } else { parse(value) }
 }
 
-/// The cookie as a client sends it.
-pub(crate) fn pair(uid: &str, sid: &str, epw: &str) -> String {
-    format!("{COOKIE}={uid}|{sid}|{epw}")
+/// The cookie as sent by a client.
+pub(crate) fn name_and_value(uid: &str, sid: &str, epw: &str) -> String {
+    format!("{COOKIE_NAME}={uid}|{sid}|{epw}")
 }
 
 /// The value of the cookie that a login sets.
-pub(crate) fn print(uid: &str, sid: &str, epw: &str, secure: bool) -> String {
+pub(crate) fn set_cookie_value(uid: &str, sid: &str, epw: &str, secure: bool) -> String {
     let secure = if secure { "; Secure" } else { "" };
-    format!("{}; Path=/; HttpOnly; SameSite=Lax{secure}", pair(uid, sid, epw))
+    format!("{}; Path=/; HttpOnly; SameSite=Lax{secure}", name_and_value(uid, sid, epw))
 }
 
-/// Whether a value has three parts: what is in them is for [`parse`] to judge.
-fn has_shape(value: &[u8]) -> bool {
+/// Whether a value has three non-empty parts. [`parse`] judges their content.
+fn has_three_parts(value: &[u8]) -> bool {
     let parts = || value.split(|&byte| byte == b'|');
     parts().count() == 3 && parts().all(|part| !part.is_empty())
 }
 
-/// A value without the one pair of quotes around it, which is no part of it (RFC 6265, 4.1.1): some clients quote what holds an `@`, a
-/// blank or a parenthesis.
+/// Removes the one pair of quotes around a value. The quotes are no part of the value (RFC 6265, 4.1.1): some clients quote a value that
+/// contains an `@`, a space or a parenthesis.
 fn unquoted(value: &[u8]) -> &[u8] {
     let inner = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
     inner.unwrap_or(value)
 }
 
 fn parse(value: &[u8]) -> Option<Credential> {
-    if COOKIE.len() + value.len() > LONGEST || !has_shape(value) {
+    if COOKIE_NAME.len() + value.len() > MAX_COOKIE_BYTES || !has_three_parts(value) {
         return None;
     }
-    let text = text(value);
+    let text = decode_text(value);
     if text.contains(|c: char| c == '%' || c.is_control()) {
         return None;
     }
@@ -74,20 +75,21 @@ fn parse(value: &[u8]) -> Option<Credential> {
     let secret = Secret::new(epw.to_owned());
     Some(Credential {
         user: Some(uid.to_owned()),
-        sid: Some(sid.to_owned()),
+        public_id: Some(sid.to_owned()),
         ..Credential::new(NAME, secret)
     })
 }
 
-/// UTF-8, as the login sent it; or Latin-1, as the document's own client writes a name that its user has typed (decision 0118).
-fn text(value: &[u8]) -> Cow<'_, str> {
+/// Decodes a value: UTF-8, as the login sends the cookie, or Latin-1, as the document's own client writes a name that its user has typed
+/// (decisions.md#the-cookie-is-read-as-it-stands-and-only-once).
+fn decode_text(value: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(value) {
         Ok(text) => Cow::Borrowed(text),
         Err(_) => value.iter().copied().map(char::from).collect::<String>().into(),
     }
 }
 
-fn trim(mut pair: &[u8]) -> &[u8] {
+fn trim_spaces(mut pair: &[u8]) -> &[u8] {
     while let [b' ', rest @ ..] | [rest @ .., b' '] = pair {
         pair = rest;
     }

@@ -11,31 +11,33 @@ use std::time::Duration;
 pub use call::Call;
 use parlance_core::ports::{Entropy, EntropyError};
 use parlance_core::{
-    Binding, Command, Credential, Digest, Failure, Grant, Lifetime, Mint, Minted, Open, Outcome,
-    Secret, Session, Terms, Timestamp, User, draw, hex,
+    AddressBinding, Command, Credential, Digest, Failure, IssueContext, IssuedToken, Lifetime,
+    Login, Outcome, Secret, Session, SessionPolicy, Timestamp, TokenIssuer, User, random_hex,
+    random_string,
 };
 use parlance_dialect::{
-    Configure, Dialect, Kind, Rejection, Request, Response, Setting, Shown, Unread, Values,
+    Configure, Dialect, Rejection, Request, RequestCredential, Response, Setting, SettingKind,
+    SettingValues, Unread,
 };
 
 /// The dialect's name.
 const NAME: &str = "1010-cookie";
 
-/// How long a `sid` is: that of the document's sample.
+/// Length of a `sid` in decimal digits, as in the document's sample.
 const SID_DIGITS: usize = 9;
 
-/// How much randomness an `epw` holds, in bytes.
+/// Random bytes in an `epw`.
 const EPW_BYTES: usize = 32;
 
-/// What an operator may set.
+/// The settings of an operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// How long a session lives from its last use. 1 hour (decision 0116).
+    /// Idle timeout: the lifetime of a session from its last use. 1 hour (decisions.md#a-session-ends-after-an-hour-idle-or-a-day-in-all).
     pub idle_lifetime: Duration,
-    /// How long a session lives from its login, however much it is used. 24 hours (decision 0116).
+    /// Lifetime of a session from its login, in use or not. 24 hours (decisions.md#a-session-ends-after-an-hour-idle-or-a-day-in-all).
     pub max_lifetime: Duration,
-    /// From where a session counts.
-    pub bind_address: Binding,
+    /// The addresses from which a session counts.
+    pub bind_sessions_to: AddressBinding,
 }
 
 impl Default for Settings {
@@ -43,7 +45,7 @@ impl Default for Settings {
         Self {
             idle_lifetime: Duration::from_secs(60 * 60),
             max_lifetime: Duration::from_secs(24 * 60 * 60),
-            bind_address: Binding::Off,
+            bind_sessions_to: AddressBinding::Off,
         }
     }
 }
@@ -62,27 +64,37 @@ impl Cookie1010 {
     }
 }
 
-impl Mint for Cookie1010 {
+impl TokenIssuer for Cookie1010 {
     fn dialect(&self) -> &'static str {
         NAME
     }
 
-    fn terms(&self) -> Terms {
-        Terms {
+    fn session_policy(&self) -> SessionPolicy {
+        SessionPolicy {
             lifetime: Lifetime::Sliding(self.settings.idle_lifetime),
             max_lifetime: Some(self.settings.max_lifetime),
-            bind_address: self.settings.bind_address,
-            tell_end_once: false,
+            address_binding: self.settings.bind_sessions_to,
+            report_end_once: false,
         }
     }
 
-    fn mint(&self, _: &Grant<'_>, entropy: &dyn Entropy) -> Result<Minted, EntropyError> {
-        // The document's client makes an integer of the sid and prints it again: no leading zero.
-        let (first, rest) =
-            (draw(b"123456789", 1, entropy)?, draw(b"0123456789", SID_DIGITS - 1, entropy)?);
-        let secret = Secret::new(format!("_______{}", hex(EPW_BYTES, entropy)?.expose()));
+    fn issue(
+        &self,
+        _: &IssueContext<'_>,
+        entropy: &dyn Entropy,
+    ) -> Result<IssuedToken, EntropyError> {
+        // No leading zero: the document's client parses the sid as an integer and prints the integer again.
+        let (first, rest) = (
+            random_string(b"123456789", 1, entropy)?,
+            random_string(b"0123456789", SID_DIGITS - 1, entropy)?,
+        );
+        let secret = Secret::new(format!("_______{}", random_hex(EPW_BYTES, entropy)?.expose()));
         let digest = Digest::of(NAME, secret.expose());
-        Ok(Minted { secret, digest, sid: Some(format!("{}{}", first.expose(), rest.expose())) })
+        Ok(IssuedToken {
+            secret,
+            digest,
+            public_id: Some(format!("{}{}", first.expose(), rest.expose())),
+        })
     }
 }
 
@@ -103,45 +115,54 @@ impl Dialect for Cookie1010 {
 
     fn command(&self, call: &Call) -> Command {
         match call {
-            Call::Login { login, rivals, .. } => Command::Open(Open {
-                shown: None,
-                outer: None,
-                login: Some(login.clone()),
+            Call::Login { login, concurrent_sessions: rivals, .. } => Command::Login(Login {
+                existing_credential: None,
+                outer_credentials: None,
+                credentials: Some(login.clone()),
                 lifetime: Lifetime::Sliding(self.settings.idle_lifetime),
-                rivals: *rivals,
+                concurrent_sessions: *rivals,
             }),
-            Call::Logout(shown) => Command::Close(shown.clone()),
+            Call::Logout(shown) => Command::Logout(shown.clone()),
             Call::Other(shown) => Command::Check(shown.clone()),
         }
     }
 
     fn encode(&self, call: &Call, result: Result<&Outcome, &Failure>, _: Timestamp) -> Response {
         match result {
-            Ok(outcome) => reply::done(call, outcome),
-            Err(why) => reply::refused(*why),
+            Ok(outcome) => reply::encode_outcome(call, outcome),
+            Err(why) => reply::encode_failure(*why),
         }
     }
 
-    fn present(&self, request: &Request<'_>) -> Option<Credential> {
-        cookie::session(request)
+    fn extract_credential(&self, request: &Request<'_>) -> Option<Credential> {
+        cookie::from_request(request)
     }
 
-    fn credential(&self, shown: &str) -> Option<Credential> {
-        cookie::repeated(shown)
+    fn parse_credential(&self, shown: &str) -> Option<Credential> {
+        cookie::from_text(shown)
     }
 
-    fn show(&self, session: &Session, user: &User, secret: &Secret) -> Shown {
-        Shown::header(
+    fn attach_credential(
+        &self,
+        session: &Session,
+        user: &User,
+        secret: &Secret,
+    ) -> RequestCredential {
+        RequestCredential::header(
             "cookie",
-            cookie::pair(&user.name, session.sid.as_deref().unwrap_or_default(), secret.expose()),
+            cookie::name_and_value(
+                &user.name,
+                session.public_id.as_deref().unwrap_or_default(),
+                secret.expose(),
+            ),
         )
     }
 
-    fn deny(&self, why: &Failure) -> Response {
-        reply::refused(*why)
+    fn challenge(&self, why: &Failure) -> Response {
+        reply::encode_failure(*why)
     }
 
-    fn unread(&self, why: Unread) -> Response {
+    fn body_error(&self, why: Unread) -> Response {
         reply::error(why.status(), &why.to_string())
     }
 }
@@ -150,27 +171,27 @@ impl Configure for Cookie1010 {
     const SETTINGS: &'static [Setting] = &[
         Setting {
             key: "idle_lifetime",
-            kind: Kind::Duration,
+            kind: SettingKind::Duration,
             default: "1h",
             about: "How long a session lives from its last use.",
         },
         Setting {
             key: "max_lifetime",
-            kind: Kind::Duration,
+            kind: SettingKind::Duration,
             default: "24h",
             about: "How long a session lives from its login, however much it is used.",
         },
-        Setting::bind_address(Binding::Off),
+        Setting::bind_sessions_to(AddressBinding::Off),
     ];
 
     const TOUR: &'static str = include_str!("tour.sh");
 
-    fn configure(values: &Values) -> Self {
+    fn configure(values: &SettingValues) -> Self {
         let default = Settings::default();
         Self::new(Settings {
             idle_lifetime: values.duration("idle_lifetime").unwrap_or(default.idle_lifetime),
             max_lifetime: values.duration("max_lifetime").unwrap_or(default.max_lifetime),
-            bind_address: values.binding().unwrap_or(default.bind_address),
+            bind_sessions_to: values.binding().unwrap_or(default.bind_sessions_to),
         })
     }
 }

@@ -1,4 +1,4 @@
-//! What the core says, to bytes.
+//! Response encoding: an [`Outcome`] or [`Failure`] of the core to bytes.
 
 use std::io;
 
@@ -9,54 +9,59 @@ use serde_json::ser::{Formatter, Serializer};
 
 use crate::{Call, cookie};
 
-pub(crate) const DOUBLED: &str = "A parameter is given twice.";
+pub(crate) const DUPLICATE_PARAMETER: &str = "A parameter is given twice.";
 
 /// The keys in the order in which the document prints them.
 #[derive(Serialize)]
-struct Opened<'o> {
+struct LoginBody<'o> {
     uid: &'o str,
     sid: &'o str,
     epw: &'o str,
 }
 
 #[derive(Serialize)]
-struct LoggedOut {
+struct LogoutBody {
     rc: &'static str,
     msg: &'static str,
 }
 
 #[derive(Serialize)]
-struct Refusal<'r> {
+struct ErrorBody<'r> {
     error: &'r str,
 }
 
-/// Words an outcome.
-pub(crate) fn done(call: &Call, outcome: &Outcome) -> Response {
+/// Encodes an outcome.
+pub(crate) fn encode_outcome(call: &Call, outcome: &Outcome) -> Response {
     match (call, outcome) {
-        (Call::Login { secure, .. }, Outcome::Opened(session, user, secret)) => {
-            let (uid, sid, epw) =
-                (user.name.as_str(), session.sid.as_deref().unwrap_or_default(), secret.expose());
-            json(200, &Opened { uid, sid, epw })
-                .header("set-cookie", cookie::print(uid, sid, epw, *secure))
+        (Call::Login { secure, .. }, Outcome::LoggedIn(session, user, secret)) => {
+            let (uid, sid, epw) = (
+                user.name.as_str(),
+                session.public_id.as_deref().unwrap_or_default(),
+                secret.expose(),
+            );
+            json(200, &LoginBody { uid, sid, epw })
+                .header("set-cookie", cookie::set_cookie_value(uid, sid, epw, *secure))
         }
-        (Call::Logout(_), Outcome::Closed) => json(200, &LoggedOut { rc: "0", msg: "Logged out" }),
-        (Call::Other(_), Outcome::Standing(..)) => error(404, "No such call."),
-        // The core answers a command with its own outcome; no other pair can come.
+        (Call::Logout(_), Outcome::LoggedOut) => {
+            json(200, &LogoutBody { rc: "0", msg: "Logged out" })
+        }
+        (Call::Other(_), Outcome::Active(..)) => error(404, "No such call."),
+        // The core answers each command with its own outcome, so no other pair occurs.
         (
             Call::Login { .. } | Call::Logout(_) | Call::Other(_),
-            Outcome::Opened(..)
-            | Outcome::Standing(..)
+            Outcome::LoggedIn(..)
+            | Outcome::Active(..)
             | Outcome::Renewed(..)
-            | Outcome::Closed
-            | Outcome::Bumped(_)
+            | Outcome::LoggedOut
+            | Outcome::LoginRecorded(_)
             | Outcome::Users(_)
-            | Outcome::Named(_),
-        ) => refused(Failure::Unavailable),
+            | Outcome::User(_),
+        ) => encode_failure(Failure::Unavailable),
     }
 }
 
-/// Words a refusal.
-pub(crate) fn refused(why: Failure) -> Response {
+/// Encodes a refusal.
+pub(crate) fn encode_failure(why: Failure) -> Response {
     match why {
         Failure::UnknownUser
         | Failure::WrongPassword
@@ -66,7 +71,7 @@ pub(crate) fn refused(why: Failure) -> Response {
         | Failure::Locked { .. } => {
             error(401, "Access denied. The user id and/or password are incorrect.")
         }
-        Failure::Throttled => error(429, "Too many failed logins. Please try again later.")
+        Failure::RateLimited => error(429, "Too many failed logins. Please try again later.")
             .header("retry-after", RETRY_AFTER_THROTTLED),
         Failure::PasswordExpired => error(
             403,
@@ -74,9 +79,9 @@ pub(crate) fn refused(why: Failure) -> Response {
         ),
         Failure::NoCredential
         | Failure::UnknownCredential
-        | Failure::EndedSession
-        | Failure::ForeignAddress
-        | Failure::ForeignUser => {
+        | Failure::RevokedOrExpired
+        | Failure::UnexpectedAddress
+        | Failure::UnexpectedUser => {
             error(401, "Access denied. There is no such session. Please log in.")
         }
         Failure::Busy | Failure::Unavailable => {
@@ -85,22 +90,22 @@ pub(crate) fn refused(why: Failure) -> Response {
     }
 }
 
-/// An error: clients look for the key `error`, whatever the status.
+/// Encodes an error. Clients look for the key `error` under every status.
 pub(crate) fn error(status: u16, sentence: &str) -> Response {
-    json(status, &Refusal { error: sentence })
+    json(status, &ErrorBody { error: sentence })
 }
 
 fn json(status: u16, value: &impl Serialize) -> Response {
     let mut body = Vec::new();
-    // Strings into memory: this cannot fail.
-    let _ = value.serialize(&mut Serializer::with_formatter(&mut body, Spaced));
+    // Writing strings to memory cannot fail.
+    let _ = value.serialize(&mut Serializer::with_formatter(&mut body, SpacedFormatter));
     Response::with_body(status, "application/json; charset=utf-8", body)
 }
 
-/// JSON on one line with a blank after each comma and colon, as the document prints it.
-struct Spaced;
+/// Prints JSON on one line with a space after each comma and colon, as the document does.
+struct SpacedFormatter;
 
-impl Formatter for Spaced {
+impl Formatter for SpacedFormatter {
     fn begin_object_key<W: ?Sized + io::Write>(
         &mut self,
         writer: &mut W,

@@ -1,4 +1,4 @@
-//! The wire, exchange by exchange.
+//! Tests of the wire: requests and the bytes of their answers.
 
 mod body;
 mod cookie;
@@ -7,38 +7,40 @@ use std::time::Duration;
 
 use expect_test::{Expect, expect};
 use parlance_core::{Failure, Secret, Timestamp};
-use parlance_dialect::testing::{World, text};
-use parlance_dialect::{Configure, Desk, Dialect, Request, Response, Service, Unread, Values};
+use parlance_dialect::testing::{TestWorld, text};
+use parlance_dialect::{
+    Configure, Dialect, DialectHandler, DialectService, Request, Response, SettingValues, Unread,
+};
 
 use crate::{Cookie1010, Settings};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded";
 const JSON: &str = "Content-Type: application/json";
-const GOOD: &str = "uid=csmith&pw=XXX";
+const VALID_LOGIN: &str = "uid=csmith&pw=XXX";
 
-struct Bench {
-    world: World,
-    desk: Desk<Cookie1010>,
+struct DialectHarness {
+    world: TestWorld,
+    service: DialectService<Cookie1010>,
 }
 
-/// What a login answered.
+/// The answer to a login.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Opened {
+struct SessionCookie {
     uid: String,
     sid: String,
     epw: String,
 }
 
-fn bench() -> Bench {
-    let world = World::with_csmith();
-    let desk = world.desk(Cookie1010::new(Settings::default()));
-    Bench { world, desk }
+fn harness() -> DialectHarness {
+    let world = TestWorld::with_csmith();
+    let service = world.service(Cookie1010::new(Settings::default()));
+    DialectHarness { world, service }
 }
 
-impl Bench {
+impl DialectHarness {
     fn send(&self, request: &str) -> Response {
-        self.world.send(&self.desk, request)
+        self.world.send(&self.service, request)
     }
 
     fn post(&self, form: &str) -> Response {
@@ -46,17 +48,17 @@ impl Bench {
     }
 
     #[track_caller]
-    fn login(&self, form: &str) -> Opened {
+    fn login(&self, form: &str) -> SessionCookie {
         let answer = self.post(form);
         assert_eq!(answer.status, 200, "{}", text(&answer));
         let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
         let [uid, sid, epw] =
             ["uid", "sid", "epw"].map(|key| body[key].as_str().unwrap().to_owned());
-        Opened { uid, sid, epw }
+        SessionCookie { uid, sid, epw }
     }
 
-    /// The status of a guarded call that shows these bytes as its Cookie lines.
-    fn uses(&self, cookies: &[&[u8]]) -> u16 {
+    /// The status of a guarded call with these bytes as its `Cookie` lines.
+    fn guarded_status(&self, cookies: &[&[u8]]) -> u16 {
         let headers: Vec<_> = cookies.iter().map(|cookie| ("Cookie", *cookie)).collect();
         let (path, now) = ("/beta-latest/api/!query", self.now());
         let request = Request {
@@ -69,18 +71,18 @@ impl Bench {
             secure: false,
             now,
         };
-        let passed = self.world.run(self.desk.admit(&request)).map(|caller| caller.name);
-        let answer = self.world.run(self.desk.serve(&request));
-        // A guard and the wire agree about every cookie.
+        let passed = self.world.block_on(self.service.admit(&request)).map(|caller| caller.name);
+        let answer = self.world.block_on(self.service.serve(&request));
+        // The guard and the wire agree about every cookie.
         assert_eq!(passed.is_ok(), answer.status == 404, "{}", text(&answer));
         answer.status
     }
 
-    fn lives(&self, opened: &Opened) -> bool {
-        self.uses(&[opened.cookie().as_bytes()]) == 404
+    fn is_active(&self, opened: &SessionCookie) -> bool {
+        self.guarded_status(&[opened.cookie().as_bytes()]) == 404
     }
 
-    fn logout(&self, opened: &Opened) -> Response {
+    fn logout(&self, opened: &SessionCookie) -> Response {
         self.send(&format!(
             "POST /prime-latest/api/!logout:json\n{JSON}\nCookie: {}\n\n",
             opened.cookie()
@@ -93,7 +95,7 @@ impl Bench {
     }
 }
 
-impl Opened {
+impl SessionCookie {
     fn cookie(&self) -> String {
         format!("session={}|{}|{}", self.uid, self.sid, self.epw)
     }
@@ -101,7 +103,7 @@ impl Opened {
 
 #[track_caller]
 fn check(request: &str, expected: &Expect) {
-    expected.assert_eq(&text(&bench().send(request)));
+    expected.assert_eq(&text(&harness().send(request)));
 }
 
 #[test]
@@ -134,35 +136,35 @@ fn login_by_json_answers_alike() {
 
 #[test]
 fn cookie_of_a_secure_request_is_secure() {
-    let mut bench = bench();
-    bench.world.secure = true;
+    let mut harness = harness();
+    harness.world.secure = true;
     expect![[r#"
         200
         content-type: application/json; charset=utf-8
         set-cookie: session=csmith|157402581|_______afad915dc32b6a94920541cdbfcb12e30332ce89051d5e2063c4bd0228dfad2e; Path=/; HttpOnly; SameSite=Lax; Secure
 
         {"uid": "csmith", "sid": "157402581", "epw": "_______afad915dc32b6a94920541cdbfcb12e30332ce89051d5e2063c4bd0228dfad2e"}
-    "#]].assert_eq(&text(&bench.post(GOOD)));
+    "#]].assert_eq(&text(&harness.post(VALID_LOGIN)));
 }
 
 #[test]
 fn logout_answers_as_the_vendor_prints_it() {
-    let bench = bench();
-    let opened = bench.login(GOOD);
+    let harness = harness();
+    let opened = harness.login(VALID_LOGIN);
     expect![[r#"
         200
         content-type: application/json; charset=utf-8
 
         {"rc": "0", "msg": "Logged out"}
     "#]]
-    .assert_eq(&text(&bench.logout(&opened)));
+    .assert_eq(&text(&harness.logout(&opened)));
     expect![[r#"
         401
         content-type: application/json; charset=utf-8
 
         {"error": "Access denied. There is no such session. Please log in."}
     "#]]
-    .assert_eq(&text(&bench.logout(&opened)));
+    .assert_eq(&text(&harness.logout(&opened)));
 }
 
 #[test]
@@ -180,9 +182,9 @@ fn get_is_not_allowed() {
 }
 
 #[test]
-fn store_away_is_503_with_an_error() {
-    let bench = bench();
-    bench.world.store.set_away(true);
+fn unavailable_store_is_503_with_an_error() {
+    let harness = harness();
+    harness.world.store.set_unavailable(true);
     expect![[r#"
         503
         content-type: application/json; charset=utf-8
@@ -190,7 +192,7 @@ fn store_away_is_503_with_an_error() {
 
         {"error": "Service unavailable. Please try again."}
     "#]]
-    .assert_eq(&text(&bench.post(GOOD)));
+    .assert_eq(&text(&harness.post(VALID_LOGIN)));
 }
 
 #[test]
@@ -198,8 +200,8 @@ fn each_failure_has_its_status_and_sentence() {
     let dialect = Cookie1010::default();
     let lines: Vec<_> = Failure::ALL
         .iter()
-        .map(|why| line(why, &dialect.deny(why)))
-        .chain(Unread::ALL.iter().map(|why| line(why, &dialect.unread(*why))))
+        .map(|why| failure_line(why, &dialect.challenge(why)))
+        .chain(Unread::ALL.iter().map(|why| failure_line(why, &dialect.body_error(*why))))
         .collect();
     expect![[r#"
         UnknownUser: 401 {"error": "Access denied. The user id and/or password are incorrect."}
@@ -208,14 +210,14 @@ fn each_failure_has_its_status_and_sentence() {
         PasswordExpired: 403 {"error": "Forbidden. The user id and password combination has expired. Please try logging in again."}
         OuterCredential: 401 {"error": "Access denied. The user id and/or password are incorrect."}
         UnservedCall: 401 {"error": "Access denied. The user id and/or password are incorrect."}
-        Locked { known: true }: 401 {"error": "Access denied. The user id and/or password are incorrect."}
-        Locked { known: false }: 401 {"error": "Access denied. The user id and/or password are incorrect."}
-        Throttled: 429 {"error": "Too many failed logins. Please try again later."}
+        Locked { user_exists: true }: 401 {"error": "Access denied. The user id and/or password are incorrect."}
+        Locked { user_exists: false }: 401 {"error": "Access denied. The user id and/or password are incorrect."}
+        RateLimited: 429 {"error": "Too many failed logins. Please try again later."}
         NoCredential: 401 {"error": "Access denied. There is no such session. Please log in."}
         UnknownCredential: 401 {"error": "Access denied. There is no such session. Please log in."}
-        EndedSession: 401 {"error": "Access denied. There is no such session. Please log in."}
-        ForeignAddress: 401 {"error": "Access denied. There is no such session. Please log in."}
-        ForeignUser: 401 {"error": "Access denied. There is no such session. Please log in."}
+        RevokedOrExpired: 401 {"error": "Access denied. There is no such session. Please log in."}
+        UnexpectedAddress: 401 {"error": "Access denied. There is no such session. Please log in."}
+        UnexpectedUser: 401 {"error": "Access denied. There is no such session. Please log in."}
         Busy: 503 {"error": "Service unavailable. Please try again."}
         Unavailable: 503 {"error": "Service unavailable. Please try again."}
         TooLong: 413 {"error": "Request body too large."}
@@ -223,7 +225,7 @@ fn each_failure_has_its_status_and_sentence() {
         Broken: 400 {"error": "Request body could not be read."}"#]].assert_eq(&lines.join("\n"));
 }
 
-fn line(why: &dyn std::fmt::Debug, answer: &Response) -> String {
+fn failure_line(why: &dyn std::fmt::Debug, answer: &Response) -> String {
     let retry = answer.headers.iter().filter(|(name, _)| *name == "retry-after").count();
     assert_eq!(retry == 1, matches!(answer.status, 429 | 503));
     assert!(
@@ -275,24 +277,24 @@ fn claims_are_one_version_and_one_call() {
 
 #[test]
 fn documented_calls_are_posted_and_others_are_guarded() {
-    let bench = bench();
+    let harness = harness();
     for method in ["GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "post"] {
         for call in ["!login", "%21login:json", "!logout", "!logout%3Ajson"] {
-            let answer = bench.send(&format!("{method} /v/api/{call}\n{FORM}\n\n{GOOD}"));
+            let answer = harness.send(&format!("{method} /v/api/{call}\n{FORM}\n\n{VALID_LOGIN}"));
             assert_eq!(answer.status, 405, "{method} {call}");
             assert!(answer.headers.contains(&("allow", "POST".to_owned())), "{method} {call}");
         }
-        let cookie = bench.login(GOOD).cookie();
+        let cookie = harness.login(VALID_LOGIN).cookie();
         for call in
             ["!", "!query", "!Login", "!login:xml", "!loginx", "!%6cogin", "!logout:json:json"]
         {
             assert_eq!(
-                bench.send(&format!("{method} /v/api/{call}\nCookie: {cookie}")).status,
+                harness.send(&format!("{method} /v/api/{call}\nCookie: {cookie}")).status,
                 404,
                 "{method} {call}"
             );
             assert_eq!(
-                bench.send(&format!("{method} /v/api/{call}")).status,
+                harness.send(&format!("{method} /v/api/{call}")).status,
                 401,
                 "{method} {call}"
             );
@@ -301,10 +303,10 @@ fn documented_calls_are_posted_and_others_are_guarded() {
 }
 
 #[test]
-fn sid_survives_a_client_that_makes_an_integer_of_it() {
-    let bench = bench();
+fn sid_round_trips_through_an_integer() {
+    let harness = harness();
     for _ in 0..50 {
-        let opened = bench.login("uid=csmith&pw=XXX&kill=yes");
+        let opened = harness.login("uid=csmith&pw=XXX&kill=yes");
         let sid: u64 = opened.sid.parse().unwrap();
         assert_eq!((sid.to_string(), opened.sid.len()), (opened.sid.clone(), 9));
         let hex = opened.epw.strip_prefix("_______").unwrap();
@@ -312,48 +314,48 @@ fn sid_survives_a_client_that_makes_an_integer_of_it() {
             hex.len() == 64
                 && hex.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
         );
-        assert!(bench.lives(&opened));
+        assert!(harness.is_active(&opened));
     }
 }
 
 #[test]
-fn possess_keeps_the_sid_and_kills_the_old_cookie() {
-    let bench = bench();
-    let mut old = bench.login(GOOD);
-    for form in [GOOD, "uid=csmith&pw=XXX&kill=possess", GOOD] {
-        let new = bench.login(form);
+fn possess_keeps_the_sid_and_invalidates_the_old_cookie() {
+    let harness = harness();
+    let mut old = harness.login(VALID_LOGIN);
+    for form in [VALID_LOGIN, "uid=csmith&pw=XXX&kill=possess", VALID_LOGIN] {
+        let new = harness.login(form);
         assert_eq!(new.sid, old.sid);
         assert_ne!(new.epw, old.epw);
-        assert!(bench.lives(&new) && !bench.lives(&old));
+        assert!(harness.is_active(&new) && !harness.is_active(&old));
         old = new;
     }
 }
 
 #[test]
 fn kill_ends_the_old_session() {
-    let bench = bench();
-    let old = bench.login("uid=csmith&pw=XXX&kill=yes");
-    let new = bench.login("uid=csmith&pw=XXX&kill=yes");
+    let harness = harness();
+    let old = harness.login("uid=csmith&pw=XXX&kill=yes");
+    let new = harness.login("uid=csmith&pw=XXX&kill=yes");
     assert_ne!(new.sid, old.sid);
-    assert!(bench.lives(&new) && !bench.lives(&old));
+    assert!(harness.is_active(&new) && !harness.is_active(&old));
 }
 
 #[test]
 fn possess_after_the_end_opens_a_new_session() {
-    let bench = bench();
-    let old = bench.login(GOOD);
-    assert_eq!(bench.logout(&old).status, 200);
-    let new = bench.login(GOOD);
+    let harness = harness();
+    let old = harness.login(VALID_LOGIN);
+    assert_eq!(harness.logout(&old).status, 200);
+    let new = harness.login(VALID_LOGIN);
     assert_ne!(new.sid, old.sid, "after a logout");
-    bench.world.clock.advance(60 * MINUTE);
-    assert_ne!(bench.login(GOOD).sid, new.sid, "after an hour without use");
+    harness.world.clock.advance(60 * MINUTE);
+    assert_ne!(harness.login(VALID_LOGIN).sid, new.sid, "after an hour without use");
 }
 
 #[test]
-fn refused_login_ends_nobodys_session() {
-    let bench = bench();
-    bench.world.add_user("other", "YYY");
-    let opened = bench.login(GOOD);
+fn refused_login_ends_no_session() {
+    let harness = harness();
+    harness.world.add_user("other", "YYY");
+    let opened = harness.login(VALID_LOGIN);
     let refused = [
         "uid=csmith&pw=no&kill=yes",
         "uid=csmith&pw=XXX&kill=no",
@@ -361,56 +363,56 @@ fn refused_login_ends_nobodys_session() {
         "uid=csmith&pw=XXX&kill=yes&kill=yes",
     ];
     for form in refused {
-        assert_ne!(bench.post(form).status, 200, "{form}");
-        assert!(bench.lives(&opened), "{form}");
+        assert_ne!(harness.post(form).status, 200, "{form}");
+        assert!(harness.is_active(&opened), "{form}");
     }
-    bench.login("uid=other&pw=YYY&kill=yes");
-    assert!(bench.lives(&opened), "another user's login");
+    harness.login("uid=other&pw=YYY&kill=yes");
+    assert!(harness.is_active(&opened), "another user's login");
 }
 
 #[test]
 fn session_ends_an_hour_after_its_last_use_and_a_day_after_its_login() {
-    let bench = bench();
-    let opened = bench.login(GOOD);
+    let harness = harness();
+    let opened = harness.login(VALID_LOGIN);
     for _ in 0..24 {
-        assert!(bench.lives(&opened));
-        bench.world.clock.advance(60 * MINUTE - Duration::from_millis(1));
+        assert!(harness.is_active(&opened));
+        harness.world.clock.advance(60 * MINUTE - Duration::from_millis(1));
     }
-    bench.world.clock.advance(MINUTE);
-    assert!(!bench.lives(&opened), "the whole life");
-    let opened = bench.login(GOOD);
-    bench.world.clock.advance(60 * MINUTE);
-    assert!(!bench.lives(&opened), "the idle time");
+    harness.world.clock.advance(MINUTE);
+    assert!(!harness.is_active(&opened), "the whole life");
+    let opened = harness.login(VALID_LOGIN);
+    harness.world.clock.advance(60 * MINUTE);
+    assert!(!harness.is_active(&opened), "the idle time");
 }
 
 #[test]
-fn expired_password_is_told_only_after_the_right_one() {
-    let bench = bench();
-    let opened = bench.login(GOOD);
-    bench.world.run(bench.world.authority.expire_password("csmith")).unwrap();
-    assert_eq!(bench.post(GOOD).status, 403);
-    assert_eq!(bench.post("uid=csmith&pw=no").status, 401);
-    assert!(bench.lives(&opened), "an expired password leaves sessions alone");
+fn expired_password_is_disclosed_only_after_the_correct_password() {
+    let harness = harness();
+    let opened = harness.login(VALID_LOGIN);
+    harness.world.block_on(harness.world.authority.expire_password("csmith")).unwrap();
+    assert_eq!(harness.post(VALID_LOGIN).status, 403);
+    assert_eq!(harness.post("uid=csmith&pw=no").status, 401);
+    assert!(harness.is_active(&opened), "an expired password leaves sessions alone");
 }
 
 #[test]
-fn disabled_user_hears_a_wrong_password() {
-    let bench = bench();
-    let (opened, wrong) = (bench.login(GOOD), bench.post("uid=csmith&pw=no"));
-    bench.world.run(bench.world.authority.set_enabled("csmith", false)).unwrap();
-    assert_eq!(bench.post(GOOD), wrong);
-    assert_eq!(bench.post("uid=nobody&pw=no"), wrong);
-    assert!(!bench.lives(&opened));
-    bench
+fn disabled_user_is_refused_as_for_a_wrong_password() {
+    let harness = harness();
+    let (opened, wrong) = (harness.login(VALID_LOGIN), harness.post("uid=csmith&pw=no"));
+    harness.world.block_on(harness.world.authority.set_enabled("csmith", false)).unwrap();
+    assert_eq!(harness.post(VALID_LOGIN), wrong);
+    assert_eq!(harness.post("uid=nobody&pw=no"), wrong);
+    assert!(!harness.is_active(&opened));
+    harness
         .world
-        .run(bench.world.authority.set_password("csmith", Secret::new("YYY".to_owned())))
+        .block_on(harness.world.authority.set_password("csmith", Secret::new("YYY".to_owned())))
         .unwrap();
-    assert_eq!(bench.post("uid=csmith&pw=YYY"), wrong);
+    assert_eq!(harness.post("uid=csmith&pw=YYY"), wrong);
 }
 
 #[test]
 fn configuration_keys_have_the_defaults_of_the_settings() {
     let dialect =
-        Cookie1010::configure(&Values::defaults(Cookie1010::SETTINGS, Default::default()));
+        Cookie1010::configure(&SettingValues::defaults(Cookie1010::SETTINGS, Default::default()));
     assert_eq!(dialect.settings, Settings::default());
 }

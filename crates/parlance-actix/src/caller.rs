@@ -1,4 +1,4 @@
-//! Who calls, for a handler behind a [`Guard`](crate::Guard).
+//! The caller of a request, for a handler behind an [`AuthGuard`](crate::AuthGuard).
 
 use std::fmt;
 use std::future::{Ready, ready};
@@ -8,7 +8,8 @@ use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest, HttpResponse, ResponseError};
 
-/// Who makes a guarded request: an argument of a handler, that reads as the [`parlance_dialect::Caller`] within.
+/// Extractor: the caller of a guarded request, as an argument of a handler. Reads as the [`parlance_dialect::Caller`]
+/// within.
 ///
 /// ```
 /// use parlance_actix::Caller;
@@ -18,17 +19,18 @@ use actix_web::{FromRequest, HttpMessage as _, HttpRequest, HttpResponse, Respon
 /// }
 /// ```
 ///
-/// Without a guard before it such a handler answers 500 and says so, to the log as well: it never runs.
+/// Without a guard in front, such a handler never runs: the answer is a 500 that names the missing guard, as does the
+/// log.
 ///
-/// `Option<Caller>` does not mean "logged in or not": behind a guard it is always `Some`, since the guard has refused everybody else,
-/// and without one it is always `None`, whatever the request shows. So it lets nobody in by mistake, but it hides the missing guard from
-/// all but the log. Take `Caller`.
+/// `Option<Caller>` does not mean "logged in or not". Behind a guard the value is always `Some`, since the guard has
+/// refused every other request. Without a guard the value is always `None`, with or without a credential. Such a
+/// handler lets no request in by mistake, but hides the missing guard from all but the log. Take `Caller`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller(pub parlance_dialect::Caller);
 
-/// A handler takes a [`Caller`], and no guard stands before it.
+/// A handler takes a [`Caller`], and no guard stands in front.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unguarded;
+pub struct MissingGuard;
 
 impl Deref for Caller {
     type Target = parlance_dialect::Caller;
@@ -39,29 +41,29 @@ impl Deref for Caller {
 }
 
 impl FromRequest for Caller {
-    type Error = Unguarded;
-    type Future = Ready<Result<Self, Unguarded>>;
+    type Error = MissingGuard;
+    type Future = Ready<Result<Self, MissingGuard>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let caller = request.extensions().get::<Self>().cloned();
         if caller.is_none() {
-            // The route as it was registered: a request's own path may hold a credential.
+            // The route pattern as registered: a request's own path may hold a credential.
             let route = request.match_pattern();
-            tracing::error!(method = %request.method(), route, "{Unguarded}");
+            tracing::error!(method = %request.method(), route, "{MissingGuard}");
         }
-        ready(caller.ok_or(Unguarded))
+        ready(caller.ok_or(MissingGuard))
     }
 }
 
-impl fmt::Display for Unguarded {
+impl fmt::Display for MissingGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a handler takes a Caller but no parlance guard stands before it: wrap its resource, scope or app in parlance::actix::Guard")
+        f.write_str("a handler takes a Caller but no parlance guard stands before it: wrap its resource, scope or app in parlance::actix::AuthGuard")
     }
 }
 
-impl std::error::Error for Unguarded {}
+impl std::error::Error for MissingGuard {}
 
-impl ResponseError for Unguarded {
+impl ResponseError for MissingGuard {
     fn status_code(&self) -> StatusCode {
         StatusCode::INTERNAL_SERVER_ERROR
     }

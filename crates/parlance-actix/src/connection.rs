@@ -1,7 +1,8 @@
-//! A connection with backpressure: how much is read of it, and how long it may make the server wait.
+//! A connection with backpressure: bounds how much is read ahead, and how long a client may keep the server waiting.
 //!
-//! actix-http reads on while answers wait to be sent and while requests wait for their turn, up to 128 KiB, decodes all of it at once, and
-//! has no bound on a client that does not read. This stream stands between it and the socket.
+//! actix-http reads on while answers wait to be sent and while requests wait for their turn, up to 128 KiB. It decodes
+//! all of that at once, and has no bound on a client that does not read. This stream stands between actix-http and the
+//! socket.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -17,156 +18,159 @@ use actix_web::rt::time::{Instant, Sleep, sleep_until};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf, Take};
 
-/// How many bytes are read in one turn of the connection, all of which actix-http decodes at once. No more than one head is among them: a
-/// decoded request holds 8 KiB until its turn, and 4 KiB hold 200 requests of the shortest kind.
-const READ_BYTES_PER_TURN: usize = 4 * 1024;
-/// How long a request may take to come in full, from the end of the answer before it: actix's 5 s of keep-alive, and as long again for its
-/// head, which actix bounds for a connection's first request alone.
+/// Bytes read in one turn of the connection, all of which actix-http decodes at once. No more than one head is among
+/// them: a decoded request holds 8 KiB until its turn, and 4 KiB hold 200 requests of the shortest kind.
+const READ_BUDGET_BYTES: usize = 4 * 1024;
+/// Deadline for a request to come in full, from the end of the answer before: actix's 5 s of keep-alive, and another 5
+/// s for the head. actix bounds the head of a connection's first request alone.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the client may leave an answer unread.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
-/// How much of an answer the system may hold besides what it has sent. So it takes more as soon as the client has taken some, and a slow
-/// client is none that takes nothing.
-const UNSENT_BYTES: u32 = 16 * 1024;
-/// How many bytes of a body that was not read are passed over after the answer, while the connection ends.
-const DISCARDED_BYTES: usize = 256 * 1024;
+/// Bytes of an answer that the system may hold unsent (`TCP_NOTSENT_LOWAT`). The system takes more as soon as the
+/// client has taken some, so that a slow client differs from one that takes nothing.
+const MAX_UNSENT_BYTES: u32 = 16 * 1024;
+/// Bytes of an unread body that are discarded after the answer, while the connection ends.
+const MAX_DISCARDED_BYTES: usize = 256 * 1024;
 
-/// What a connection and the requests on it tell one another. They live on one thread.
-pub(crate) struct Exchange {
+/// State shared by a connection and the requests on the connection. All live on one thread.
+pub(crate) struct ConnectionState {
     /// Whether a request is answered, from its head to the last byte of the answer.
-    answering: Cell<bool>,
-    /// Whether its handler waits for more of the body.
+    in_flight: Cell<bool>,
+    /// Whether the handler waits for more of the body.
     body_wanted: Cell<bool>,
-    /// How much may still be passed over of a body that nobody reads.
-    discard: Cell<Option<usize>>,
-    /// Since when a request is waited for.
+    /// Bytes that may still be discarded of an unread body.
+    discard_bytes_left: Cell<Option<usize>>,
+    /// Start of the wait for a request.
     idle_since: Cell<Instant>,
-    /// Who waits until there may be reading again.
-    reader: RefCell<Option<Waker>>,
+    /// The task that waits until reading is allowed again.
+    read_waker: RefCell<Option<Waker>>,
 }
 
-impl Exchange {
+impl ConnectionState {
     fn new() -> Self {
         Self {
-            answering: Cell::new(false),
+            in_flight: Cell::new(false),
             body_wanted: Cell::new(false),
-            discard: Cell::new(None),
+            discard_bytes_left: Cell::new(None),
             idle_since: Cell::new(Instant::now()),
-            reader: RefCell::default(),
+            read_waker: RefCell::default(),
         }
     }
 
-    /// A request has come.
-    pub(crate) fn begin(self: Rc<Self>) -> Answering {
-        self.answering.set(true);
-        self.discard.set(None);
-        Answering { exchange: self, body_finished: None }
+    /// Begins to answer a request, until the returned value is dropped.
+    pub(crate) fn begin_request(self: Rc<Self>) -> RequestInFlight {
+        self.in_flight.set(true);
+        self.discard_bytes_left.set(None);
+        RequestInFlight { state: self, body_finished: None }
     }
 
-    /// Whether the handler waits for more of the body.
-    pub(crate) fn want_body(&self, wanted: bool) {
+    /// Notes whether the handler waits for more of the body.
+    pub(crate) fn set_body_wanted(&self, wanted: bool) {
         self.body_wanted.set(wanted);
         if wanted {
             self.wake();
         }
     }
 
-    /// How many bytes may be read now.
-    fn readable(&self) -> usize {
+    /// Bytes that may be read now.
+    fn readable_bytes(&self) -> usize {
         if self.body_wanted.get() {
             usize::MAX
-        } else if self.answering.get() {
+        } else if self.in_flight.get() {
             0
         } else {
-            self.discard.get().unwrap_or(usize::MAX)
+            self.discard_bytes_left.get().unwrap_or(usize::MAX)
         }
     }
 
     fn wake(&self) {
-        if let Some(reader) = self.reader.take() {
+        if let Some(reader) = self.read_waker.take() {
             reader.wake();
         }
     }
 }
 
-/// A request that is being answered, until this is dropped.
-pub(crate) struct Answering {
-    exchange: Rc<Exchange>,
-    /// Whether the request's body has come to its end, if there is one.
+/// A request that is being answered, until this value is dropped.
+pub(crate) struct RequestInFlight {
+    state: Rc<ConnectionState>,
+    /// Whether the request's body has come to its end; `None` without a body.
     pub(crate) body_finished: Option<Rc<Cell<bool>>>,
 }
 
-impl Drop for Answering {
+impl Drop for RequestInFlight {
     fn drop(&mut self) {
-        let exchange = &self.exchange;
-        exchange.answering.set(false);
+        let state = &self.state;
+        state.in_flight.set(false);
         let unread = self.body_finished.as_ref().is_some_and(|finished| !finished.get());
-        exchange.discard.set(unread.then_some(DISCARDED_BYTES));
-        exchange.idle_since.set(Instant::now());
-        exchange.wake();
+        state.discard_bytes_left.set(unread.then_some(MAX_DISCARDED_BYTES));
+        state.idle_since.set(Instant::now());
+        state.wake();
     }
 }
 
-/// A stream that is read no faster than its requests are answered and their answers are taken.
+/// A stream with backpressure: read no faster than its requests are answered and their answers are taken.
 pub(crate) struct Connection {
     stream: Take<TcpStream>,
-    exchange: Rc<Exchange>,
-    /// Bytes read from the socket beyond the head that was handed on, at most `READ_BYTES_PER_TURN`.
+    state: Rc<ConnectionState>,
+    /// Bytes read from the socket beyond the head that was handed on, at most `READ_BUDGET_BYTES`.
     surplus: Vec<u8>,
-    /// How much may still be read in this turn.
-    turn: usize,
-    /// Since when the client has taken nothing of what waits for it.
+    /// Bytes that may still be read in this turn.
+    read_budget: usize,
+    /// Start of the time in which the client has taken nothing of the answer that waits.
     write_blocked_since: Option<Instant>,
     timer: Pin<Box<Sleep>>,
-    /// The task that the timer wakes, since the timer was last polled.
+    /// The task that the timer wakes, as of the timer's last poll.
     timer_waker: Option<Waker>,
-    _place: Box<dyn Any>,
+    _permit: Box<dyn Any>,
 }
 
 impl Connection {
-    /// The place lives as long as the connection.
-    pub(crate) fn new(stream: TcpStream, place: Box<dyn Any>) -> Self {
-        let exchange = Rc::new(Exchange::new());
+    /// `place` lives as long as the connection.
+    pub(crate) fn new(stream: TcpStream, permit: Box<dyn Any>) -> Self {
+        let state = Rc::new(ConnectionState::new());
         let socket = SockRef::from(&stream);
-        // For what the system still has to send once the connection is closed. What it cannot set it does not have.
+        // For data that the system still has to send once the connection is closed. A system that cannot set an option
+        // does not have that option.
         let _longer = socket.set_tcp_user_timeout(Some(WRITE_TIMEOUT));
-        let _more = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
-        let timer = Box::pin(sleep_until(exchange.idle_since.get() + REQUEST_TIMEOUT));
+        let _more = socket.set_tcp_notsent_lowat(MAX_UNSENT_BYTES);
+        let timer = Box::pin(sleep_until(state.idle_since.get() + REQUEST_TIMEOUT));
         Self {
             stream: stream.take(0),
-            exchange,
+            state,
             surplus: Vec::new(),
-            turn: READ_BYTES_PER_TURN,
+            read_budget: READ_BUDGET_BYTES,
             write_blocked_since: None,
             timer,
             timer_waker: None,
-            _place: place,
+            _permit: permit,
         }
     }
 
-    pub(crate) fn exchange(&self) -> &Rc<Exchange> {
-        &self.exchange
+    pub(crate) fn state(&self) -> &Rc<ConnectionState> {
+        &self.state
     }
 
-    /// When it has made the server wait for too long.
+    /// The moment from which the client has kept the server waiting for too long; `None` while the server prepares the
+    /// answer.
     fn deadline(&self) -> Option<Instant> {
         match self.write_blocked_since {
             Some(since) => Some(since + WRITE_TIMEOUT),
-            None if self.exchange.answering.get() => None,
-            None => Some(self.exchange.idle_since.get() + REQUEST_TIMEOUT),
+            None if self.state.in_flight.get() => None,
+            None => Some(self.state.idle_since.get() + REQUEST_TIMEOUT),
         }
     }
 
-    /// Whether it has; else it will be polled when it does.
+    /// Whether the deadline has passed. Otherwise the task is woken when the deadline passes.
     fn is_overdue(&mut self, cx: &mut Context<'_>) -> bool {
         loop {
             let Some(deadline) = self.deadline() else { return false };
-            // A timer that is set for an earlier moment is left alone until then: most deadlines move before they are reached.
+            // A timer that is set for an earlier moment is left alone until then: most deadlines move before they are
+            // reached.
             if self.timer.deadline() > deadline {
                 self.timer.as_mut().reset(deadline);
                 self.timer_waker = None;
             }
-            // A timer that wakes this task already is not polled again: that is 2 % of a check's time.
+            // A timer that wakes this task already is not polled again: a poll costs 2 % of a check's time.
             let wakes = self.timer_waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
             if wakes && Instant::now() < self.timer.deadline() {
                 return false;
@@ -183,16 +187,16 @@ impl Connection {
         }
     }
 
-    /// Reads at most this many bytes and at most one head, from the surplus before the socket.
+    /// Reads at most `most` bytes and at most one head, from the surplus before the socket.
     fn read(
         &mut self,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
-        most: usize,
+        limit: usize,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         if self.surplus.is_empty() {
-            self.stream.set_limit(most as u64);
+            self.stream.set_limit(limit as u64);
             ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
             let (_, read) = buffer.filled().split_at(before);
             let (head, surplus) = read.split_at(end_of_head(read).unwrap_or(read.len()));
@@ -200,44 +204,45 @@ impl Connection {
             self.surplus.extend_from_slice(surplus);
             buffer.set_filled(filled);
         } else {
-            let end = end_of_head(&self.surplus).unwrap_or(self.surplus.len()).min(most);
+            let end = end_of_head(&self.surplus).unwrap_or(self.surplus.len()).min(limit);
             self.surplus.drain(..end).for_each(|byte| buffer.put_slice(&[byte]));
         }
-        self.count(buffer.filled().len() - before);
+        self.record_read(buffer.filled().len() - before);
         if !self.surplus.is_empty() {
-            self.turn = 0;
+            self.read_budget = 0;
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Counts bytes that were read.
-    fn count(&mut self, bytes: usize) {
-        self.turn = self.turn.saturating_sub(bytes);
-        if let Some(left) = self.exchange.discard.get() {
-            self.exchange.discard.set(Some(left.saturating_sub(bytes)));
+    /// Counts read bytes against the turn and against the bytes to discard.
+    fn record_read(&mut self, bytes: usize) {
+        self.read_budget = self.read_budget.saturating_sub(bytes);
+        if let Some(left) = self.state.discard_bytes_left.get() {
+            self.state.discard_bytes_left.set(Some(left.saturating_sub(bytes)));
         }
     }
 
-    /// After a try to write: a turn ends with one.
-    fn wrote<T>(
+    /// Takes the outcome of an attempt to write. Each attempt ends a turn; an attempt that blocks sets a deadline for
+    /// the client.
+    fn after_write<T>(
         &mut self,
         cx: &mut Context<'_>,
-        tried: Poll<io::Result<T>>,
+        result: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        self.turn = READ_BYTES_PER_TURN;
-        if tried.is_ready() {
+        self.read_budget = READ_BUDGET_BYTES;
+        if result.is_ready() {
             if self.write_blocked_since.take().is_some() {
-                self.exchange.wake();
+                self.state.wake();
             }
-            return tried;
+            return result;
         }
         self.write_blocked_since.get_or_insert_with(Instant::now);
-        if self.is_overdue(cx) { Poll::Ready(Err(io::ErrorKind::TimedOut.into())) } else { tried }
+        if self.is_overdue(cx) { Poll::Ready(Err(io::ErrorKind::TimedOut.into())) } else { result }
     }
 }
 
-/// Where the first head ends in these bytes: behind an empty line, of which the CR may be missing (RFC 9112, section 2.2). A body may hold
-/// an empty line too; it is then read in two turns.
+/// End of the first head in these bytes: behind an empty line, of which the CR may be missing (RFC 9112, section 2.2).
+/// A body with an empty line is read in two turns.
 fn end_of_head(bytes: &[u8]) -> Option<usize> {
     let mut ends =
         bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
@@ -256,21 +261,21 @@ impl AsyncRead for Connection {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let readable =
-            if this.write_blocked_since.is_some() { 0 } else { this.exchange.readable() };
-        let most = readable.min(this.turn).min(buffer.remaining());
-        if most == 0 {
+            if this.write_blocked_since.is_some() { 0 } else { this.state.readable_bytes() };
+        let limit = readable.min(this.read_budget).min(buffer.remaining());
+        if limit == 0 {
             if readable == 0 {
-                this.exchange.reader.replace(Some(cx.waker().clone()));
+                this.state.read_waker.replace(Some(cx.waker().clone()));
             } else {
                 cx.waker().wake_by_ref();
             }
         } else {
-            let read = this.read(cx, buffer, most);
+            let read = this.read(cx, buffer, limit);
             if read.is_ready() {
                 return read;
             }
         }
-        // To actix the client has closed its side: it ends the connection once all is answered.
+        // To actix the client has closed its side: actix ends the connection once all is answered.
         if this.is_overdue(cx) { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 }
@@ -281,13 +286,13 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let tried = Pin::new(self.stream.get_mut()).poll_write(cx, bytes);
-        self.wrote(cx, tried)
+        let result = Pin::new(self.stream.get_mut()).poll_write(cx, bytes);
+        self.after_write(cx, result)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let tried = Pin::new(self.stream.get_mut()).poll_flush(cx);
-        self.wrote(cx, tried)
+        let result = Pin::new(self.stream.get_mut()).poll_flush(cx);
+        self.after_write(cx, result)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

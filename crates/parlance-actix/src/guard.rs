@@ -1,4 +1,4 @@
-//! A guard before an app's own handlers.
+//! A guard: authentication middleware before an app's own handlers.
 
 use std::future::{Ready, ready};
 use std::rc::Rc;
@@ -10,45 +10,47 @@ use actix_web::{Error, HttpMessage as _, HttpResponse};
 use futures_util::future::LocalBoxFuture;
 use parlance_dialect::Refusal;
 
-use crate::shell::{answered, body, cut_off, respond, silent};
-use crate::unread::{AnswerBody, RequestBody};
-use crate::{Caller, Shell};
+use crate::http::{
+    await_response, failure_response, read_limited_body, respond, respond_and_close,
+};
+use crate::unread_body::{RequestBody, ResponseBody};
+use crate::{AppContext, Caller};
 
-/// Lets a request pass that shows a living session, and refuses any other in its dialect's own words: a middleware for a resource, a scope
-/// or an app, whose handlers then take a [`Caller`].
+/// Authentication middleware for a resource, a scope or an app. Admits a request with the credential of a live session,
+/// and refuses any other in the words of its dialect. The handlers behind the guard take a [`Caller`].
 ///
-/// A body is read only where a dialect's credential may stand in it: of cluster-api that is an urlencoded form, or a multipart one whose
-/// `Content-Length` is within the limit. It is read within
-/// [`BODY_LIMIT`](crate::BODY_LIMIT) and [`BODY_PATIENCE`](crate::BODY_PATIENCE), and given on to the handler byte for byte. Every other
-/// body is not touched: an upload of any size goes straight to the handler.
+/// A body is read only where a dialect's credential may stand in the body: for cluster-api, an urlencoded form, or a
+/// multipart form with a `Content-Length` within the limit. Such a body is read within
+/// [`MAX_BODY_BYTES`](crate::MAX_BODY_BYTES) and [`BODY_TIMEOUT`](crate::BODY_TIMEOUT), and passed on to the handler byte for
+/// byte. Every other body stays untouched: an upload of any size goes straight to the handler.
 #[derive(Debug, Clone)]
-pub struct Guard {
-    shell: Shell,
+pub struct AuthGuard {
+    context: AppContext,
     guard: Arc<parlance_dialect::Guard>,
 }
 
-impl Guard {
-    /// A guard that takes the credentials of these dialects.
+impl AuthGuard {
+    /// A guard that accepts the credentials of these dialects.
     #[must_use]
-    pub fn new(shell: Shell, guard: parlance_dialect::Guard) -> Self {
-        Self { shell, guard: Arc::new(guard) }
+    pub fn new(context: AppContext, guard: parlance_dialect::Guard) -> Self {
+        Self { context, guard: Arc::new(guard) }
     }
 
-    /// Lets a request pass, and notes who makes it; or gives the answer that refuses it.
+    /// Admits a request and notes its caller, or returns the answer that refuses the request.
     async fn admit(&self, request: &mut ServiceRequest) -> Result<(), HttpResponse> {
-        // A caller is whom this guard admits, whatever stood there before.
+        // Only this guard names the caller: an earlier `Caller` is removed.
         request.extensions_mut().remove::<Caller>();
         let mut bytes = Vec::new();
-        let mut head = self.shell.head(request.request(), request.uri().path());
-        if let Some(dialect) = self.guard.needs_body(&head.with(&[])) {
+        let mut head = self.context.head(request.request(), request.uri().path());
+        if let Some(dialect) = self.guard.needs_body(&head.with_body(&[])) {
             let payload = request.take_payload();
-            bytes = body(request.request(), payload)
+            bytes = read_limited_body(request.request(), payload)
                 .await
-                .map_err(|why| cut_off(dialect.unread(why)))?;
-            // It came when its body had come.
-            head = self.shell.head(request.request(), request.uri().path());
+                .map_err(|why| respond_and_close(dialect.body_error(why)))?;
+            // The time of a request is the time at which its body has arrived.
+            head = self.context.head(request.request(), request.uri().path());
         }
-        match answered(self.guard.admit(&head.with(&bytes))).await {
+        match await_response(self.guard.admit(&head.with_body(&bytes))).await {
             Ok(Ok(caller)) => {
                 request.extensions_mut().insert(Caller(caller));
                 if !bytes.is_empty() {
@@ -56,41 +58,41 @@ impl Guard {
                 }
                 Ok(())
             }
-            Ok(Err(Refusal { answer, .. })) => Err(respond(answer)),
-            Err(silence) => Err(silent(silence, || self.guard.late())),
+            Ok(Err(Refusal { response, .. })) => Err(respond(response)),
+            Err(failure) => Err(failure_response(failure, || self.guard.timeout_response())),
         }
     }
 }
 
-impl<S, B> Transform<S, ServiceRequest> for Guard
+impl<S, B> Transform<S, ServiceRequest> for AuthGuard
 where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
     B: MessageBody + 'static,
 {
-    type Response = ServiceResponse<AnswerBody>;
+    type Response = ServiceResponse<ResponseBody>;
     type Error = Error;
-    type Transform = Guarded<S>;
+    type Transform = AuthGuardMiddleware<S>;
     type InitError = ();
     type Future = Ready<Result<Self::Transform, ()>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
-        ready(Ok(Guarded { service: Rc::new(service), guard: self.clone() }))
+        ready(Ok(AuthGuardMiddleware { service: Rc::new(service), guard: self.clone() }))
     }
 }
 
-/// A service behind a [`Guard`].
+/// A service behind an [`AuthGuard`].
 #[derive(Debug)]
-pub struct Guarded<S> {
+pub struct AuthGuardMiddleware<S> {
     service: Rc<S>,
-    guard: Guard,
+    guard: AuthGuard,
 }
 
-impl<S, B> Service<ServiceRequest> for Guarded<S>
+impl<S, B> Service<ServiceRequest> for AuthGuardMiddleware<S>
 where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
     B: MessageBody + 'static,
 {
-    type Response = ServiceResponse<AnswerBody>;
+    type Response = ServiceResponse<ResponseBody>;
     type Error = Error;
     type Future = LocalBoxFuture<'static, Result<Self::Response, Error>>;
 
@@ -105,8 +107,8 @@ where
                 Ok(()) => service.call(request).await?.map_into_boxed_body(),
                 Err(refusal) => request.into_response(refusal),
             };
-            let unread = RequestBody::unread(body).await;
-            Ok(answer.map_body(|_, answer| AnswerBody::new(answer, unread)))
+            let unread = RequestBody::unread_remainder(body).await;
+            Ok(answer.map_body(|_, answer| ResponseBody::new(answer, unread)))
         })
     }
 }

@@ -1,29 +1,29 @@
 //! The shell: the only crate that names actix-web.
 //!
-//! [`mount`] puts dialects into an app, [`Guard`] stands before an app's own handlers, and [`Caller`] tells them who calls. Everything
-//! that a dialect must not know lives here: the routes, the limits of a body's size and time, the time an answer may take, and whose
-//! word counts for the client's address.
+//! [`mount`] puts dialects into an app, [`AuthGuard`] stands before an app's own handlers, and [`Caller`] tells handlers
+//! the caller's identity. Everything that a dialect must not know lives here: the routes, the limits of a body's size
+//! and time, the deadline of an answer, and the trusted proxies that may state the client's address.
 
 mod caller;
 mod connection;
+mod defer;
 mod guard;
+mod http;
 mod mount;
-mod peer;
 mod server;
-mod shell;
 #[cfg(test)]
 mod tests;
-mod turn;
-mod unread;
+mod trusted_proxies;
+mod unread_body;
 
-pub use caller::{Caller, Unguarded};
-pub use guard::{Guard, Guarded};
-pub use mount::{Mount, Served, Site, mount};
-pub use peer::TrustedProxies;
-pub use server::BoundedServer;
-pub use shell::{
-    ANSWER_PATIENCE, BODY_LIMIT, BODY_PATIENCE, Head, Shell, Silence, answered, body, cut_off,
-    respond, silent,
+pub use caller::{Caller, MissingGuard};
+pub use defer::defer;
+pub use guard::{AuthGuard, AuthGuardMiddleware};
+pub use http::{
+    AppContext, BODY_TIMEOUT, HandlerFailure, MAX_BODY_BYTES, RESPONSE_TIMEOUT, RequestHead,
+    await_response, failure_response, read_limited_body, respond, respond_and_close,
 };
-pub use turn::soon;
-pub use unread::AnswerBody;
+pub use mount::{DialectSet, Mount, ServedBy, mount};
+pub use server::BoundedServer;
+pub use trusted_proxies::TrustedProxies;
+pub use unread_body::ResponseBody;

@@ -24,32 +24,34 @@ use actix_web::rt::net::TcpStream;
 use actix_web::web::Bytes;
 use socket2::SockRef;
 
-use crate::connection::{Answering, Connection, Exchange};
-use crate::unread::{AnswerBody, RequestBody};
+use crate::connection::{Connection, ConnectionState, RequestInFlight};
+use crate::unread_body::{RequestBody, ResponseBody};
 
-/// How many connections may wait in the system's queue until they are accepted.
+/// Connections that may wait in the system's queue until they are accepted (listen backlog).
 const BACKLOG: i32 = 1024;
-/// How many connections a worker may have, if nobody says otherwise: actix's own bound.
-const CONNECTIONS_PER_WORKER: usize = 25_600;
+/// Default limit of connections per worker: actix's own bound.
+const MAX_CONNECTIONS_PER_WORKER: usize = 25_600;
 
-/// How long the head of a connection's first request may take.
+/// Deadline for the head of a connection's first request.
 const FIRST_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a connection may take to end.
+/// Deadline for a connection to end.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Admits a connection, and gives what is dropped when the connection ends; `None` ends it at once.
+/// Admits a connection, and returns a value to drop when the connection ends. `None` ends the connection at once.
 type Admission = Arc<dyn Fn(&TcpStream) -> Option<Box<dyn Any>> + Send + Sync>;
 
-/// An HTTP/1.1 server without TLS, as `actix_web::HttpServer` is one, that bounds what a client can make a connection hold:
+/// An HTTP/1.1 server without TLS, like `actix_web::HttpServer`, with backpressure. Bounds the memory and time that a
+/// client can hold on a connection:
 ///
-/// - Nothing is read while an answer waits to be taken, nor while a request is answered, unless its handler waits for the body. At most
-///   4 KiB are read, and decoded, at a time.
-/// - A client that takes nothing of an answer for 15 s is cut, and so is one that has not sent the next request in full 10 s after the
-///   last answer.
-/// - An answer to a request whose body was not read to its end ends the connection within 2 s, however the body is framed.
+/// - Nothing is read while an answer waits to be taken, nor while a request is answered, unless its handler waits for
+///   the body. At most 4 KiB are read, and decoded, at a time.
+/// - A client that takes nothing of an answer for 15 s is cut off, and so is one that has not sent the next request in
+///   full 10 s after the last answer.
+/// - If the body of a request was not read to its end, the answer ends the connection within 2 s, however the body is
+///   framed.
 ///
-/// How long a handler may take, and how slowly the body that it waits for may come, is the handler's own matter; those of parlance bound
-/// both.
+/// The duration of a handler, and the speed of a body that the handler waits for, are the handler's own matter. The
+/// handlers of parlance bound both.
 pub struct BoundedServer {
     listener: TcpListener,
     admission: Admission,
@@ -61,27 +63,28 @@ impl BoundedServer {
     /// Listens on an address; port 0 picks a free one.
     ///
     /// # Errors
-    /// The system's, if it cannot.
+    /// The system's, if listening fails.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
         SockRef::from(&listener).listen(BACKLOG)?;
         Ok(Self {
             listener,
             admission: Arc::new(|_| Some(Box::new(()))),
-            connections_per_worker: CONNECTIONS_PER_WORKER,
+            connections_per_worker: MAX_CONNECTIONS_PER_WORKER,
             shutdown_seconds: 30,
         })
     }
 
-    /// Where it listens.
+    /// The address of the listener.
     ///
     /// # Errors
-    /// The system's, if it does not say.
+    /// The system's, if the address is not available.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Admits connections one by one. What is given for one is dropped when it ends; for `None` it ends at once, without an answer.
+    /// Calls `admit` for each connection. The returned value is dropped when the connection ends; `None` ends the
+    /// connection at once, without an answer.
     #[must_use]
     pub fn admission(
         self,
@@ -90,19 +93,19 @@ impl BoundedServer {
         Self { admission: Arc::new(admit), ..self }
     }
 
-    /// How many connections it may have in all; more wait in the system's queue.
+    /// Limits the connections of the whole server; more wait in the system's queue.
     #[must_use]
-    pub fn max_connections(self, most: usize) -> Self {
-        Self { connections_per_worker: most.div_ceil(workers()).max(1), ..self }
+    pub fn max_connections(self, limit: usize) -> Self {
+        Self { connections_per_worker: limit.div_ceil(worker_count()).max(1), ..self }
     }
 
-    /// How many seconds requests under way may take once it is told to stop; 30 if nobody says otherwise.
+    /// Limits the seconds that requests under way may take in a graceful shutdown; 30 by default.
     #[must_use]
     pub fn shutdown_timeout(self, seconds: u64) -> Self {
         Self { shutdown_seconds: seconds, ..self }
     }
 
-    /// Serves an app, with a worker a core, until its handle says to stop. It handles no signals.
+    /// Serves an app, with one worker per core, until the server's handle says to stop. Does not handle signals.
     ///
     /// # Errors
     /// The system's, if the listener cannot be used.
@@ -119,7 +122,7 @@ impl BoundedServer {
         B: MessageBody + 'static,
     {
         let server = Server::build()
-            .workers(workers())
+            .workers(worker_count())
             .max_concurrent_connections(self.connections_per_worker)
             .shutdown_timeout(self.shutdown_seconds)
             .disable_signals();
@@ -129,12 +132,13 @@ impl BoundedServer {
             let (stopping, admission) = (stopping.clone(), Arc::clone(&admission));
             let app = app().into_factory().map_err(Into::into);
             let app = map_config(app, |()| AppConfig::default());
-            let app = apply_fn_factory(app, |request: Request, app: &_| answer(request, app));
+            let app =
+                apply_fn_factory(app, |request: Request, app: &_| handle_request(request, app));
             let http = HttpService::build()
                 .client_request_timeout(FIRST_HEAD_TIMEOUT)
                 .client_disconnect_timeout(DISCONNECT_TIMEOUT)
                 .on_connect_ext(|connection: &Connection, data| {
-                    data.insert(Rc::clone(connection.exchange()));
+                    data.insert(Rc::clone(connection.state()));
                 })
                 .graceful_shutdown_signal(move || {
                     let stopping = stopping.clone();
@@ -147,7 +151,7 @@ impl BoundedServer {
     }
 }
 
-fn workers() -> usize {
+fn worker_count() -> usize {
     available_parallelism().map_or(2, usize::from)
 }
 
@@ -157,32 +161,32 @@ fn admit(
 ) -> Result<(Connection, Protocol, Option<SocketAddr>), DispatchError> {
     let peer = stream.peer_addr().ok();
     match admission(&stream) {
-        Some(place) => Ok((Connection::new(stream, place), Protocol::Http1, peer)),
-        // Its end is the end of the connection.
+        Some(permit) => Ok((Connection::new(stream, permit), Protocol::Http1, peer)),
+        // Dropping the stream ends the connection.
         None => Err(DispatchError::Io(io::ErrorKind::ConnectionRefused.into())),
     }
 }
 
-/// Has an app answer a request, and its connection know.
-fn answer<S, B>(
+/// Has the app answer a request, and keeps the connection's `ConnectionState` up to date.
+fn handle_request<S, B>(
     mut request: Request,
     app: &S,
-) -> impl Future<Output = Result<Response<SentBody>, actix_web::Error>> + use<S, B>
+) -> impl Future<Output = Result<Response<TrackedResponseBody>, actix_web::Error>> + use<S, B>
 where
     S: Service<Request, Error = actix_web::Error>,
     S::Response: Into<Response<B>>,
     B: MessageBody + 'static,
 {
-    let exchange = request.conn_data::<Rc<Exchange>>().cloned();
-    let mut answering = exchange.clone().map(Exchange::begin);
+    let connection_state = request.conn_data::<Rc<ConnectionState>>().cloned();
+    let mut in_flight = connection_state.clone().map(ConnectionState::begin_request);
     let (payload, body) = RequestBody::share_watched(request.take_payload(), move |wanted| {
-        if let Some(exchange) = &exchange {
-            exchange.want_body(wanted);
+        if let Some(connection_state) = &connection_state {
+            connection_state.set_body_wanted(wanted);
         }
     });
     *request.payload() = payload;
-    if let Some(answering) = &mut answering {
-        answering.body_finished = body.as_ref().map(RequestBody::finished);
+    if let Some(in_flight) = &mut in_flight {
+        in_flight.body_finished = body.as_ref().map(RequestBody::finished);
     }
     let answer = app.call(request);
     async move {
@@ -190,22 +194,22 @@ where
             Ok(answer) => answer.into().map_into_boxed_body(),
             Err(error) => error.error_response().into(),
         };
-        let unread = RequestBody::unread(body).await;
-        Ok(answer.map_body(|_, answer| SentBody {
-            body: AnswerBody::new(answer, unread),
-            _answering: answering,
+        let unread = RequestBody::unread_remainder(body).await;
+        Ok(answer.map_body(|_, answer| TrackedResponseBody {
+            body: ResponseBody::new(answer, unread),
+            _in_flight: in_flight,
         }))
     }
 }
 
-/// The body of an answer. The request is answered once it is dropped.
-struct SentBody {
-    body: AnswerBody,
-    _answering: Option<Answering>,
+/// The body of an answer. The request counts as answered once this body is dropped.
+struct TrackedResponseBody {
+    body: ResponseBody,
+    _in_flight: Option<RequestInFlight>,
 }
 
-impl MessageBody for SentBody {
-    type Error = <AnswerBody as MessageBody>::Error;
+impl MessageBody for TrackedResponseBody {
+    type Error = <ResponseBody as MessageBody>::Error;
 
     fn size(&self) -> BodySize {
         self.body.size()

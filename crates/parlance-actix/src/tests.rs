@@ -1,7 +1,7 @@
-//! Claims about what an app is given: over sockets, before dialects of the real kind.
+//! Claims about the interface of an app: over sockets, with real dialects.
 
 mod caller;
 mod guard;
-mod peer;
 mod server;
-mod unread;
+mod trusted_proxies;
+mod unread_body;

@@ -1,4 +1,4 @@
-//! A message and its metadata to a [`Call`] of the dialect.
+//! Request parsing: a message and its metadata to a [`Call`] of the dialect.
 
 use parlance_axxon_jsonrpc::{AxxonJsonrpc, Call, Endpoint, Method, TOKEN_NAME};
 use parlance_core::{Credential, Failure};
@@ -9,7 +9,6 @@ use tonic::metadata::MetadataMap;
 use crate::message::{AuthenticateRequest, Empty};
 use crate::reply;
 
-/// Reads a call.
 pub(crate) fn read(
     wire: &AxxonJsonrpc,
     method: Method,
@@ -26,25 +25,31 @@ pub(crate) fn read(
         }
         Method::Renew => {
             decode::<Empty>(message)?;
-            let shown = shown(wire, metadata).map_err(reply::denied)?;
-            Ok(Call::Renew(shown, Endpoint::Grpc))
+            let credential =
+                credential_from_metadata(wire, metadata).map_err(reply::encode_renewal_failure)?;
+            Ok(Call::Renew(credential, Endpoint::Grpc))
         }
         Method::Close => {
             decode::<Empty>(message)?;
-            shown(wire, metadata).map(Call::Close).map_err(reply::close_denied)
+            credential_from_metadata(wire, metadata)
+                .map(Call::Close)
+                .map_err(reply::encode_close_failure)
         }
     }
 }
 
 fn decode<M: Message + Default>(message: &[u8]) -> Result<M, Status> {
-    // The decoder's own words may quote what it read.
+    // The decoder's own error text may quote the message.
     M::decode(message).map_err(|_| Status::invalid_argument("the message cannot be read"))
 }
 
-/// The credential in the metadata, which stands there once.
-fn shown(wire: &AxxonJsonrpc, metadata: &MetadataMap) -> Result<Credential, Failure> {
+/// The credential in the metadata. A repeated entry counts as none.
+fn credential_from_metadata(
+    wire: &AxxonJsonrpc,
+    metadata: &MetadataMap,
+) -> Result<Credential, Failure> {
     let mut values = metadata.get_all(TOKEN_NAME).iter();
     let token = values.next().filter(|_| values.next().is_none());
     let token = token.and_then(|token| token.to_str().ok()).ok_or(Failure::NoCredential)?;
-    wire.read(token).ok_or(Failure::UnknownCredential)
+    wire.verify_token(token).ok_or(Failure::UnknownCredential)
 }

@@ -1,4 +1,4 @@
-//! Connections: how many there may be, and how long one may be silent.
+//! Connection limit, and the idle timeout of a connection.
 
 use std::io;
 use std::pin::Pin;
@@ -7,56 +7,56 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::stream::{self, Stream};
-use parlance_core::connections::{ConnectionLimit, ConnectionPlace};
+use parlance_core::connections::{ConnectionLimit, ConnectionPermit};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Sleep, sleep};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
-/// How long a connection may take to its first bytes: the preface of HTTP/2, or the beginning of a TLS handshake.
+/// Time limit for the first bytes of a connection: the preface of HTTP/2, or the beginning of a TLS handshake.
 pub(crate) const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How many bytes the preface has.
+/// Length of the preface, in bytes.
 const PREFACE_BYTES: usize = 24;
-/// How long nothing may come over a connection. A living client answers pings, which are sent more often.
-pub(crate) const SILENCE: Duration = Duration::from_secs(60);
-/// How long to wait where no connection can be taken: every descriptor may be in use.
-const AGAIN: Duration = Duration::from_millis(100);
+/// Idle timeout: the longest time without a byte from the client. A living client answers pings, which are sent more often.
+pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Pause after a failed accept: every descriptor may be in use.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// The connections that come and that the limit admits; any other ends at once. An error ends none of them, and does not spin.
+/// The incoming connections that the limit admits; any other ends at once. An error of the listener ends none, and does not spin.
 pub(crate) fn incoming(
     listener: TcpListener,
     limit: Arc<ConnectionLimit>,
 ) -> impl Stream<Item = io::Result<Connection<TcpStream>>> {
     stream::unfold((listener, limit), |(listener, limit)| async move {
-        let (stream, place) = loop {
+        let (stream, permit) = loop {
             match listener.accept().await {
                 Ok((stream, peer)) => {
-                    if let Some(place) = limit.enter(peer.ip()) {
-                        break (stream, place);
+                    if let Some(permit) = limit.try_acquire(peer.ip()) {
+                        break (stream, permit);
                     }
                 }
-                Err(_) => sleep(AGAIN).await,
+                Err(_) => sleep(ACCEPT_RETRY_DELAY).await,
             }
         };
         let _slower = stream.set_nodelay(true);
-        Some((Ok(Connection::new(stream, Some(place))), (listener, limit)))
+        Some((Ok(Connection::new(stream, Some(permit))), (listener, limit)))
     })
 }
 
-/// A connection that ends when nothing has come over it for too long.
+/// A connection that ends when no byte has arrived for too long.
 #[derive(Debug)]
 pub(crate) struct Connection<T> {
     stream: T,
-    silence: Pin<Box<Sleep>>,
-    /// How much of the preface has not come yet.
-    preface: usize,
-    _place: Option<ConnectionPlace>,
+    idle_timer: Pin<Box<Sleep>>,
+    /// Bytes of the preface that have not arrived yet.
+    preface_bytes_left: usize,
+    _permit: Option<ConnectionPermit>,
 }
 
 impl<T> Connection<T> {
-    pub(crate) fn new(stream: T, place: Option<ConnectionPlace>) -> Self {
-        let silence = Box::pin(sleep(PREFACE_TIMEOUT));
-        Self { stream, silence, preface: PREFACE_BYTES, _place: place }
+    pub(crate) fn new(stream: T, permit: Option<ConnectionPermit>) -> Self {
+        let idle_timer = Box::pin(sleep(PREFACE_TIMEOUT));
+        Self { stream, idle_timer, preface_bytes_left: PREFACE_BYTES, _permit: permit }
     }
 }
 
@@ -77,14 +77,15 @@ impl<T: AsyncRead + Unpin> AsyncRead for Connection<T> {
         let before = buf.filled().len();
         match Pin::new(&mut self.stream).poll_read(cx, buf) {
             Poll::Ready(read) => {
-                self.preface = self.preface.saturating_sub(buf.filled().len() - before);
-                if self.preface == 0 {
-                    self.silence.set(sleep(SILENCE));
+                self.preface_bytes_left =
+                    self.preface_bytes_left.saturating_sub(buf.filled().len() - before);
+                if self.preface_bytes_left == 0 {
+                    self.idle_timer.set(sleep(IDLE_TIMEOUT));
                 }
                 Poll::Ready(read)
             }
             Poll::Pending => {
-                self.silence.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+                self.idle_timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
             }
         }
     }

@@ -11,4 +11,4 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use server::{Limits, Listening, StartError, Tls};
+pub use server::{GrpcServer, Limits, StartError, Tls};

@@ -1,12 +1,11 @@
-//! The messages of `Authentication.proto`, as far as they are read and written. A test holds them to it.
+//! Protobuf messages of `Authentication.proto`, as far as the service reads and writes them. A test compares them with the `.proto`.
 
 use prost::Message;
 
-/// `Authentication.proto`, compiled: what reflection tells.
+/// `Authentication.proto`, compiled: the descriptors for server reflection.
 pub(crate) const DESCRIPTORS: &[u8] = include_bytes!("../proto/descriptors.bin");
 
-/// `AuthenticateRequest`. Its texts are taken as bytes: whether they are UTF-8 is judged here, not by the decoder, which would fail
-/// the call.
+/// `AuthenticateRequest`. Its texts are byte fields: this crate checks whether they are UTF-8, since the decoder would fail the call.
 #[derive(Clone, PartialEq, Eq, Message)]
 #[prost(skip_debug)]
 pub(crate) struct AuthenticateRequest {
@@ -16,7 +15,7 @@ pub(crate) struct AuthenticateRequest {
     pub(crate) password: Vec<u8>,
 }
 
-/// `AuthenticateResponseEx`; and `AuthenticateResponse`, which is the same without an `error_code`: one that is 0 is not written.
+/// `AuthenticateResponseEx`. `AuthenticateResponse` is the same without an `error_code`: an `error_code` of 0 is not written.
 #[derive(Clone, PartialEq, Eq, Message)]
 #[prost(skip_debug)]
 pub(crate) struct AuthenticateResponse {
@@ -42,14 +41,14 @@ pub(crate) struct AuthenticateResponse {
 #[derive(Clone, PartialEq, Eq, Message)]
 pub(crate) struct Empty {}
 
-/// `CloseSessionResponse`. Its one code that is ever sent is `OK`, so nothing is ever written.
+/// `CloseSessionResponse`. `OK` (0) is the only code that is ever sent, so the message is always empty.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub(crate) struct CloseSessionResponse {
     #[prost(int32, tag = "15")]
     pub(crate) error_code: i32,
 }
 
-/// `EAuthenticateCode`, as far as it is sent.
+/// The codes of `EAuthenticateCode` that the service sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, prost::Enumeration)]
 #[repr(i32)]
 pub(crate) enum AuthenticateCode {
@@ -61,7 +60,7 @@ pub(crate) enum AuthenticateCode {
 }
 
 impl AuthenticateCode {
-    /// Its name on the wire.
+    /// The name on the wire.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ok => "AUTHENTICATE_CODE_OK",

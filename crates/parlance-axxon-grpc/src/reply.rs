@@ -1,4 +1,4 @@
-//! [`Outcome`] or [`Failure`] to a message or a status: the exhaustive table.
+//! Response encoding: [`Outcome`] or [`Failure`] to a message or a status, in one exhaustive table.
 
 use parlance_axxon_jsonrpc::{Call, TOKEN_NAME, Token};
 use parlance_core::{Failure, Outcome, Secret, Session, Timestamp, User};
@@ -9,63 +9,63 @@ use tonic::{Code, Status};
 
 use crate::message::{AuthenticateCode, AuthenticateResponse, CloseSessionResponse};
 
-/// A message, encoded, or a status.
+/// An encoded message, or a status.
 pub(crate) type Reply = Result<Vec<u8>, Status>;
 
-/// How long a client should wait before it tries again (gRFC A6).
-const PUSHBACK: &str = "grpc-retry-pushback-ms";
+/// Metadata key: how long, in milliseconds, a client should wait before a retry (gRFC A6).
+const RETRY_PUSHBACK: &str = "grpc-retry-pushback-ms";
 
-/// Words what was done.
-pub(crate) fn done(call: &Call, outcome: &Outcome, now: Timestamp) -> Reply {
+/// Encodes an outcome.
+pub(crate) fn encode_outcome(call: &Call, outcome: &Outcome, now: Timestamp) -> Reply {
     match (call, outcome) {
-        (Call::Login { .. }, Outcome::Opened(session, user, secret))
+        (Call::Login { .. }, Outcome::LoggedIn(session, user, secret))
         | (Call::Renew(..), Outcome::Renewed(session, user, secret)) => {
-            Ok(token(session, user, secret, now).encode_to_vec())
+            Ok(token_response(session, user, secret, now).encode_to_vec())
         }
-        (Call::Close(_), Outcome::Closed) => Ok(CloseSessionResponse::default().encode_to_vec()),
-        // Never the outcome of a command of ours.
+        (Call::Close(_), Outcome::LoggedOut) => Ok(CloseSessionResponse::default().encode_to_vec()),
+        // The core answers each command with its own outcome, so no other pair occurs.
         (
-            Call::Login { .. } | Call::Refused { .. } | Call::Renew(..) | Call::Close(_),
-            Outcome::Opened(..)
-            | Outcome::Standing(..)
+            Call::Login { .. } | Call::Rejected { .. } | Call::Renew(..) | Call::Close(_),
+            Outcome::LoggedIn(..)
+            | Outcome::Active(..)
             | Outcome::Renewed(..)
-            | Outcome::Closed
-            | Outcome::Bumped(_)
+            | Outcome::LoggedOut
+            | Outcome::LoginRecorded(_)
             | Outcome::Users(_)
-            | Outcome::Named(_),
-        ) => refused(call, Failure::Unavailable),
+            | Outcome::User(_),
+        ) => encode_failure(call, Failure::Unavailable),
     }
 }
 
-/// Words a refusal.
-pub(crate) fn refused(call: &Call, why: Failure) -> Reply {
+/// Encodes a refusal.
+pub(crate) fn encode_failure(call: &Call, why: Failure) -> Reply {
     match call {
-        Call::Login { asked, .. } => login_refused(asked.ex, why),
-        // `Refused` is the JSON door's alone.
-        Call::Renew(..) | Call::Refused { .. } => Err(denied(why)),
-        Call::Close(_) => Err(close_denied(why)),
+        Call::Login { variant: asked, .. } => encode_login_failure(asked.ex, why),
+        // `Refused` belongs to the JSON service alone.
+        Call::Renew(..) | Call::Rejected { .. } => Err(encode_renewal_failure(why)),
+        Call::Close(_) => Err(encode_close_failure(why)),
     }
 }
 
 /// "`AuthenticateEx` never raises": wrong data is an `error_code`. The plain answer has no such field.
-fn login_refused(ex: bool, why: Failure) -> Reply {
+fn encode_login_failure(ex: bool, why: Failure) -> Reply {
     let code = match why {
         Failure::UnknownUser
         | Failure::WrongPassword
         | Failure::UserDisabled
         | Failure::PasswordExpired
         | Failure::OuterCredential => AuthenticateCode::WrongCredentials,
-        // Names that nobody has hear it alike.
+        // An unknown name gets the same code, against user enumeration.
         Failure::Locked { .. } => AuthenticateCode::UserLocked,
-        Failure::Throttled => AuthenticateCode::IpBlocked,
-        // A login is served, and shows no token.
+        Failure::RateLimited => AuthenticateCode::IpBlocked,
+        // A login is a served call, and carries no token.
         Failure::UnservedCall
         | Failure::NoCredential
         | Failure::UnknownCredential
-        | Failure::EndedSession
-        | Failure::ForeignAddress
-        | Failure::ForeignUser => AuthenticateCode::GeneralError,
-        Failure::Busy | Failure::Unavailable => return Err(away()),
+        | Failure::RevokedOrExpired
+        | Failure::UnexpectedAddress
+        | Failure::UnexpectedUser => AuthenticateCode::GeneralError,
+        Failure::Busy | Failure::Unavailable => return Err(unavailable()),
     };
     if ex {
         let answer = AuthenticateResponse { error_code: code.into(), ..Default::default() };
@@ -75,26 +75,26 @@ fn login_refused(ex: bool, why: Failure) -> Reply {
     }
 }
 
-/// How a renewal is refused.
-pub(crate) fn denied(why: Failure) -> Status {
-    token_refused(why, AuthenticateCode::WrongCredentials.name())
+/// The refusal of a renewal.
+pub(crate) fn encode_renewal_failure(why: Failure) -> Status {
+    encode_token_failure(why, AuthenticateCode::WrongCredentials.name())
 }
 
-/// How `CloseSession` is refused, which has codes of its own.
-pub(crate) fn close_denied(why: Failure) -> Status {
-    token_refused(why, "GENERAL_ERROR")
+/// The refusal of `CloseSession`, which has codes of its own.
+pub(crate) fn encode_close_failure(why: Failure) -> Status {
+    encode_token_failure(why, "GENERAL_ERROR")
 }
 
-fn token_refused(why: Failure, wrong: &str) -> Status {
+fn encode_token_failure(why: Failure, wrong: &str) -> Status {
     match why {
         Failure::NoCredential => {
             Status::unauthenticated(format!("{wrong}: no token in the metadata {TOKEN_NAME}"))
         }
         Failure::UnknownCredential
-        | Failure::EndedSession
-        | Failure::ForeignAddress
-        | Failure::ForeignUser
-        // A token shows no password.
+        | Failure::RevokedOrExpired
+        | Failure::UnexpectedAddress
+        | Failure::UnexpectedUser
+        // A token carries no password.
         | Failure::UnknownUser
         | Failure::WrongPassword
         | Failure::UserDisabled
@@ -102,14 +102,14 @@ fn token_refused(why: Failure, wrong: &str) -> Status {
         | Failure::OuterCredential
         | Failure::UnservedCall
         | Failure::Locked { .. }
-        | Failure::Throttled => Status::unauthenticated(wrong),
-        Failure::Busy | Failure::Unavailable => away(),
+        | Failure::RateLimited => Status::unauthenticated(wrong),
+        Failure::Busy | Failure::Unavailable => unavailable(),
     }
 }
 
-/// How a message is refused that did not come whole, by what the library makes of it. Whatever it is, it is the client's: no defect of
-/// ours shows itself there.
-pub(crate) fn unread(status: &Status) -> Status {
+/// The refusal of a message that did not arrive whole, by the library's status. The cause is always the client's mistake: no defect of the
+/// server shows itself there.
+pub(crate) fn message_error(status: &Status) -> Status {
     match status.code() {
         Code::OutOfRange | Code::ResourceExhausted => {
             Status::resource_exhausted("the message is too long")
@@ -132,16 +132,21 @@ pub(crate) fn unread(status: &Status) -> Status {
     }
 }
 
-fn away() -> Status {
+fn unavailable() -> Status {
     let mut metadata = MetadataMap::new();
     if let Ok(wait) = MetadataValue::try_from(format!("{RETRY_AFTER}000")) {
-        metadata.insert(PUSHBACK, wait);
+        metadata.insert(RETRY_PUSHBACK, wait);
     }
     let code = AuthenticateCode::GeneralError.name();
     Status::with_metadata(Code::Unavailable, code, metadata)
 }
 
-fn token(session: &Session, user: &User, secret: &Secret, now: Timestamp) -> AuthenticateResponse {
+fn token_response(
+    session: &Session,
+    user: &User,
+    secret: &Secret,
+    now: Timestamp,
+) -> AuthenticateResponse {
     let token = Token::new(session, user, secret).with_expires_in(session, now);
     AuthenticateResponse {
         token_name: token.token_name.to_owned(),

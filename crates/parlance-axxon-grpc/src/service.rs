@@ -1,4 +1,4 @@
-//! The services by their paths, and the one that is ours.
+//! Router of the gRPC services by path, and the authentication service of this crate.
 
 use std::convert::Infallible;
 use std::future::ready;
@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use parlance_axxon_jsonrpc::{AxxonJsonrpc, Method, SERVICE};
+use parlance_axxon_jsonrpc::{AxxonJsonrpc, Method, SERVICE_NAME};
 use parlance_core::ports::Clock;
 use parlance_core::{Failure, Timestamp};
-use parlance_dialect::Desk;
+use parlance_dialect::DialectService;
 use prost::bytes::{Buf as _, BufMut as _};
 use tokio::time::timeout;
 use tonic::body::Body;
@@ -22,49 +22,49 @@ use tonic::{Request, Response, Status};
 use crate::reply::Reply;
 use crate::{Limits, call, reply};
 
-type Answer = BoxFuture<http::Response<Body>, Infallible>;
-type Route = Arc<dyn Fn(http::Request<Body>) -> Answer + Send + Sync>;
+type ResponseFuture = BoxFuture<http::Response<Body>, Infallible>;
+type Route = Arc<dyn Fn(http::Request<Body>) -> ResponseFuture + Send + Sync>;
 
-/// `AuthenticationService` at work.
+/// The implementation of `AuthenticationService`.
 #[derive(Clone)]
-pub(crate) struct Door {
-    pub(crate) desk: Arc<Desk<AxxonJsonrpc>>,
+pub(crate) struct AuthService {
+    pub(crate) service: Arc<DialectService<AxxonJsonrpc>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
 }
 
-impl NamedService for Door {
-    const NAME: &'static str = SERVICE;
+impl NamedService for AuthService {
+    const NAME: &'static str = SERVICE_NAME;
 }
 
-impl Door {
-    /// Answers a request to a path of ours.
+impl AuthService {
+    /// Answers a request to a path of this service.
     async fn serve(self, request: http::Request<Body>) -> http::Response<Body> {
         let name = request.uri().path().rsplit('/').next();
-        let Some(method) = name.and_then(Method::named) else {
+        let Some(method) = name.and_then(Method::from_name) else {
             return Status::unimplemented("no such method").into_http();
         };
-        let limit = Some(self.limits.message);
-        let mut grpc = Grpc::new(Bytes).apply_max_message_size_config(limit, None);
-        // On the wire a call with one message is one with a stream of them; so its reading is ours, and the client's mistakes have a
-        // status of ours.
-        grpc.client_streaming(Called(self, method), request).await
+        let limit = Some(self.limits.max_message_bytes);
+        let mut grpc = Grpc::new(RawCodec).apply_max_message_size_config(limit, None);
+        // On the wire a call with one message looks like a call with a stream of messages. So this code reads the stream itself, and chooses
+        // the status of a client's mistake.
+        grpc.client_streaming(MethodHandler(self, method), request).await
     }
 
-    async fn answer(self, method: Method, request: Request<Streaming<Vec<u8>>>) -> Reply {
+    async fn handle_call(self, method: Method, request: Request<Streaming<Vec<u8>>>) -> Reply {
         let peer = request.remote_addr().map(|peer| peer.ip());
         let (metadata, _, mut messages) = request.into_parts();
-        let message = match timeout(self.limits.message_patience, messages.message()).await {
+        let message = match timeout(self.limits.message_timeout, messages.message()).await {
             Ok(Ok(Some(message))) => message,
             Ok(Ok(None)) => return Err(Status::invalid_argument("there is no message")),
-            Ok(Err(why)) => return Err(reply::unread(&why)),
+            Ok(Err(why)) => return Err(reply::message_error(&why)),
             Err(_) => return Err(Status::deadline_exceeded("the message took too long")),
         };
-        self.reply(method, &metadata, &message, peer, self.clock.now()).await
+        self.handle_message(method, &metadata, &message, peer, self.clock.now()).await
     }
 
-    /// Decodes, asks, encodes.
-    pub(crate) async fn reply(
+    /// Decodes the call, asks the core, and encodes the answer.
+    pub(crate) async fn handle_message(
         &self,
         method: Method,
         metadata: &MetadataMap,
@@ -72,29 +72,29 @@ impl Door {
         peer: Option<IpAddr>,
         now: Timestamp,
     ) -> Reply {
-        let call = call::read(self.desk.dialect(), method, metadata, message)?;
-        match timeout(self.limits.answer_patience, self.desk.ask(&call, peer, now)).await {
-            Ok(Ok(outcome)) => reply::done(&call, &outcome, now),
-            Ok(Err(why)) => reply::refused(&call, why),
-            Err(_) => reply::refused(&call, Failure::Unavailable),
+        let call = call::read(self.service.dialect(), method, metadata, message)?;
+        match timeout(self.limits.response_timeout, self.service.execute(&call, peer, now)).await {
+            Ok(Ok(outcome)) => reply::encode_outcome(&call, &outcome, now),
+            Ok(Err(why)) => reply::encode_failure(&call, why),
+            Err(_) => reply::encode_failure(&call, Failure::Unavailable),
         }
     }
 }
 
-/// A call of a method, whose message is still to come.
-struct Called(Door, Method);
+/// A call of a method, before its message has arrived.
+struct MethodHandler(AuthService, Method);
 
-impl ClientStreamingService<Vec<u8>> for Called {
+impl ClientStreamingService<Vec<u8>> for MethodHandler {
     type Response = Vec<u8>;
     type Future = BoxFuture<Response<Vec<u8>>, Status>;
 
     fn call(&mut self, request: Request<Streaming<Vec<u8>>>) -> Self::Future {
-        let (door, method) = (self.0.clone(), self.1);
-        Box::pin(async move { door.answer(method, request).await.map(Response::new) })
+        let (service, method) = (self.0.clone(), self.1);
+        Box::pin(async move { service.handle_call(method, request).await.map(Response::new) })
     }
 }
 
-/// The services by their names. It answers every path.
+/// Router: the services by their names. Every path gets an answer.
 #[derive(Clone, Default)]
 pub(crate) struct Routes(Vec<(&'static str, Route)>);
 
@@ -110,7 +110,7 @@ impl Routes {
             + 'static,
         S::Future: Send + 'static,
     {
-        // None of them is ever unready.
+        // `poll_ready` is left out, since each of them is always ready.
         self.0.push((S::NAME, Arc::new(move |request| Box::pin(service.clone().call(request)))));
         self
     }
@@ -119,13 +119,13 @@ impl Routes {
 impl Service<http::Request<Body>> for Routes {
     type Response = http::Response<Body>;
     type Error = Infallible;
-    type Future = Answer;
+    type Future = ResponseFuture;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: http::Request<Body>) -> Answer {
+    fn call(&mut self, request: http::Request<Body>) -> ResponseFuture {
         let content = request.headers().get(http::header::CONTENT_TYPE);
         if !content.is_some_and(|content| content.as_bytes().starts_with(b"application/grpc")) {
             let mut answer = http::Response::new(Body::empty());
@@ -140,26 +140,26 @@ impl Service<http::Request<Body>> for Routes {
     }
 }
 
-impl Service<http::Request<Body>> for Door {
+impl Service<http::Request<Body>> for AuthService {
     type Response = http::Response<Body>;
     type Error = Infallible;
-    type Future = Answer;
+    type Future = ResponseFuture;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: http::Request<Body>) -> Answer {
-        let door = self.clone();
-        Box::pin(async move { Ok(door.serve(request).await) })
+    fn call(&mut self, request: http::Request<Body>) -> ResponseFuture {
+        let service = self.clone();
+        Box::pin(async move { Ok(service.serve(request).await) })
     }
 }
 
-/// Messages as the bytes that they are.
+/// A codec that passes messages through as bytes.
 #[derive(Debug, Clone, Copy)]
-struct Bytes;
+struct RawCodec;
 
-impl Codec for Bytes {
+impl Codec for RawCodec {
     type Encode = Vec<u8>;
     type Decode = Vec<u8>;
     type Encoder = Self;
@@ -174,7 +174,7 @@ impl Codec for Bytes {
     }
 }
 
-impl Encoder for Bytes {
+impl Encoder for RawCodec {
     type Item = Vec<u8>;
     type Error = Status;
 
@@ -184,7 +184,7 @@ impl Encoder for Bytes {
     }
 }
 
-impl Decoder for Bytes {
+impl Decoder for RawCodec {
     type Item = Vec<u8>;
     type Error = Status;
 

@@ -1,4 +1,4 @@
-//! The door without a network, for whoever throws bytes at it.
+//! Entry point without a network, for fuzz targets and other tests.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,44 +8,48 @@ use std::time::Duration;
 use parlance_axxon_jsonrpc::{AxxonJsonrpc, Method, TOKEN_NAME};
 use parlance_core::Timestamp;
 use parlance_core::ports::Clock;
-use parlance_dialect::Desk;
+use parlance_dialect::DialectService;
 use tokio::runtime::{Builder, Runtime};
 use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 
 use crate::Limits;
-use crate::service::Door;
+use crate::service::AuthService;
 
 /// Calls the service as a connection would.
-pub struct Caller {
-    door: Door,
+pub struct InProcessClient {
+    service: AuthService,
     runtime: Runtime,
 }
 
-/// The door is told the time with each call, and asks no clock.
-struct Unasked;
+/// A clock that no call reads: each call passes the time to the service.
+struct UnusedClock;
 
-impl Clock for Unasked {
+impl Clock for UnusedClock {
     fn now(&self) -> Timestamp {
         Timestamp::MIN
     }
 }
 
-impl Caller {
-    /// For a dialect at work.
+impl InProcessClient {
+    /// A caller for a dialect together with its authority.
     ///
     /// # Panics
     /// The system gives no runtime.
     #[must_use]
-    pub fn new(desk: Arc<Desk<AxxonJsonrpc>>) -> Self {
-        let patience = Duration::from_secs(10);
-        let limits =
-            Limits { message: 16 * 1024, message_patience: patience, answer_patience: patience };
+    pub fn new(service: Arc<DialectService<AxxonJsonrpc>>) -> Self {
+        let timeout = Duration::from_secs(10);
+        let limits = Limits {
+            max_message_bytes: 16 * 1024,
+            message_timeout: timeout,
+            response_timeout: timeout,
+        };
         #[expect(clippy::expect_used, reason = "for tests, which are to stop here")]
         let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
-        Self { door: Door { desk, clock: Arc::new(Unasked), limits }, runtime }
+        Self { service: AuthService { service, clock: Arc::new(UnusedClock), limits }, runtime }
     }
 
-    /// The status code of a call with this value of `auth_token` (none where it is empty, or can be no metadata) and this message.
+    /// The status code of a call with this value of `auth_token` and this message. An empty value, or one that no metadata can hold, is left
+    /// out.
     #[must_use]
     pub fn call(
         &self,
@@ -55,14 +59,16 @@ impl Caller {
         peer: IpAddr,
         now: Timestamp,
     ) -> i32 {
-        let Some(method) = Method::named(method) else { return tonic::Code::Unimplemented as i32 };
+        let Some(method) = Method::from_name(method) else {
+            return tonic::Code::Unimplemented as i32;
+        };
         let mut metadata = MetadataMap::new();
         if let Some(token) =
             AsciiMetadataValue::try_from(token).ok().filter(|token| !token.is_empty())
         {
             metadata.insert(TOKEN_NAME, token);
         }
-        let reply = self.door.reply(method, &metadata, message, Some(peer), now);
+        let reply = self.service.handle_message(method, &metadata, message, Some(peer), now);
         match self.runtime.block_on(reply) {
             Ok(_) => tonic::Code::Ok as i32,
             Err(status) => status.code() as i32,
@@ -70,8 +76,8 @@ impl Caller {
     }
 }
 
-impl fmt::Debug for Caller {
+impl fmt::Debug for InProcessClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Caller").finish_non_exhaustive()
+        f.debug_struct("InProcessClient").finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! What the gRPC promises.
+//! Tests of the gRPC service.
 
 mod calls;
 mod connections;
@@ -11,17 +11,17 @@ use std::time::Duration;
 
 use parlance_axxon_jsonrpc::{AxxonJsonrpc, Method, Settings, testing};
 use parlance_core::ports::Clock as _;
-use parlance_dialect::testing::World;
-use parlance_dialect::{Desk, Request, Service as _};
+use parlance_dialect::testing::TestWorld;
+use parlance_dialect::{DialectHandler as _, DialectService, Request};
 use prost::Message as _;
 use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 
 use crate::Limits;
 use crate::message::{AuthenticateRequest, AuthenticateResponse};
 use crate::reply::Reply;
-use crate::service::Door;
+use crate::service::AuthService;
 
-/// Every method, by its name.
+/// The names of all methods.
 const METHODS: [&str; 7] = [
     "Authenticate",
     "Authenticate2",
@@ -32,24 +32,28 @@ const METHODS: [&str; 7] = [
     "CloseSession",
 ];
 
-/// A world with `csmith`, and the gRPC in it, beside the JSON door.
-struct Wire {
-    world: World,
-    door: Door,
-    json: Desk<AxxonJsonrpc>,
+/// A test world with `csmith`, the gRPC service, and the JSON service.
+struct GrpcHarness {
+    world: TestWorld,
+    auth_service: AuthService,
+    json_service: DialectService<AxxonJsonrpc>,
 }
 
-impl Wire {
+impl GrpcHarness {
     fn new() -> Self {
-        let world = World::with_csmith();
-        let wire = AxxonJsonrpc::new(Settings::default(), testing::keys());
-        let patience = Duration::from_secs(10);
-        let limits =
-            Limits { message: 16 * 1024, message_patience: patience, answer_patience: patience };
-        let desk = Arc::new(world.desk(wire.clone()));
-        let door = Door { desk, clock: Arc::<_>::clone(&world.clock) as _, limits };
-        let json = world.desk(wire);
-        Self { world, door, json }
+        let world = TestWorld::with_csmith();
+        let dialect = AxxonJsonrpc::new(Settings::default(), testing::keys());
+        let timeout = Duration::from_secs(10);
+        let limits = Limits {
+            max_message_bytes: 16 * 1024,
+            message_timeout: timeout,
+            response_timeout: timeout,
+        };
+        let service = Arc::new(world.service(dialect.clone()));
+        let auth_service =
+            AuthService { service, clock: Arc::<_>::clone(&world.clock) as _, limits };
+        let json_service = world.service(dialect);
+        Self { world, auth_service, json_service }
     }
 
     /// Calls a method with these values of `auth_token`.
@@ -58,14 +62,14 @@ impl Wire {
         for token in tokens {
             metadata.append("auth_token", AsciiMetadataValue::try_from(*token).unwrap());
         }
-        let method = Method::named(method).unwrap();
+        let method = Method::from_name(method).unwrap();
         let (peer, now) = (self.world.peer, self.world.clock.now());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        runtime.block_on(self.door.reply(method, &metadata, message, peer, now))
+        runtime.block_on(self.auth_service.handle_message(method, &metadata, message, peer, now))
     }
 
     fn log_in(&self) -> AuthenticateResponse {
-        opened(&self.call("AuthenticateEx2", &[], &login("csmith", "XXX")))
+        decode_response(&self.call("AuthenticateEx2", &[], &login("csmith", "XXX")))
     }
 
     fn renew(&self, token: &str) -> Reply {
@@ -76,7 +80,7 @@ impl Wire {
         self.call("CloseSession", &[token.as_bytes()], b"")
     }
 
-    /// Whether a request that is guarded by the JSON door passes with this token.
+    /// Whether a request behind the guard of the JSON service passes with this token.
     fn admits(&self, token: &str) -> bool {
         let authorization = format!("Bearer {token}");
         let headers = [("authorization", authorization.as_bytes())];
@@ -90,7 +94,7 @@ impl Wire {
             secure: false,
             now: self.world.clock.now(),
         };
-        self.world.run(self.json.admit(&request)).is_ok()
+        self.world.block_on(self.json_service.admit(&request)).is_ok()
     }
 }
 
@@ -100,13 +104,13 @@ fn login(user: &str, password: &str) -> Vec<u8> {
 }
 
 #[track_caller]
-fn opened(reply: &Reply) -> AuthenticateResponse {
+fn decode_response(reply: &Reply) -> AuthenticateResponse {
     let message = reply.as_ref().unwrap_or_else(|status| panic!("{status}"));
     AuthenticateResponse::decode(message.as_slice()).unwrap()
 }
 
-/// A reply in a line.
-fn text(reply: &Reply) -> String {
+/// A reply as one line of text.
+fn reply_text(reply: &Reply) -> String {
     match reply {
         Ok(message) => format!("{:?} {message:02x?}", tonic::Code::Ok),
         Err(status) => {

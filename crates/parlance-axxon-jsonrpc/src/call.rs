@@ -1,42 +1,44 @@
-//! Bytes to [`Call`].
+//! Request parsing: bytes to a [`Call`].
 
 use std::borrow::Cow;
 
 use parlance_core::ports::TurnedAway;
-use parlance_core::{Credential, Failure, Login, Secret};
-use parlance_dialect::{Fields, Object, Rejection, Request, Response, basic, from_json};
+use parlance_core::{Credential, Failure, PasswordCredentials, Secret};
+use parlance_dialect::{
+    Fields, Rejection, Request, Response, StrictObject, basic_credentials, from_json,
+};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::{AxxonJsonrpc, reply};
 
-/// The one door of the document.
-pub(crate) const GRPC: &str = "/grpc";
-/// Below it are the REST bindings of the same calls.
-pub(crate) const REST: &str = "/v1/authentication/";
-/// The public halves of the keys.
-pub(crate) const JWKS: &str = "/.well-known/jwks.json";
-/// The service whose methods are served.
-pub const SERVICE: &str = "axxonsoft.bl.auth.AuthenticationService";
+/// The one endpoint of the document.
+pub(crate) const GRPC_PATH: &str = "/grpc";
+/// The REST bindings of the same calls stand below this path.
+pub(crate) const REST_PREFIX: &str = "/v1/authentication/";
+/// Path of the public halves of the keys (JWK set).
+pub(crate) const JWKS_PATH: &str = "/.well-known/jwks.json";
+/// The service that is served.
+pub const SERVICE_NAME: &str = "axxonsoft.bl.auth.AuthenticationService";
 
-/// One call of this wire.
+/// A parsed call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
     /// `Authenticate`, `Authenticate2`, `AuthenticateEx`, `AuthenticateEx2`.
     Login {
-        /// The Basic login of a call to `/grpc`, which must verify first.
-        outer: Option<Login>,
-        /// The login itself; `None` where the body names nobody.
-        login: Option<Login>,
-        /// How it came.
-        asked: Asked,
+        /// The Basic login of a call to `/grpc`, which is verified first.
+        outer: Option<PasswordCredentials>,
+        /// The login itself; `None` where the body names no user.
+        login: Option<PasswordCredentials>,
+        /// The form of the login.
+        variant: LoginVariant,
     },
-    /// A call to `/grpc` that is refused for what it is, once its Basic is verified.
-    Refused {
+    /// A call to `/grpc` that is refused for its content, once the Basic login is verified.
+    Rejected {
         /// The Basic login.
-        outer: Login,
-        /// What whoever may log in hears.
-        answer: Response,
+        outer: PasswordCredentials,
+        /// The answer to a client with a right Basic login.
+        response: Response,
     },
     /// `RenewSession`, `RenewSession2`.
     Renew(Credential, Endpoint),
@@ -44,32 +46,32 @@ pub enum Call {
     Close(Credential),
 }
 
-/// How a login was asked for, on which the words of its answer depend.
+/// Form of a login, on which the words of the answer depend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Asked {
+pub struct LoginVariant {
     /// By an `Ex` call: the success carries an `error_code` too.
     pub ex: bool,
     /// By Basic alone: wrong data is a 401, not an `error_code`.
     pub by_basic: bool,
-    /// Where.
+    /// The endpoint of the login.
     pub endpoint: Endpoint,
 }
 
-/// Where a call came in.
+/// Endpoint of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Endpoint {
-    /// At `/grpc`, whose answers the document prints.
+    /// `/grpc`: the document prints its answers.
     Grpc,
-    /// At a REST binding, whose answers also say in how many seconds a token expires.
+    /// A REST binding: its answers also say in how many seconds a token expires.
     Rest,
 }
 
-/// What a method of the service does.
+/// Effect of a method of the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     /// Logs in.
     Login {
-        /// Whether it is an `Ex` call, which never raises.
+        /// Whether the method is an `Ex` call, which never raises.
         ex: bool,
     },
     /// Signs a new token for the same session.
@@ -78,12 +80,12 @@ pub enum Method {
     Close,
 }
 
-/// A call to `/grpc` of a method that is served.
-struct Called<'r> {
+/// A call to `/grpc` of a served method.
+struct MethodCall<'r> {
     method: Method,
     text: Cow<'r, str>,
-    /// Whether the text came as UTF-8.
-    whole: bool,
+    /// Whether the text arrived as UTF-8.
+    is_utf8: bool,
 }
 
 /// A call to `/grpc`, of which only the method is read.
@@ -96,21 +98,21 @@ struct Envelope {
 #[derive(Deserialize)]
 struct LoginEnvelope {
     #[serde(default)]
-    data: Object<Data>,
+    data: StrictObject<AuthenticateRequest>,
 }
 
-/// `AuthenticateRequest`. As in every proto3 message, a field that is missing is empty, and one that is not known is passed over.
+/// `AuthenticateRequest`. As in every proto3 message, a missing field is empty, and an unknown field is ignored.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Data {
+struct AuthenticateRequest {
     user_name: String,
     password: String,
 }
 
 impl Method {
-    /// The method of that name, if it is served.
+    /// The method of that name, if the service has one.
     #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         match name {
             "Authenticate" | "Authenticate2" => Some(Self::Login { ex: false }),
             "AuthenticateEx" | "AuthenticateEx2" => Some(Self::Login { ex: true }),
@@ -122,20 +124,20 @@ impl Method {
 }
 
 impl Call {
-    /// A login that came as an `AuthenticateRequest` alone. Whoever names nobody, or nobody that can be read, is an unknown user.
+    /// A login from an `AuthenticateRequest` alone. Without a readable name of a user it is the login of an unknown user.
     #[must_use]
     pub fn login(request: Option<(String, String)>, ex: bool) -> Self {
-        let data = request.map(|(user_name, password)| Data { user_name, password });
-        let asked = Asked { ex, by_basic: false, endpoint: Endpoint::Grpc };
-        Self::Login { outer: None, login: data.and_then(Data::login), asked }
+        let data = request.map(|(user_name, password)| AuthenticateRequest { user_name, password });
+        let variant = LoginVariant { ex, by_basic: false, endpoint: Endpoint::Grpc };
+        Self::Login { outer: None, login: data.and_then(AuthenticateRequest::login), variant }
     }
 
     /// Reads a request to a claimed path.
     pub(crate) fn read(wire: &AxxonJsonrpc, request: &Request<'_>) -> Result<Self, Rejection> {
-        match request.path.strip_prefix(REST) {
+        match request.path.strip_prefix(REST_PREFIX) {
             Some(binding) => Self::rest(wire, request, binding),
-            None if request.path == JWKS => {
-                method(request, "GET")?;
+            None if request.path == JWKS_PATH => {
+                require_method(request, "GET")?;
                 Err(reply::jwks(&wire.keys).into())
             }
             None => Ok(Self::grpc(wire, request)?),
@@ -143,37 +145,40 @@ impl Call {
     }
 
     fn grpc(wire: &AxxonJsonrpc, request: &Request<'_>) -> Result<Self, Response> {
-        method(request, "POST")?;
-        let called = Called::read(request);
+        require_method(request, "POST")?;
+        let called = MethodCall::read(request);
         match &called {
-            Ok(Called { method: Method::Renew, .. }) => {
+            Ok(MethodCall { method: Method::Renew, .. }) => {
                 return Self::renew(wire, request, Endpoint::Grpc);
             }
-            Ok(Called { method: Method::Close, .. }) => return Self::close(wire, request),
-            Ok(Called { method: Method::Login { .. }, .. }) | Err(_) => {}
+            Ok(MethodCall { method: Method::Close, .. }) => return Self::close(wire, request),
+            Ok(MethodCall { method: Method::Login { .. }, .. }) | Err(_) => {}
         }
-        // Whoever shows nothing hears that first, whatever else is wrong: "the anonymous requests to the web server are prohibited".
-        let Some(outer) = basic(request) else {
+        // A request without credentials gets this answer before any other: "the anonymous requests to the web server are prohibited".
+        let Some(outer) = basic_credentials(request) else {
             let anonymous = called.is_ok() || bearer(wire, request).is_err();
-            return Err(called.err().filter(|_| !anonymous).unwrap_or_else(reply::basic_wanted));
+            return Err(called.err().filter(|_| !anonymous).unwrap_or_else(reply::basic_challenge));
         };
-        // What else is wrong is told once Basic was right.
-        let Called { method, text, whole } = match called {
+        // Any other mistake is reported after Basic was right.
+        let MethodCall { method, text, is_utf8 } = match called {
             Ok(called) => called,
-            Err(answer) => return Ok(Self::Refused { outer, answer }),
+            Err(response) => return Ok(Self::Rejected { outer, response }),
         };
-        let data = parse(&text).map(|envelope: LoginEnvelope| envelope.data.0);
-        let login = match data.filter(|_| whole).and_then(Data::login) {
+        let data = parse_object(&text).map(|envelope: LoginEnvelope| envelope.data.0);
+        let login = match data.filter(|_| is_utf8).and_then(AuthenticateRequest::login) {
             Some(login) => login,
-            // No password holds a NUL, so this one is wrong, and hears so only after the outer one was right.
-            None => Login { user: outer.user.clone(), password: Secret::new("\0".to_owned()) },
+            // No password contains a NUL, so this login fails, and fails only after the outer login was right.
+            None => PasswordCredentials {
+                user: outer.user.clone(),
+                password: Secret::new("\0".to_owned()),
+            },
         };
-        if let Err(answer) = named_in_query(request, Some(&login)) {
-            return Ok(Self::Refused { outer, answer });
+        if let Err(response) = reject_query_credentials(request, Some(&login)) {
+            return Ok(Self::Rejected { outer, response });
         }
         let ex = matches!(method, Method::Login { ex: true });
-        let asked = Asked { ex, by_basic: false, endpoint: Endpoint::Grpc };
-        Ok(Self::Login { outer: Some(outer), login: Some(login), asked })
+        let variant = LoginVariant { ex, by_basic: false, endpoint: Endpoint::Grpc };
+        Ok(Self::Login { outer: Some(outer), login: Some(login), variant })
     }
 
     fn rest(wire: &AxxonJsonrpc, request: &Request<'_>, binding: &str) -> Result<Self, Rejection> {
@@ -183,12 +188,12 @@ impl Call {
             "authenticate2" => Self::by_data(request, false),
             "authenticate_ex2" => Self::by_data(request, true),
             "renew" | "renew2" => {
-                method(request, "GET")?;
+                require_method(request, "GET")?;
                 Ok(Self::renew(wire, request, Endpoint::Rest)?)
             }
-            // The second name is the one that the vendor's own web client and configurator know.
+            // The vendor's own web client and configurator use the second name.
             "close" | "close_session" => {
-                method(request, "GET")?;
+                require_method(request, "GET")?;
                 Ok(Self::close(wire, request)?)
             }
             _ => Err(reply::not_found().into()),
@@ -196,27 +201,27 @@ impl Call {
     }
 
     fn by_basic(request: &Request<'_>, ex: bool) -> Result<Self, Response> {
-        method(request, "GET")?;
-        named_in_query(request, None)?;
-        let login = Some(basic(request).ok_or_else(reply::basic_wanted)?);
-        let asked = Asked { ex, by_basic: true, endpoint: Endpoint::Rest };
-        Ok(Self::Login { outer: None, login, asked })
+        require_method(request, "GET")?;
+        reject_query_credentials(request, None)?;
+        let login = Some(basic_credentials(request).ok_or_else(reply::basic_challenge)?);
+        let variant = LoginVariant { ex, by_basic: true, endpoint: Endpoint::Rest };
+        Ok(Self::Login { outer: None, login, variant })
     }
 
     fn by_data(request: &Request<'_>, ex: bool) -> Result<Self, Rejection> {
-        method(request, "POST")?;
-        let (text, whole) = body(request)?;
-        let data: Option<Data> = parse(&text).filter(|_| whole);
+        require_method(request, "POST")?;
+        let (text, is_utf8) = json_body(request)?;
+        let data: Option<AuthenticateRequest> = parse_object(&text).filter(|_| is_utf8);
         let is_readable = data.is_some();
-        let login = data.and_then(Data::login);
-        named_in_query(request, login.as_ref())?;
+        let login = data.and_then(AuthenticateRequest::login);
+        reject_query_credentials(request, login.as_ref())?;
         let Some(login) = login else {
-            // Wrong data is an error code, and a 200.
+            // Wrong data is an `error_code` with status 200.
             let why = if is_readable { TurnedAway::MissingField } else { TurnedAway::Malformed };
-            return Err(Rejection::new(why, reply::wrong_data()));
+            return Err(Rejection::new(why, reply::wrong_credentials()));
         };
-        let asked = Asked { ex, by_basic: false, endpoint: Endpoint::Rest };
-        Ok(Self::Login { outer: None, login: Some(login), asked })
+        let variant = LoginVariant { ex, by_basic: false, endpoint: Endpoint::Rest };
+        Ok(Self::Login { outer: None, login: Some(login), variant })
     }
 
     fn renew(
@@ -224,30 +229,32 @@ impl Call {
         request: &Request<'_>,
         endpoint: Endpoint,
     ) -> Result<Self, Response> {
-        let shown = bearer(wire, request).map_err(reply::denied)?;
+        let shown = bearer(wire, request).map_err(reply::encode_challenge)?;
         Ok(Self::Renew(shown, endpoint))
     }
 
     fn close(wire: &AxxonJsonrpc, request: &Request<'_>) -> Result<Self, Response> {
-        bearer(wire, request).map(Self::Close).map_err(reply::close_denied)
+        bearer(wire, request).map(Self::Close).map_err(reply::encode_close_failure)
     }
 }
 
-impl<'r> Called<'r> {
+impl<'r> MethodCall<'r> {
     fn read(request: &Request<'r>) -> Result<Self, Response> {
-        let (text, whole) = body(request)?;
-        let envelope: Envelope = parse(&text).ok_or_else(|| reply::unreadable(400))?;
-        let name = envelope.method.strip_prefix(SERVICE).and_then(|name| name.strip_prefix('.'));
-        let method = name.and_then(Method::named).ok_or_else(reply::not_found)?;
-        Ok(Self { method, text, whole })
+        let (text, is_utf8) = json_body(request)?;
+        let envelope: Envelope = parse_object(&text).ok_or_else(|| reply::general_error(400))?;
+        let name =
+            envelope.method.strip_prefix(SERVICE_NAME).and_then(|name| name.strip_prefix('.'));
+        let method = name.and_then(Method::from_name).ok_or_else(reply::not_found)?;
+        Ok(Self { method, text, is_utf8 })
     }
 }
 
-impl Data {
-    /// The login, if it names a user.
-    fn login(self) -> Option<Login> {
+impl AuthenticateRequest {
+    /// The login, if the data names a user.
+    fn login(self) -> Option<PasswordCredentials> {
         let password = Secret::new(self.password);
-        (!self.user_name.is_empty()).then_some(Login { user: self.user_name, password })
+        (!self.user_name.is_empty())
+            .then_some(PasswordCredentials { user: self.user_name, password })
     }
 }
 
@@ -257,38 +264,41 @@ pub(crate) fn bearer(wire: &AxxonJsonrpc, request: &Request<'_>) -> Result<Crede
     let (_, token) = shown
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .ok_or(Failure::NoCredential)?;
-    wire.read(token.trim()).ok_or(Failure::UnknownCredential)
+    wire.verify_token(token.trim()).ok_or(Failure::UnknownCredential)
 }
 
-fn method(request: &Request<'_>, only: &'static str) -> Result<(), Response> {
+fn require_method(request: &Request<'_>, only: &'static str) -> Result<(), Response> {
     if request.method == only { Ok(()) } else { Err(reply::method_not_allowed(only)) }
 }
 
-/// The body as JSON text, and whether it came as UTF-8. Bytes that are not UTF-8 are replaced, so that a call can be told from
-/// noise; its credentials then count for nothing.
-fn body<'r>(request: &Request<'r>) -> Result<(Cow<'r, str>, bool), Response> {
+/// The body as JSON text, and whether the body arrived as UTF-8. Bytes that are not UTF-8 are replaced, which keeps a call distinct from
+/// noise; the credentials of such a body count for nothing.
+fn json_body<'r>(request: &Request<'r>) -> Result<(Cow<'r, str>, bool), Response> {
     // The document's samples show no header at all.
     if !request.is_json() {
-        return Err(reply::media_type());
+        return Err(reply::unsupported_media_type());
     }
     let text = String::from_utf8_lossy(request.body);
-    from_json::<IgnoredAny>(text.as_bytes()).map_err(|_| reply::unreadable(400))?;
-    let whole = matches!(text, Cow::Borrowed(_));
-    Ok((text, whole))
+    from_json::<IgnoredAny>(text.as_bytes()).map_err(|_| reply::general_error(400))?;
+    let is_utf8 = matches!(text, Cow::Borrowed(_));
+    Ok((text, is_utf8))
 }
 
-/// Reads an object; `None` if it is none, or of another shape.
-fn parse<T: DeserializeOwned>(text: &str) -> Option<T> {
-    from_json(text.as_bytes()).ok().map(|Object(value)| value)
+/// Parses an object; `None` for any other value, or an object of another shape.
+fn parse_object<T: DeserializeOwned>(text: &str) -> Option<T> {
+    from_json(text.as_bytes()).ok().map(|StrictObject(value)| value)
 }
 
-/// Refuses a password in a query, which proxies log, and a name there that is not the login's. A client in the field repeats the
-/// name of its body in the query.
-fn named_in_query(request: &Request<'_>, login: Option<&Login>) -> Result<(), Response> {
+/// Refuses a password in a query, which proxies log, and a name there that differs from the name of the login. One client in the field
+/// repeats the name of its body in the query.
+fn reject_query_credentials(
+    request: &Request<'_>,
+    login: Option<&PasswordCredentials>,
+) -> Result<(), Response> {
     let Some(query) = request.query else { return Ok(()) };
-    let fields = Fields::parse(query.as_bytes()).map_err(|_| reply::unreadable(400))?;
+    let fields = Fields::parse(query.as_bytes()).map_err(|_| reply::general_error(400))?;
     let name = fields.get("user_name");
     let other = name.is_some_and(|name| login.is_none_or(|login| login.user != name));
     let refused = other || fields.get("password").is_some();
-    if refused { Err(reply::unreadable(400)) } else { Ok(()) }
+    if refused { Err(reply::general_error(400)) } else { Ok(()) }
 }

@@ -1,4 +1,4 @@
-//! Keys: the one that signs, those that verify, and the public halves as a JWK set (RFC 7517).
+//! Signing keys and verifying keys, and their public halves as a JWK set (RFC 7517).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,22 +15,22 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-/// The one public exponent that is taken: 65537.
+/// The only accepted public exponent: 65537.
 const EXPONENT: &[u8] = &[1, 0, 1];
 
 /// Why a key cannot sign this wire's tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyRejected {
-    /// The bytes are no RSA private key in PKCS#8 of 2048 to 8192 bits: a shorter one is too weak (NIST SP 800-131A), a longer one
-    /// cannot be verified.
+pub enum SigningKeyError {
+    /// The bytes are no RSA private key in PKCS#8 of 2048 to 8192 bits. A shorter key is too weak (NIST SP 800-131A), a longer key cannot
+    /// be verified.
     Unusable,
     /// The public exponent is not 65537.
     Exponent,
-    /// A new key could not be made.
+    /// The generation of a new key failed.
     Generation,
 }
 
-impl fmt::Display for KeyRejected {
+impl fmt::Display for SigningKeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Unusable => "it is not an RSA private key in PKCS#8 of 2048 to 8192 bits",
@@ -40,9 +40,9 @@ impl fmt::Display for KeyRejected {
     }
 }
 
-impl std::error::Error for KeyRejected {}
+impl std::error::Error for SigningKeyError {}
 
-/// A key that signs. Its private half is wiped when it is dropped, and its `Debug` shows the `kid` alone.
+/// A key that signs. A drop wipes the private half, and `Debug` shows the `kid` alone.
 pub struct SigningKey {
     private: EncodingKey,
     public: VerifyingKey,
@@ -57,50 +57,51 @@ pub struct VerifyingKey {
 }
 
 impl SigningKey {
-    /// Makes a key of 3072 bits, and gives its PKCS#8 to be kept. This is set-up: the one place here that draws randomness, which it
-    /// takes from aws-lc, and it may take a second.
+    /// Generates a key of 3072 bits, and returns its PKCS#8 for storage. This belongs to set-up and may take a second. No other place in this
+    /// crate draws random numbers; they come from aws-lc.
     ///
     /// # Errors
-    /// [`KeyRejected::Generation`].
-    pub fn generate() -> Result<(Self, Zeroizing<Vec<u8>>), KeyRejected> {
-        let pair = RsaKeyPair::generate(KeySize::Rsa3072).map_err(|_| KeyRejected::Generation)?;
-        let der = pair.as_der().map_err(|_| KeyRejected::Generation)?;
+    /// [`SigningKeyError::Generation`].
+    pub fn generate() -> Result<(Self, Zeroizing<Vec<u8>>), SigningKeyError> {
+        let pair =
+            RsaKeyPair::generate(KeySize::Rsa3072).map_err(|_| SigningKeyError::Generation)?;
+        let der = pair.as_der().map_err(|_| SigningKeyError::Generation)?;
         let der = Zeroizing::new(der.as_ref().to_vec());
         Ok((Self::from_pkcs8(&der)?, der))
     }
 
-    /// Takes a key in PKCS#8, DER.
+    /// Reads a key from PKCS#8, DER.
     ///
     /// # Errors
-    /// See [`KeyRejected`].
-    pub fn from_pkcs8(der: &[u8]) -> Result<Self, KeyRejected> {
-        let pair = RsaKeyPair::from_pkcs8(der).map_err(|_| KeyRejected::Unusable)?;
+    /// See [`SigningKeyError`].
+    pub fn from_pkcs8(der: &[u8]) -> Result<Self, SigningKeyError> {
+        let pair = RsaKeyPair::from_pkcs8(der).map_err(|_| SigningKeyError::Unusable)?;
         let public = pair.public_key();
         if public.exponent().big_endian_without_leading_zero() != EXPONENT {
-            return Err(KeyRejected::Exponent);
+            return Err(SigningKeyError::Exponent);
         }
         let modulus = public.modulus().big_endian_without_leading_zero().to_vec();
-        // The signer of jsonwebtoken wants the key inside, and finds it in PEM only.
+        // The signer of jsonwebtoken needs the key inside the PKCS#8, and extracts that key from PEM only.
         let private = EncodingKey::from_rsa_pem(pem(der).as_bytes());
-        let private = private.map_err(|_| KeyRejected::Unusable)?;
+        let private = private.map_err(|_| SigningKeyError::Unusable)?;
         Ok(Self { private, public: VerifyingKey::new(modulus) })
     }
 
-    /// The RFC 7638 thumbprint of its public half.
+    /// The RFC 7638 thumbprint of the public half.
     #[must_use]
     pub fn kid(&self) -> &str {
         self.public.kid()
     }
 
-    /// Its public half.
+    /// The public half.
     #[must_use]
     pub fn public(&self) -> VerifyingKey {
         self.public.clone()
     }
 
-    /// The RS256 signature of a message; `None` if it cannot be made.
+    /// The RS256 signature of a message; `None` if the signing fails.
     fn sign(&self, message: &str) -> Option<String> {
-        // The provider is named, not the process's default, which an app with other features can leave unset: that panics.
+        // An explicit provider: an app with other features can leave the process's default unset, and then the default panics.
         let signer = (DEFAULT_PROVIDER.signer_factory)(&Algorithm::RS256, &self.private).ok()?;
         let signature = signer.try_sign(message.as_bytes()).ok()?;
         Some(URL_SAFE_NO_PAD.encode(signature))
@@ -114,7 +115,7 @@ impl VerifyingKey {
         Self { kid, modulus, key }
     }
 
-    /// Its RFC 7638 thumbprint.
+    /// The RFC 7638 thumbprint.
     #[must_use]
     pub fn kid(&self) -> &str {
         &self.kid
@@ -131,66 +132,66 @@ impl VerifyingKey {
     }
 }
 
-/// The keys of a node, shared by all who hold a clone: one signs, or none, and each verifies.
+/// The keys of a node, shared by all clones: at most one signs, and each verifies.
 #[derive(Clone)]
-pub struct KeyRing(Arc<Ring>);
+pub struct RsaKeySet(Arc<Shared>);
 
 #[derive(Default)]
-struct Ring {
+struct Shared {
     keys: RwLock<Arc<Keys>>,
-    foreign: Mutex<Option<ForeignTokens>>,
+    wrong_issuer: Mutex<Option<WrongIssuerTokens>>,
 }
 
-/// Tokens that a key of the ring has signed, and that are refused since they were signed for another issuer.
+/// Tokens with a signature of a key of the ring, refused since they were signed for another issuer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ForeignTokens {
+pub struct WrongIssuerTokens {
     /// The issuer of the last one.
     pub issuer: String,
-    /// How often one was shown.
-    pub shown: u64,
+    /// How often clients sent such a token.
+    pub count: u64,
 }
 
 #[derive(Default)]
 struct Keys {
-    active: Option<Arc<SigningKey>>,
+    current: Option<Arc<SigningKey>>,
     by_kid: BTreeMap<String, VerifyingKey>,
 }
 
-impl KeyRing {
+impl RsaKeySet {
     /// A ring in which `active` signs and verifies, and `others` verify.
     #[must_use]
-    pub fn new(active: SigningKey, others: impl IntoIterator<Item = VerifyingKey>) -> Self {
-        let ring = Self::empty();
-        ring.replace(Some(Arc::new(active)), others);
-        ring
+    pub fn new(current: SigningKey, others: impl IntoIterator<Item = VerifyingKey>) -> Self {
+        let key_set = Self::empty();
+        key_set.replace(Some(Arc::new(current)), others);
+        key_set
     }
 
-    /// A ring without keys, which signs and verifies nothing until they are put there.
+    /// A ring without keys, which signs and verifies nothing until keys are added.
     #[must_use]
     pub fn empty() -> Self {
         Self(Arc::default())
     }
 
-    /// Puts other keys in the place of all there are, for every clone at once. Without an `active` one nothing is signed: a login is
-    /// then refused as unavailable.
+    /// Replaces all keys, for every clone at once (key rotation). Without an `active` key nothing is signed, and a login is refused as
+    /// unavailable.
     pub fn replace(
         &self,
-        active: Option<Arc<SigningKey>>,
+        current: Option<Arc<SigningKey>>,
         others: impl IntoIterator<Item = VerifyingKey>,
     ) {
-        let all = others.into_iter().chain(active.as_ref().map(|key| key.public()));
+        let all = others.into_iter().chain(current.as_ref().map(|key| key.public()));
         let by_kid = all.map(|key| (key.kid.clone(), key)).collect();
-        let keys = Arc::new(Keys { active, by_kid });
+        let keys = Arc::new(Keys { current, by_kid });
         *self.0.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
     }
 
-    /// The `kid` of the key that signs, if one does.
+    /// The `kid` of the signing key, if there is one.
     #[must_use]
-    pub fn active_kid(&self) -> Option<String> {
-        self.keys().active.as_ref().map(|active| active.kid().to_owned())
+    pub fn current_kid(&self) -> Option<String> {
+        self.keys().current.as_ref().map(|active| active.kid().to_owned())
     }
 
-    /// The public halves as a JWK set, in the order of their `kid`. It names public members only (RFC 7517, 5; RFC 7518, 6.3.1).
+    /// The public halves as a JWK set, in the order of their `kid`. The set has public members only (RFC 7517, 5; RFC 7518, 6.3.1).
     #[must_use]
     pub fn jwks(&self) -> String {
         let keys = self.keys();
@@ -206,32 +207,32 @@ impl KeyRing {
         serde_json::to_string(&set).unwrap_or_default()
     }
 
-    /// The RS256 signature of what `message` makes of the signing key's `kid`, behind the message and a point.
+    /// Signs with RS256 the text that `message` makes of the signing key's `kid`. Returns the text, a point and the signature.
     pub(crate) fn sign(&self, message: impl FnOnce(&str) -> Option<String>) -> Option<String> {
         let keys = self.keys();
-        let active = keys.active.as_ref()?;
-        let message = message(active.kid())?;
-        let signature = active.sign(&message)?;
+        let current = keys.current.as_ref()?;
+        let message = message(current.kid())?;
+        let signature = current.sign(&message)?;
         Some(format!("{message}.{signature}"))
     }
 
-    /// Whether the key of that `kid` is known and has made the signature.
+    /// Whether the key with that `kid` is known and has made the signature.
     pub(crate) fn verify(&self, kid: &str, message: &str, signature: &str) -> bool {
         self.keys().by_kid.get(kid).is_some_and(|key| key.verify(message, signature))
     }
 
-    /// Notes a token that is good but for its issuer.
-    pub(crate) fn note_foreign(&self, issuer: String) {
-        let mut foreign = self.0.foreign.lock().unwrap_or_else(PoisonError::into_inner);
-        let shown = foreign.as_ref().map_or(0, |foreign| foreign.shown).saturating_add(1);
-        *foreign = Some(ForeignTokens { issuer, shown });
+    /// Records a token that is valid but for its issuer.
+    pub(crate) fn record_wrong_issuer(&self, issuer: String) {
+        let mut wrong_issuer = self.0.wrong_issuer.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = wrong_issuer.as_ref().map_or(0, |foreign| foreign.count).saturating_add(1);
+        *wrong_issuer = Some(WrongIssuerTokens { issuer, count });
     }
 
-    /// What was shown of tokens for another issuer since this was last asked: whoever set up the program has changed the issuer, or given
-    /// two nodes two of them.
+    /// The tokens for another issuer since the last call of this method. They are a sign that the operator has changed the issuer, or has
+    /// given two nodes different issuers.
     #[must_use]
-    pub fn take_foreign(&self) -> Option<ForeignTokens> {
-        self.0.foreign.lock().unwrap_or_else(PoisonError::into_inner).take()
+    pub fn take_wrong_issuer(&self) -> Option<WrongIssuerTokens> {
+        self.0.wrong_issuer.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn keys(&self) -> Arc<Keys> {
@@ -254,7 +255,7 @@ struct Jwk {
     e: String,
 }
 
-/// RFC 7638, 3: SHA-256 of the required members in the order of their names, without blanks.
+/// RFC 7638, 3: SHA-256 of the required members in the order of their names, without spaces.
 pub(crate) fn thumbprint(modulus: &[u8]) -> String {
     let (e, n) = (URL_SAFE_NO_PAD.encode(EXPONENT), URL_SAFE_NO_PAD.encode(modulus));
     let members = format!(r#"{{"e":"{e}","kty":"RSA","n":"{n}"}}"#);
@@ -278,10 +279,10 @@ impl fmt::Debug for VerifyingKey {
     }
 }
 
-impl fmt::Debug for KeyRing {
+impl fmt::Debug for RsaKeySet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let keys = self.keys();
         let kids: Vec<_> = keys.by_kid.keys().collect();
-        f.debug_struct("KeyRing").field("active", &keys.active).field("all", &kids).finish()
+        f.debug_struct("RsaKeySet").field("current", &keys.current).field("all", &kids).finish()
     }
 }

@@ -11,28 +11,30 @@ mod token;
 
 use std::time::Duration;
 
-pub use call::{Asked, Call, Endpoint, Method, SERVICE};
-pub use keys::{ForeignTokens, KeyRejected, KeyRing, SigningKey, VerifyingKey};
+pub use call::{Call, Endpoint, LoginVariant, Method, SERVICE_NAME};
+pub use keys::{RsaKeySet, SigningKey, SigningKeyError, VerifyingKey, WrongIssuerTokens};
 use parlance_core::ports::{Entropy, EntropyError};
 use parlance_core::{
-    Binding, Command, Credential, Digest, Failure, Grant, Lifetime, Mint, Minted, Open, Outcome,
-    Rivals, Secret, Session, Terms, Timestamp, User, uuid_v4,
+    AddressBinding, Command, ConcurrentSessions, Credential, Digest, Failure, IssueContext,
+    IssuedToken, Lifetime, Login, Outcome, Secret, Session, SessionPolicy, Timestamp, TokenIssuer,
+    User, uuid_v4,
 };
 use parlance_dialect::{
-    Dialect, Kind, Rejection, Request, Response, Setting, Shown, Unread, Values,
+    Dialect, Rejection, Request, RequestCredential, Response, Setting, SettingKind, SettingValues,
+    Unread,
 };
 pub use reply::{TOKEN_NAME, Token};
 
-/// What an operator may set.
+/// The settings of an operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// How long a token lives, from the login or the renewal. The document's sample lives four hours.
+    /// Lifetime of a token, from the login or the renewal. The document's sample lives four hours.
     pub lifetime: Duration,
-    /// The `iss` of the tokens. In the document's sample it is the host's name. Nodes that share sessions must share it: a token
+    /// The `iss` of the tokens, which is the host's name in the document's sample. Nodes that share sessions must share the issuer: a token
     /// counts only where its issuer is expected.
     pub issuer: String,
-    /// From where a session counts.
-    pub bind_address: Binding,
+    /// The addresses from which a session counts.
+    pub bind_sessions_to: AddressBinding,
 }
 
 impl Default for Settings {
@@ -40,7 +42,7 @@ impl Default for Settings {
         Self {
             lifetime: Duration::from_secs(4 * 60 * 60),
             issuer: "parlance".to_owned(),
-            bind_address: Binding::Off,
+            bind_sessions_to: AddressBinding::Off,
         }
     }
 }
@@ -49,46 +51,46 @@ impl Default for Settings {
 #[derive(Debug, Clone)]
 pub struct AxxonJsonrpc {
     settings: Settings,
-    keys: KeyRing,
+    keys: RsaKeySet,
 }
 
 impl AxxonJsonrpc {
-    /// Its configuration keys, besides those that every dialect has.
+    /// The configuration keys, besides those of every dialect.
     pub const SETTINGS: &'static [Setting] = &[
         Setting {
             key: "lifetime",
-            kind: Kind::Duration,
+            kind: SettingKind::Duration,
             default: "4h",
             about: "How long a token lives, from the login or the renewal.",
         },
         Setting {
             key: "issuer",
-            kind: Kind::Text,
+            kind: SettingKind::Text,
             default: "",
-            about: "The issuer (`iss`) of the tokens. Empty: the one that the database keeps, which is at first the host's name.",
+            about: "The issuer (`iss`) of the tokens. Empty: the issuer kept in the database, at first the host's name.",
         },
-        Setting::bind_address(Binding::Off),
+        Setting::bind_sessions_to(AddressBinding::Off),
     ];
 
-    /// Shell commands that show it at work: see [`parlance_dialect::Configure::TOUR`].
+    /// Shell commands that show the wire at work: see [`parlance_dialect::Configure::TOUR`].
     pub const TOUR: &'static str = include_str!("tour.sh");
 
     /// The wire under these settings, with these keys.
     #[must_use]
-    pub fn new(settings: Settings, keys: KeyRing) -> Self {
+    pub fn new(settings: Settings, keys: RsaKeySet) -> Self {
         Self { settings, keys }
     }
 
-    /// The wire under an operator's settings, with these keys. An issuer that is not set is `parlance`: a dialect does not know
-    /// the host.
+    /// The wire under an operator's settings, with these keys. An issuer that is not set is `parlance`: a dialect does not know the
+    /// host.
     #[must_use]
-    pub fn configure(values: &Values, keys: KeyRing) -> Self {
+    pub fn configure(values: &SettingValues, keys: RsaKeySet) -> Self {
         let default = Settings::default();
         let issuer = Some(values.text("issuer")).filter(|issuer| !issuer.is_empty());
         let settings = Settings {
             lifetime: values.duration("lifetime").unwrap_or(default.lifetime),
             issuer: issuer.map_or(default.issuer, str::to_owned),
-            bind_address: values.binding().unwrap_or(default.bind_address),
+            bind_sessions_to: values.binding().unwrap_or(default.bind_sessions_to),
         };
         Self::new(settings, keys)
     }
@@ -97,43 +99,47 @@ impl AxxonJsonrpc {
         Lifetime::Fixed(self.settings.lifetime)
     }
 
-    fn token(&self, grant: &Grant<'_>, sid: &str) -> Option<Secret> {
+    fn sign_token(&self, grant: &IssueContext<'_>, sid: &str) -> Option<Secret> {
         token::sign(&self.keys, &self.settings.issuer, grant, sid)
     }
 
-    /// The credential that a token of ours is; `None` for anything else.
+    /// The credential in a token of this wire; `None` for any other text.
     #[must_use]
-    pub fn read(&self, token: &str) -> Option<Credential> {
-        token::read(&self.keys, &self.settings.issuer, token)
+    pub fn verify_token(&self, token: &str) -> Option<Credential> {
+        token::verify(&self.keys, &self.settings.issuer, token)
     }
 }
 
-impl Mint for AxxonJsonrpc {
+impl TokenIssuer for AxxonJsonrpc {
     fn dialect(&self) -> &'static str {
         Self::NAME
     }
 
-    fn terms(&self) -> Terms {
-        Terms {
+    fn session_policy(&self) -> SessionPolicy {
+        SessionPolicy {
             lifetime: self.lifetime(),
             max_lifetime: None,
-            bind_address: self.settings.bind_address,
-            tell_end_once: false,
+            address_binding: self.settings.bind_sessions_to,
+            report_end_once: false,
         }
     }
 
-    fn mint(&self, grant: &Grant<'_>, entropy: &dyn Entropy) -> Result<Minted, EntropyError> {
+    fn issue(
+        &self,
+        grant: &IssueContext<'_>,
+        entropy: &dyn Entropy,
+    ) -> Result<IssuedToken, EntropyError> {
         let sid = uuid_v4(entropy)?.to_string();
-        let secret = self.token(grant, &sid).ok_or(EntropyError)?;
-        Ok(Minted { secret, digest: Digest::of(Self::NAME, &sid), sid: None })
+        let secret = self.sign_token(grant, &sid).ok_or(EntropyError)?;
+        Ok(IssuedToken { secret, digest: Digest::of(Self::NAME, &sid), public_id: None })
     }
 
-    fn remints(&self) -> bool {
+    fn reissues_on_renewal(&self) -> bool {
         true
     }
 
-    fn remint(&self, grant: &Grant<'_>, shown: &Credential) -> Result<Secret, Failure> {
-        self.token(grant, shown.secret.expose()).ok_or(Failure::Unavailable)
+    fn reissue(&self, grant: &IssueContext<'_>, shown: &Credential) -> Result<Secret, Failure> {
+        self.sign_token(grant, shown.secret.expose()).ok_or(Failure::Unavailable)
     }
 }
 
@@ -145,7 +151,7 @@ impl Dialect for AxxonJsonrpc {
         &["/grpc", "/v1/authentication/*", "/.well-known/jwks.json"];
 
     fn claims(path: &str) -> bool {
-        path == call::GRPC || path == call::JWKS || path.starts_with(call::REST)
+        path == call::GRPC_PATH || path == call::JWKS_PATH || path.starts_with(call::REST_PREFIX)
     }
 
     fn decode(&self, request: &Request<'_>) -> Result<Call, Rejection> {
@@ -154,49 +160,49 @@ impl Dialect for AxxonJsonrpc {
 
     fn command(&self, call: &Call) -> Command {
         match call {
-            Call::Login { outer, login, .. } => Command::Open(Open {
-                shown: None,
-                outer: outer.clone(),
-                login: login.clone(),
+            Call::Login { outer, login, .. } => Command::Login(Login {
+                existing_credential: None,
+                outer_credentials: outer.clone(),
+                credentials: login.clone(),
                 lifetime: self.lifetime(),
-                rivals: Rivals::Allow,
+                concurrent_sessions: ConcurrentSessions::Allow,
             }),
-            Call::Refused { outer, .. } => Command::Open(Open {
-                shown: None,
-                outer: Some(outer.clone()),
-                login: None,
+            Call::Rejected { outer, .. } => Command::Login(Login {
+                existing_credential: None,
+                outer_credentials: Some(outer.clone()),
+                credentials: None,
                 lifetime: self.lifetime(),
-                rivals: Rivals::Allow,
+                concurrent_sessions: ConcurrentSessions::Allow,
             }),
             Call::Renew(shown, _) => Command::Renew(shown.clone(), self.lifetime()),
-            Call::Close(shown) => Command::Close(shown.clone()),
+            Call::Close(shown) => Command::Logout(shown.clone()),
         }
     }
 
     fn encode(&self, call: &Call, result: Result<&Outcome, &Failure>, now: Timestamp) -> Response {
         match result {
-            Ok(outcome) => reply::done(call, outcome, now),
-            Err(why) => reply::refused(call, *why),
+            Ok(outcome) => reply::encode_outcome(call, outcome, now),
+            Err(why) => reply::encode_failure(call, *why),
         }
     }
 
-    fn present(&self, request: &Request<'_>) -> Option<Credential> {
+    fn extract_credential(&self, request: &Request<'_>) -> Option<Credential> {
         call::bearer(self, request).ok()
     }
 
-    fn credential(&self, shown: &str) -> Option<Credential> {
-        self.read(shown)
+    fn parse_credential(&self, shown: &str) -> Option<Credential> {
+        self.verify_token(shown)
     }
 
-    fn show(&self, _: &Session, _: &User, secret: &Secret) -> Shown {
-        Shown::header("authorization", format!("Bearer {}", secret.expose()))
+    fn attach_credential(&self, _: &Session, _: &User, secret: &Secret) -> RequestCredential {
+        RequestCredential::header("authorization", format!("Bearer {}", secret.expose()))
     }
 
-    fn deny(&self, why: &Failure) -> Response {
-        reply::denied(*why)
+    fn challenge(&self, why: &Failure) -> Response {
+        reply::encode_challenge(*why)
     }
 
-    fn unread(&self, why: Unread) -> Response {
-        reply::unreadable(why.status())
+    fn body_error(&self, why: Unread) -> Response {
+        reply::general_error(why.status())
     }
 }

@@ -1,10 +1,10 @@
-//! What this wire promises, as exchanges and as tables.
+//! Tests of the wire, as exchanges and as tables.
 
-mod counted;
-mod doors;
+mod endpoints;
 mod keys;
 mod malformed;
 mod refusals;
+mod rejections;
 mod tokens;
 
 use std::time::Duration;
@@ -14,34 +14,34 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use expect_test::Expect;
 use parlance_core::Timestamp;
 use parlance_core::ports::Clock as _;
-use parlance_dialect::testing::World;
-use parlance_dialect::{Desk, Dialect as _, Request, Response, Service as _};
+use parlance_dialect::testing::TestWorld;
+use parlance_dialect::{Dialect as _, DialectHandler as _, DialectService, Request, Response};
 
-use crate::{AxxonJsonrpc, KeyRing, Settings, testing};
+use crate::{AxxonJsonrpc, RsaKeySet, Settings, testing};
 
 const CSMITH: &str = r#"{"user_name":"csmith","password":"XXX"}"#;
 
-/// A world with `csmith`, and the wire in it.
-struct Wire {
-    world: World,
-    desk: Desk<AxxonJsonrpc>,
-    keys: KeyRing,
+/// A test world with `csmith` and the wire.
+struct DialectHarness {
+    world: TestWorld,
+    service: DialectService<AxxonJsonrpc>,
+    keys: RsaKeySet,
 }
 
-impl Wire {
+impl DialectHarness {
     fn new() -> Self {
-        let (world, keys) = (World::with_csmith(), testing::keys());
-        let desk = world.desk(AxxonJsonrpc::new(Settings::default(), keys.clone()));
-        Self { world, desk, keys }
+        let (world, keys) = (TestWorld::with_csmith(), testing::keys());
+        let service = world.service(AxxonJsonrpc::new(Settings::default(), keys.clone()));
+        Self { world, service, keys }
     }
 
-    /// Sends a request; an exchange as text.
+    /// Sends a request, and returns the exchange as text.
     fn exchange(&self, request: &str) -> String {
-        self.world.exchange(&self.desk, request)
+        self.world.exchange(&self.service, request)
     }
 
     fn send(&self, request: &str) -> Response {
-        self.world.send(&self.desk, request)
+        self.world.send(&self.service, request)
     }
 
     /// Calls a method on `/grpc`.
@@ -59,7 +59,7 @@ impl Wire {
     fn admits(&self, token: &str) -> bool {
         let authorization = format!("Bearer {token}");
         let headers = [("authorization", authorization.as_bytes())];
-        self.world.run(self.desk.admit(&guarded(&headers, self.now()))).is_ok()
+        self.world.block_on(self.service.admit(&guarded_request(&headers, self.now()))).is_ok()
     }
 
     fn now(&self) -> Timestamp {
@@ -71,7 +71,7 @@ impl Wire {
     }
 }
 
-fn guarded<'r>(headers: &'r [(&'r str, &'r [u8])], now: Timestamp) -> Request<'r> {
+fn guarded_request<'r>(headers: &'r [(&'r str, &'r [u8])], now: Timestamp) -> Request<'r> {
     Request {
         method: "GET",
         path: "/elsewhere",
@@ -110,22 +110,22 @@ fn header<'r>(response: &'r Response, name: &str) -> Option<&'r str> {
 }
 
 /// A part of a token, as JSON text.
-fn part(token: &str, at: usize) -> String {
+fn token_part(token: &str, at: usize) -> String {
     let part = token.split('.').nth(at).unwrap();
     String::from_utf8(URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
 }
 
-/// A fresh wire answers this request so.
+/// Compares the answer of a fresh wire with a snapshot.
 #[track_caller]
 #[expect(clippy::needless_pass_by_value, reason = "a snapshot stands where it is used")]
 fn check(request: &str, expect: Expect) {
-    expect.assert_eq(&Wire::new().exchange(request));
+    expect.assert_eq(&DialectHarness::new().exchange(request));
 }
 
-/// A fresh wire answers this request with this status and this `error_code`.
+/// Checks the status and the `error_code` of a fresh wire's answer.
 #[track_caller]
 fn check_code(request: &str, status: u16, code: &str) {
-    let answer = Wire::new().send(request);
+    let answer = DialectHarness::new().send(request);
     assert_eq!(
         (answer.status, member(&answer, "error_code").as_str()),
         (status, code),

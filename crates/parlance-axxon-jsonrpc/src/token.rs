@@ -1,25 +1,25 @@
-//! The token: a JWT (RFC 7519) signed with RS256, which points at a session.
+//! Access token: a JWT (RFC 7519) signed with RS256, which points at a session.
 //!
-//! Its reader is ours and strict; of the library it uses the signature alone. What RFC 8725 and the library's defaults leave open is
-//! refused here: a header member that is not `alg`, `typ` or `kid`, a claim that is not one of the eight, a number that is not a
-//! whole one, a list where one text belongs.
+//! The reader is strict and part of this crate; the library only verifies the signature. The reader also refuses the input that RFC 8725
+//! and the library's defaults leave open: a header member that is not `alg`, `typ` or `kid`, a claim that is not one of the eight, a number
+//! that is not a whole one, a list in the place of one text.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use parlance_core::{Credential, Grant, Secret, Timestamp};
-use parlance_dialect::{Dialect as _, Object, from_json};
+use parlance_core::{Credential, IssueContext, Secret, Timestamp};
+use parlance_dialect::{Dialect as _, StrictObject, from_json};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{AxxonJsonrpc, KeyRing};
+use crate::{AxxonJsonrpc, RsaKeySet};
 
-/// The longest token that is read, in bytes. One role is 52 of them, a signature some 512.
-const LONGEST: usize = 16 * 1024;
-/// The one algorithm.
+/// Maximum size of a token that is read, in bytes. One role takes 52 bytes, a signature some 512.
+const MAX_TOKEN_BYTES: usize = 16 * 1024;
+/// The only algorithm.
 const ALGORITHM: &str = "RS256";
-/// The one type.
-const TYPE: &str = "JWT";
-/// Whom the tokens are for, in the words of the document's sample.
+/// The only type.
+const TOKEN_TYPE: &str = "JWT";
+/// The audience of the tokens, in the words of the document's sample.
 const AUDIENCE: &str = "*.*";
 
 #[derive(Serialize, Deserialize)]
@@ -44,8 +44,13 @@ struct Claims {
     sub: String,
 }
 
-/// Signs a token for a session; `None` if it cannot be signed, or would be too long to be read again.
-pub(crate) fn sign(keys: &KeyRing, issuer: &str, grant: &Grant<'_>, sid: &str) -> Option<Secret> {
+/// Signs a token for a session; `None` if the signing fails, or if the token would be too long to be read again.
+pub(crate) fn sign(
+    keys: &RsaKeySet,
+    issuer: &str,
+    grant: &IssueContext<'_>,
+    sid: &str,
+) -> Option<Secret> {
     let claims = Claims {
         aud: AUDIENCE.to_owned(),
         exp: grant.expires.unwrap_or(Timestamp::MAX).seconds(),
@@ -56,27 +61,27 @@ pub(crate) fn sign(keys: &KeyRing, issuer: &str, grant: &Grant<'_>, sid: &str) -
         sid: sid.to_owned(),
         sub: grant.user.id.to_string(),
     };
-    let claims = part(&claims)?;
+    let claims = encode_part(&claims)?;
     let message = |kid: &str| {
         let header =
-            Header { alg: ALGORITHM.to_owned(), typ: TYPE.to_owned(), kid: kid.to_owned() };
-        Some(format!("{}.{claims}", part(&header)?))
+            Header { alg: ALGORITHM.to_owned(), typ: TOKEN_TYPE.to_owned(), kid: kid.to_owned() };
+        Some(format!("{}.{claims}", encode_part(&header)?))
     };
-    keys.sign(message).filter(|token| token.len() <= LONGEST).map(Secret::new)
+    keys.sign(message).filter(|token| token.len() <= MAX_TOKEN_BYTES).map(Secret::new)
 }
 
-/// The credential in a token that one of our keys has signed for this issuer; `None` for any other text. Whether its time is over is
-/// for the authority to say, which knows the time.
-pub(crate) fn read(keys: &KeyRing, issuer: &str, token: &str) -> Option<Credential> {
-    let token = Some(token).filter(|token| token.len() <= LONGEST)?;
+/// The credential in a token that a key of this ring has signed for this issuer; `None` for any other text. The authority knows the time,
+/// and decides whether the token has expired.
+pub(crate) fn verify(keys: &RsaKeySet, issuer: &str, token: &str) -> Option<Credential> {
+    let token = Some(token).filter(|token| token.len() <= MAX_TOKEN_BYTES)?;
     let (message, signature) = token.rsplit_once('.')?;
     let (header, claims) = message.split_once('.').filter(|(_, claims)| !claims.contains('.'))?;
-    let header: Header = parse(header)?;
-    let known = header.alg == ALGORITHM && header.typ == TYPE;
+    let header: Header = decode_part(header)?;
+    let known = header.alg == ALGORITHM && header.typ == TOKEN_TYPE;
     if !known || !keys.verify(&header.kid, message, signature) {
         return None;
     }
-    let claims: Claims = parse(claims)?;
+    let claims: Claims = decode_part(claims)?;
     let ours = claims.aud == AUDIENCE;
     let ids =
         is_uuid(&claims.sid) && is_uuid(&claims.sub) && claims.rls.iter().all(|id| is_uuid(id));
@@ -85,25 +90,26 @@ pub(crate) fn read(keys: &KeyRing, issuer: &str, token: &str) -> Option<Credenti
         return None;
     }
     if claims.iss != issuer {
-        keys.note_foreign(claims.iss);
+        keys.record_wrong_issuer(claims.iss);
         return None;
     }
     let credential = Credential::new(AxxonJsonrpc::NAME, Secret::new(claims.sid));
-    // `exp` names a second, and its whole second counts: rounded down, it would end the token before its time (decision 0172).
+    // `exp` names a second, and the whole second counts: rounded down, `exp` would end the token too early
+    // (decisions.md#the-whole-second-of-exp-counts).
     let not_after = Some(Timestamp::from_seconds(claims.exp.saturating_add(1)));
     Some(Credential { not_after, user: Some(claims.lgn), ..credential })
 }
 
-fn part(value: &impl Serialize) -> Option<String> {
+fn encode_part(value: &impl Serialize) -> Option<String> {
     serde_json::to_vec(value).ok().map(|json| URL_SAFE_NO_PAD.encode(json))
 }
 
-fn parse<T: for<'de> Deserialize<'de>>(part: &str) -> Option<T> {
-    let Object(value) = from_json(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()?;
+fn decode_part<T: for<'de> Deserialize<'de>>(part: &str) -> Option<T> {
+    let StrictObject(value) = from_json(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()?;
     Some(value)
 }
 
-/// Whether a text is a UUID as we write it: the other spellings that a reader of UUIDs takes are none of ours.
+/// Whether a text is a UUID in the one spelling that this crate writes. The other spellings that a UUID parser accepts are refused.
 fn is_uuid(text: &str) -> bool {
     Uuid::try_parse(text).is_ok_and(|id| id.to_string() == text)
 }

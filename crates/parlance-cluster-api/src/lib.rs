@@ -10,29 +10,33 @@ use std::time::Duration;
 pub use call::Call;
 use parlance_core::ports::{Entropy, EntropyError};
 use parlance_core::{
-    Binding, Command, Credential, Digest, Failure, Grant, Lifetime, Mint, Minted, Open, Outcome,
-    Rivals, Secret, Session, Terms, Timestamp, UPPER, User, draw,
+    AddressBinding, Command, ConcurrentSessions, Credential, Digest, Failure, IssueContext,
+    IssuedToken, Lifetime, Login, Outcome, Secret, Session, SessionPolicy, Timestamp, TokenIssuer,
+    UPPER, User, random_string,
 };
 use parlance_dialect::{
-    Configure, Dialect, Kind, Rejection, Request, Response, Setting, Shown, Unread, Values,
+    Configure, Dialect, Rejection, Request, RequestCredential, Response, Setting, SettingKind,
+    SettingValues, Unread,
 };
 
 /// The dialect's name.
 const NAME: &str = "cluster-api";
 
-/// The length of the token that the document shows: 60 letters, about 282 random bits.
-const LETTERS: usize = 60;
+/// Length of a token, as in the document: 60 letters, about 282 random bits.
+const TOKEN_LENGTH: usize = 60;
 
-/// What an operator may set.
+/// The settings of an operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// How long a token lives from its last use. The document says 10 minutes.
+    /// Idle timeout: the lifetime of a token from its last use. The document says 10 minutes.
     pub lifetime: Duration,
-    /// How long a token lives from its login, however much it is used. 30 days; the document has no such limit (decision 0104).
+    /// Lifetime of a token from its login, in use or not. 30 days; the document has no such limit
+    /// (decisions.md#a-token-ends-thirty-days-after-its-login).
     pub max_lifetime: Duration,
-    /// From where a session counts.
-    pub bind_address: Binding,
-    /// Whether a guarded request may show its token in the header `X-Access-Token`. The document has it in the form alone (decision 0206).
+    /// The addresses from which a session counts.
+    pub bind_sessions_to: AddressBinding,
+    /// Whether a guarded request may show its token in the header `X-Access-Token`. The document allows the form alone
+    /// (decisions.md#a-guarded-request-may-show-its-token-in-a-header).
     pub access_token_header: bool,
 }
 
@@ -41,7 +45,7 @@ impl Default for Settings {
         Self {
             lifetime: Duration::from_secs(10 * 60),
             max_lifetime: Duration::from_secs(30 * 24 * 60 * 60),
-            bind_address: Binding::Exact,
+            bind_sessions_to: AddressBinding::Exact,
             access_token_header: false,
         }
     }
@@ -61,23 +65,27 @@ impl ClusterApi {
     }
 }
 
-impl Mint for ClusterApi {
+impl TokenIssuer for ClusterApi {
     fn dialect(&self) -> &'static str {
         NAME
     }
 
-    fn terms(&self) -> Terms {
-        Terms {
+    fn session_policy(&self) -> SessionPolicy {
+        SessionPolicy {
             lifetime: Lifetime::Sliding(self.settings.lifetime),
             max_lifetime: Some(self.settings.max_lifetime),
-            bind_address: self.settings.bind_address,
-            tell_end_once: true,
+            address_binding: self.settings.bind_sessions_to,
+            report_end_once: true,
         }
     }
 
-    fn mint(&self, _: &Grant<'_>, entropy: &dyn Entropy) -> Result<Minted, EntropyError> {
-        let secret = draw(UPPER, LETTERS, entropy)?;
-        Ok(Minted { digest: Digest::of(NAME, secret.expose()), secret, sid: None })
+    fn issue(
+        &self,
+        _: &IssueContext<'_>,
+        entropy: &dyn Entropy,
+    ) -> Result<IssuedToken, EntropyError> {
+        let secret = random_string(UPPER, TOKEN_LENGTH, entropy)?;
+        Ok(IssuedToken { digest: Digest::of(NAME, secret.expose()), secret, public_id: None })
     }
 }
 
@@ -97,46 +105,47 @@ impl Dialect for ClusterApi {
 
     fn command(&self, call: &Call) -> Command {
         match call {
-            Call::Login { shown, login } => Command::Open(Open {
-                shown: shown.clone(),
-                outer: None,
-                login: login.clone(),
+            Call::Login { shown, login } => Command::Login(Login {
+                existing_credential: shown.clone(),
+                outer_credentials: None,
+                credentials: login.clone(),
                 lifetime: Lifetime::Sliding(self.settings.lifetime),
-                rivals: Rivals::Allow,
+                concurrent_sessions: ConcurrentSessions::Allow,
             }),
-            Call::Logout(shown) => Command::Close(shown.clone()),
+            Call::Logout(shown) => Command::Logout(shown.clone()),
             Call::Other(shown) => Command::Check(shown.clone()),
         }
     }
 
     fn encode(&self, call: &Call, result: Result<&Outcome, &Failure>, _: Timestamp) -> Response {
         match result {
-            Ok(outcome) => reply::done(call, outcome),
-            Err(why) => reply::call_refused(call, *why),
+            Ok(outcome) => reply::encode_outcome(call, outcome),
+            Err(why) => reply::encode_call_failure(call, *why),
         }
     }
 
-    fn present(&self, request: &Request<'_>) -> Option<Credential> {
-        call::token(request, self.settings.access_token_header)
+    fn extract_credential(&self, request: &Request<'_>) -> Option<Credential> {
+        call::guarded_token(request, self.settings.access_token_header)
     }
 
-    fn credential(&self, shown: &str) -> Option<Credential> {
+    fn parse_credential(&self, shown: &str) -> Option<Credential> {
         call::credential(Secret::new(shown.to_owned()))
     }
 
-    fn show(&self, _: &Session, _: &User, secret: &Secret) -> Shown {
-        Shown::field(call::TOKEN, secret.expose())
+    fn attach_credential(&self, _: &Session, _: &User, secret: &Secret) -> RequestCredential {
+        RequestCredential::field(call::ACCESS_TOKEN, secret.expose())
     }
 
     fn needs_body(&self, head: &Request<'_>) -> bool {
-        call::may_hold_token(head) && !(self.settings.access_token_header && head.has(call::HEADER))
+        call::may_hold_token(head)
+            && !(self.settings.access_token_header && head.has_header(call::ACCESS_TOKEN_HEADER))
     }
 
-    fn deny(&self, why: &Failure) -> Response {
-        reply::refused(*why)
+    fn challenge(&self, why: &Failure) -> Response {
+        reply::encode_failure(*why)
     }
 
-    fn unread(&self, why: Unread) -> Response {
+    fn body_error(&self, why: Unread) -> Response {
         reply::error(&why.to_string())
     }
 }
@@ -145,20 +154,20 @@ impl Configure for ClusterApi {
     const SETTINGS: &'static [Setting] = &[
         Setting {
             key: "lifetime",
-            kind: Kind::Duration,
+            kind: SettingKind::Duration,
             default: "10m",
             about: "How long a token lives from its last use.",
         },
         Setting {
             key: "max_lifetime",
-            kind: Kind::Duration,
+            kind: SettingKind::Duration,
             default: "30d",
             about: "How long a token lives from its login, however much it is used.",
         },
-        Setting::bind_address(Binding::Exact),
+        Setting::bind_sessions_to(AddressBinding::Exact),
         Setting {
             key: "access_token_header",
-            kind: Kind::Switch,
+            kind: SettingKind::Boolean,
             default: "false",
             about: "Whether a guarded request may show its token in the header X-Access-Token, for proxies that pass no body.",
         },
@@ -166,13 +175,13 @@ impl Configure for ClusterApi {
 
     const TOUR: &'static str = include_str!("tour.sh");
 
-    fn configure(values: &Values) -> Self {
+    fn configure(values: &SettingValues) -> Self {
         let default = Settings::default();
         Self::new(Settings {
             lifetime: values.duration("lifetime").unwrap_or(default.lifetime),
             max_lifetime: values.duration("max_lifetime").unwrap_or(default.max_lifetime),
-            bind_address: values.binding().unwrap_or(default.bind_address),
-            access_token_header: values.switch("access_token_header"),
+            bind_sessions_to: values.binding().unwrap_or(default.bind_sessions_to),
+            access_token_header: values.boolean("access_token_header"),
         })
     }
 }

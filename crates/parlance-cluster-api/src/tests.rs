@@ -1,4 +1,4 @@
-//! The wire, exchange by exchange.
+//! Tests of the wire: requests and the bytes of their answers.
 
 mod form;
 mod header;
@@ -8,44 +8,45 @@ use std::time::Duration;
 
 use expect_test::{Expect, expect};
 use parlance_core::{Failure, Secret, Timestamp};
-use parlance_dialect::testing::{World, text};
+use parlance_dialect::testing::{TestWorld, text};
 use parlance_dialect::{
-    Configure, Desk, Dialect, Request, Response, Service, Unread, Value, Values,
+    Configure, Dialect, DialectHandler, DialectService, Request, Response, SettingValue,
+    SettingValues, Unread,
 };
 
 use crate::{ClusterApi, Settings};
 
 const MINUTE: Duration = Duration::from_secs(60);
-const GOOD: &str = "username=csmith&password=XXX";
+const VALID_LOGIN: &str = "username=csmith&password=XXX";
 const UNKNOWN_USER: &str = "Username not found, please log in.";
 const WRONG_PASSWORD: &str = "Wrong password.";
 const UNKNOWN_TOKEN: &str = "Token not found, please log in.";
-const ENDED_TOKEN: &str = "Token expired please log in.";
-const FOREIGN_ADDRESS: &str = "The token is not important for this IP address, please log in.";
+const EXPIRED_TOKEN: &str = "Token expired please log in.";
+const UNEXPECTED_ADDRESS: &str = "The token is not important for this IP address, please log in.";
 const WRONG_PATH: &str = "Wrong API path";
-const DOUBLED: &str = "A parameter is given twice.";
+const DUPLICATE_PARAMETER: &str = "A parameter is given twice.";
 
-struct Bench {
-    world: World,
-    desk: Desk<ClusterApi>,
+struct DialectHarness {
+    world: TestWorld,
+    service: DialectService<ClusterApi>,
 }
 
-fn bench() -> Bench {
-    let world = World::with_csmith();
-    let desk = world.desk(ClusterApi::new(Settings::default()));
-    Bench { world, desk }
+fn harness() -> DialectHarness {
+    let world = TestWorld::with_csmith();
+    let service = world.service(ClusterApi::new(Settings::default()));
+    DialectHarness { world, service }
 }
 
-impl Bench {
+impl DialectHarness {
     fn post(&self, path: &str, form: &str) -> Response {
         let form =
             format!("POST {path}\nContent-Type: application/x-www-form-urlencoded\n\n{form}");
-        self.world.send(&self.desk, &form)
+        self.world.send(&self.service, &form)
     }
 
     #[track_caller]
     fn token(&self) -> String {
-        let answer = self.post("/api/login", GOOD);
+        let answer = self.post("/api/login", VALID_LOGIN);
         let body = String::from_utf8(answer.body).unwrap();
         body.split('"')
             .nth(5)
@@ -54,23 +55,23 @@ impl Bench {
             .to_owned()
     }
 
-    /// What became of it: the sentence of the error, or `success`.
-    fn hears(&self, path: &str, form: &str) -> String {
-        sentence(&self.post(path, form))
+    /// The result of a call: the sentence of the error, or `success`.
+    fn post_result(&self, path: &str, form: &str) -> String {
+        envelope_result(&self.post(path, form))
     }
 
-    fn uses(&self, token: &str) -> String {
-        self.hears("/api/vm/list", &format!("access_token={token}"))
+    fn guarded_result(&self, token: &str) -> String {
+        self.post_result("/api/vm/list", &format!("access_token={token}"))
     }
 
     fn admits(&self, request: &Request<'_>) -> Result<String, String> {
-        let passed = self.world.run(self.desk.admit(request));
-        passed.map(|caller| caller.name).map_err(|refusal| sentence(&refusal.answer))
+        let passed = self.world.block_on(self.service.admit(request));
+        passed.map(|caller| caller.name).map_err(|refusal| envelope_result(&refusal.response))
     }
 }
 
 /// The error of an envelope, or `success`.
-fn sentence(answer: &Response) -> String {
+fn envelope_result(answer: &Response) -> String {
     assert_eq!(answer.status, 200, "{}", text(answer));
     let envelope: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
     match envelope["status"].as_str() {
@@ -84,8 +85,8 @@ fn sentence(answer: &Response) -> String {
 
 #[track_caller]
 fn check(request: &str, expected: &Expect) {
-    let Bench { world, desk } = bench();
-    expected.assert_eq(&world.exchange(&desk, request));
+    let DialectHarness { world, service } = harness();
+    expected.assert_eq(&world.exchange(&service, request));
 }
 
 #[test]
@@ -109,10 +110,10 @@ fn login_answers_as_the_document_prints_it() {
 
 #[test]
 fn login_with_a_live_token_answers_an_empty_message() {
-    let bench = bench();
-    let token = bench.token();
+    let harness = harness();
+    let token = harness.token();
     let answer =
-        bench.post("/api/login/", &format!("access_token={token}&username=csmith&password=no"));
+        harness.post("/api/login/", &format!("access_token={token}&username=csmith&password=no"));
     expect![[r#"
         200
         content-type: application/json; charset=utf-8
@@ -128,9 +129,9 @@ fn login_with_a_live_token_answers_an_empty_message() {
 
 #[test]
 fn logout_answers_as_the_document_prints_it() {
-    let bench = bench();
-    let token = bench.token();
-    let answer = bench.post("/api/logout", &format!("access_token={token}"));
+    let harness = harness();
+    let token = harness.token();
+    let answer = harness.post("/api/logout", &format!("access_token={token}"));
     expect![[r#"
         200
         content-type: application/json; charset=utf-8
@@ -162,9 +163,9 @@ fn every_error_stands_in_the_same_envelope() {
 }
 
 #[test]
-fn store_away_is_503_in_the_envelope() {
-    let bench = bench();
-    bench.world.store.set_away(true);
+fn unavailable_store_is_503_in_the_envelope() {
+    let harness = harness();
+    harness.world.store.set_unavailable(true);
     expect![[r#"
         503
         content-type: application/json; charset=utf-8
@@ -176,7 +177,7 @@ fn store_away_is_503_in_the_envelope() {
          "error": "Service unavailable, please try again."
         }
     "#]]
-    .assert_eq(&text(&bench.post("/api/login", GOOD)));
+    .assert_eq(&text(&harness.post("/api/login", VALID_LOGIN)));
 }
 
 #[test]
@@ -184,8 +185,8 @@ fn each_failure_has_its_sentence() {
     let dialect = ClusterApi::default();
     let table: Vec<_> = Failure::ALL
         .iter()
-        .map(|why| (why, dialect.deny(why)))
-        .map(|(why, answer)| line(why, &answer))
+        .map(|why| (why, dialect.challenge(why)))
+        .map(|(why, answer)| failure_line(why, &answer))
         .collect();
     expect![[r#"
         UnknownUser: 200 "Username not found, please log in."
@@ -194,18 +195,19 @@ fn each_failure_has_its_sentence() {
         PasswordExpired: 200 "Wrong password."
         OuterCredential: 200 "Wrong password."
         UnservedCall: 200 "Wrong password."
-        Locked { known: true }: 200 "Wrong password."
-        Locked { known: false }: 200 "Username not found, please log in."
-        Throttled: 200 "Wrong password."
+        Locked { user_exists: true }: 200 "Wrong password."
+        Locked { user_exists: false }: 200 "Username not found, please log in."
+        RateLimited: 200 "Wrong password."
         NoCredential: 200 "Token not found, please log in."
         UnknownCredential: 200 "Token not found, please log in."
-        EndedSession: 200 "Token expired please log in."
-        ForeignAddress: 200 "The token is not important for this IP address, please log in."
-        ForeignUser: 200 "Token not found, please log in."
+        RevokedOrExpired: 200 "Token expired please log in."
+        UnexpectedAddress: 200 "The token is not important for this IP address, please log in."
+        UnexpectedUser: 200 "Token not found, please log in."
         Busy: 503 "Service unavailable, please try again."
         Unavailable: 503 "Service unavailable, please try again.""#]]
     .assert_eq(&table.join("\n"));
-    let table: Vec<_> = Unread::ALL.iter().map(|why| line(why, &dialect.unread(*why))).collect();
+    let table: Vec<_> =
+        Unread::ALL.iter().map(|why| failure_line(why, &dialect.body_error(*why))).collect();
     expect![[r#"
         TooLong: 200 "Request body too large."
         TooSlow: 200 "Request body took too long."
@@ -213,7 +215,7 @@ fn each_failure_has_its_sentence() {
     .assert_eq(&table.join("\n"));
 }
 
-fn line(why: &dyn std::fmt::Debug, answer: &Response) -> String {
+fn failure_line(why: &dyn std::fmt::Debug, answer: &Response) -> String {
     let envelope: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
     let retry = answer.headers.iter().filter(|(name, _)| *name == "retry-after").count();
     assert_eq!(retry == 1, answer.status == 503);
@@ -221,9 +223,9 @@ fn line(why: &dyn std::fmt::Debug, answer: &Response) -> String {
 }
 
 #[test]
-fn token_is_asked_for_on_every_other_path() {
-    let bench = bench();
-    let good = format!("access_token={}", bench.token());
+fn token_is_required_on_every_other_path() {
+    let harness = harness();
+    let good = format!("access_token={}", harness.token());
     let path = [
         "/api",
         "/api/",
@@ -235,10 +237,10 @@ fn token_is_asked_for_on_every_other_path() {
         "/api/logout/x",
     ];
     for path in path {
-        assert_eq!(bench.hears(path, &good), WRONG_PATH, "{path}");
-        assert_eq!(bench.hears(path, "access_token=INVENTED"), UNKNOWN_TOKEN, "{path}");
-        assert_eq!(bench.hears(path, GOOD), UNKNOWN_TOKEN, "{path}");
-        assert_eq!(bench.hears(path, ""), UNKNOWN_TOKEN, "{path}");
+        assert_eq!(harness.post_result(path, &good), WRONG_PATH, "{path}");
+        assert_eq!(harness.post_result(path, "access_token=INVENTED"), UNKNOWN_TOKEN, "{path}");
+        assert_eq!(harness.post_result(path, VALID_LOGIN), UNKNOWN_TOKEN, "{path}");
+        assert_eq!(harness.post_result(path, ""), UNKNOWN_TOKEN, "{path}");
     }
     for form in [
         &format!("{good}&{good}"),
@@ -246,9 +248,9 @@ fn token_is_asked_for_on_every_other_path() {
         &format!("{good}&x=%FF"),
         &good.to_lowercase(),
     ] {
-        assert_ne!(bench.hears("/api/logout", form), "success", "{form}");
+        assert_ne!(harness.post_result("/api/logout", form), "success", "{form}");
     }
-    assert_eq!(bench.hears("/api/vm/list", &good), WRONG_PATH);
+    assert_eq!(harness.post_result("/api/vm/list", &good), WRONG_PATH);
 }
 
 #[test]
@@ -265,95 +267,116 @@ fn claims_end_at_the_segment() {
 
 #[test]
 fn token_slides_ten_minutes_from_its_last_use() {
-    let bench = bench();
-    let token = bench.token();
+    let harness = harness();
+    let token = harness.token();
     for _ in 0..5 {
-        bench.world.clock.advance(10 * MINUTE - Duration::from_millis(1));
-        assert_eq!(bench.uses(&token), WRONG_PATH);
+        harness.world.clock.advance(10 * MINUTE - Duration::from_millis(1));
+        assert_eq!(harness.guarded_result(&token), WRONG_PATH);
     }
     for _ in 0..5 {
-        bench.world.clock.advance(9 * MINUTE);
-        assert_eq!(bench.hears("/api/login", &format!("access_token={token}")), "success");
+        harness.world.clock.advance(9 * MINUTE);
+        assert_eq!(harness.post_result("/api/login", &format!("access_token={token}")), "success");
     }
-    bench.world.clock.advance(10 * MINUTE);
-    assert_eq!(bench.uses(&token), ENDED_TOKEN);
-    assert_eq!(bench.uses(&token), UNKNOWN_TOKEN);
+    harness.world.clock.advance(10 * MINUTE);
+    assert_eq!(harness.guarded_result(&token), EXPIRED_TOKEN);
+    assert_eq!(harness.guarded_result(&token), UNKNOWN_TOKEN);
 }
 
 #[test]
-fn token_ends_at_its_whole_life_however_much_it_is_used() {
-    let world = World::with_csmith();
-    let desk =
-        world.desk(ClusterApi::new(Settings { max_lifetime: 25 * MINUTE, ..Settings::default() }));
-    let bench = Bench { world, desk };
-    let token = bench.token();
+fn token_expires_at_its_maximum_lifetime_despite_use() {
+    let world = TestWorld::with_csmith();
+    let service = world
+        .service(ClusterApi::new(Settings { max_lifetime: 25 * MINUTE, ..Settings::default() }));
+    let harness = DialectHarness { world, service };
+    let token = harness.token();
     for _ in 0..3 {
-        bench.world.clock.advance(8 * MINUTE);
-        assert_eq!(bench.uses(&token), WRONG_PATH);
+        harness.world.clock.advance(8 * MINUTE);
+        assert_eq!(harness.guarded_result(&token), WRONG_PATH);
     }
-    bench.world.clock.advance(MINUTE);
-    assert_eq!(bench.uses(&token), ENDED_TOKEN);
+    harness.world.clock.advance(MINUTE);
+    assert_eq!(harness.guarded_result(&token), EXPIRED_TOKEN);
 }
 
 #[test]
-fn ended_token_is_told_once_and_then_unknown() {
-    let bench = bench();
-    let (ended, kept) = (bench.token(), bench.token());
+fn expired_token_is_reported_once_and_then_unknown() {
+    let harness = harness();
+    let (ended, kept) = (harness.token(), harness.token());
     let form = format!("access_token={ended}");
-    assert_eq!(bench.hears("/api/logout/", &form), "success");
-    assert_eq!(bench.hears("/api/login", &form), UNKNOWN_USER);
-    assert_eq!(bench.hears("/api/logout", &form), ENDED_TOKEN);
-    assert_eq!(bench.hears("/api/logout", &form), UNKNOWN_TOKEN);
-    assert_eq!(bench.uses(&kept), WRONG_PATH, "a login and a logout end no other token");
+    assert_eq!(harness.post_result("/api/logout/", &form), "success");
+    assert_eq!(harness.post_result("/api/login", &form), UNKNOWN_USER);
+    assert_eq!(harness.post_result("/api/logout", &form), EXPIRED_TOKEN);
+    assert_eq!(harness.post_result("/api/logout", &form), UNKNOWN_TOKEN);
+    assert_eq!(
+        harness.guarded_result(&kept),
+        WRONG_PATH,
+        "a login and a logout end no other token"
+    );
 }
 
 #[test]
-fn token_counts_only_from_its_own_address() {
-    let mut bench = bench();
-    let home = bench.world.peer;
-    let token = bench.token();
-    bench.world.peer = Some(IpAddr::from([192, 0, 2, 8]));
+fn token_is_valid_only_from_its_login_address() {
+    let mut harness = harness();
+    let home = harness.world.peer;
+    let token = harness.token();
+    harness.world.peer = Some(IpAddr::from([192, 0, 2, 8]));
     for _ in 0..2 {
-        assert_eq!(bench.hears("/api/logout", &format!("access_token={token}")), FOREIGN_ADDRESS);
-        assert_eq!(bench.hears("/api/login", &format!("access_token={token}")), UNKNOWN_USER);
+        assert_eq!(
+            harness.post_result("/api/logout", &format!("access_token={token}")),
+            UNEXPECTED_ADDRESS
+        );
+        assert_eq!(
+            harness.post_result("/api/login", &format!("access_token={token}")),
+            UNKNOWN_USER
+        );
     }
-    bench.world.peer = home;
-    assert_eq!(bench.uses(&token), WRONG_PATH, "a wrong address ends nothing");
-    bench.world.clock.advance(10 * MINUTE);
-    bench.world.peer = None;
-    assert_eq!(bench.uses(&token), FOREIGN_ADDRESS, "the address is judged before the age");
+    harness.world.peer = home;
+    assert_eq!(harness.guarded_result(&token), WRONG_PATH, "a wrong address ends nothing");
+    harness.world.clock.advance(10 * MINUTE);
+    harness.world.peer = None;
+    assert_eq!(
+        harness.guarded_result(&token),
+        UNEXPECTED_ADDRESS,
+        "the address is judged before the age"
+    );
 }
 
 #[test]
-fn shown_token_is_never_adopted() {
-    let bench = bench();
-    let dead = bench.token();
-    bench.post("/api/logout", &format!("access_token={dead}"));
+fn presented_token_is_never_adopted() {
+    let harness = harness();
+    let dead = harness.token();
+    harness.post("/api/logout", &format!("access_token={dead}"));
     for shown in [dead, "A".repeat(60)] {
-        let answer = bench.post("/api/login", &format!("access_token={shown}&{GOOD}"));
+        let answer = harness.post("/api/login", &format!("access_token={shown}&{VALID_LOGIN}"));
         let body = String::from_utf8(answer.body).unwrap();
         assert!(body.contains("access_token") && !body.contains(&shown), "{body}");
-        assert_ne!(bench.uses(&shown), WRONG_PATH);
+        assert_ne!(harness.guarded_result(&shown), WRONG_PATH);
     }
 }
 
 #[test]
-fn disabled_user_and_expired_password_hear_a_wrong_password() {
-    let bench = bench();
-    let authority = &bench.world.authority;
-    let token = bench.token();
-    bench.world.run(authority.expire_password("csmith")).unwrap();
-    assert_eq!(bench.hears("/api/login", GOOD), WRONG_PASSWORD);
-    assert_eq!(bench.uses(&token), WRONG_PATH, "an expired password leaves sessions alone");
-    bench.world.run(authority.set_password("csmith", Secret::new("YYY".to_owned()))).unwrap();
-    assert_eq!(bench.uses(&token), ENDED_TOKEN);
-    bench.world.run(authority.set_enabled("csmith", false)).unwrap();
-    assert_eq!(bench.hears("/api/login", "username=csmith&password=YYY"), WRONG_PASSWORD);
+fn disabled_user_and_expired_password_are_refused_as_a_wrong_password() {
+    let harness = harness();
+    let authority = &harness.world.authority;
+    let token = harness.token();
+    harness.world.block_on(authority.expire_password("csmith")).unwrap();
+    assert_eq!(harness.post_result("/api/login", VALID_LOGIN), WRONG_PASSWORD);
+    assert_eq!(
+        harness.guarded_result(&token),
+        WRONG_PATH,
+        "an expired password leaves sessions alone"
+    );
+    harness
+        .world
+        .block_on(authority.set_password("csmith", Secret::new("YYY".to_owned())))
+        .unwrap();
+    assert_eq!(harness.guarded_result(&token), EXPIRED_TOKEN);
+    harness.world.block_on(authority.set_enabled("csmith", false)).unwrap();
+    assert_eq!(harness.post_result("/api/login", "username=csmith&password=YYY"), WRONG_PASSWORD);
 }
 
 #[test]
 fn configuration_keys_have_the_defaults_of_the_settings() {
     let dialect =
-        ClusterApi::configure(&Values::defaults(ClusterApi::SETTINGS, Default::default()));
+        ClusterApi::configure(&SettingValues::defaults(ClusterApi::SETTINGS, Default::default()));
     assert_eq!(dialect.settings, Settings::default());
 }

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::matcher::{Matcher, Pattern, Span};
+use crate::matcher::{Matcher, Pattern, TimeSpan};
 
 /// Exchanges about one subject, run in order in one world.
 #[derive(Debug, Clone)]
@@ -17,41 +17,41 @@ pub struct Vector {
     pub dialect: String,
     /// The file: `cluster-api/login.toml`.
     pub file: String,
-    /// What the file shows, as a claim.
+    /// The claim that the file shows.
     pub title: String,
-    /// Where the clock stands at first, in a process.
+    /// The start of the clock, for a target in this process.
     pub clock: Option<DateTime<Utc>>,
     /// The exchanges.
     pub steps: Vec<Step>,
 }
 
-/// One exchange, and what is to be seen in its answer.
+/// One exchange: the request, and the expectations for its answer.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
-    /// The line where it begins, from 1; set by the loader.
+    /// The line where the step begins, from 1; set by the loader.
     #[serde(skip)]
     pub line: usize,
-    /// The statements that it shows.
+    /// The statements that the step shows.
     #[serde(default)]
     pub source: Vec<String>,
-    /// The decisions that it shows, by number.
+    /// The decisions that the step shows: numbers of `docs/decisions`, or anchors of the dialect's `decisions.md`.
     #[serde(default)]
     pub decision: Vec<String>,
     /// The address that the request comes from.
     pub peer: Option<IpAddr>,
-    /// How far the clock moves before.
-    pub advance: Option<Span>,
-    /// What an operator does before.
+    /// How far the clock moves before the request.
+    pub advance: Option<TimeSpan>,
+    /// The action of an operator before the request.
     pub operator: Option<Operation>,
     /// Variables made before the request as the Base64 of a text.
     #[serde(default)]
     pub encode: Pairs<String>,
     /// The request.
-    pub request: WireRequest,
+    pub request: RequestTemplate,
     /// The status that the answer must have.
     pub status: u16,
-    /// What its headers must be like.
+    /// Matchers for the headers of the answer.
     #[serde(default)]
     pub headers: Pairs<Matcher>,
     /// The exact body.
@@ -60,78 +60,80 @@ pub struct Step {
     pub empty: Option<bool>,
     /// The keys of the body's object, in this order.
     pub keys: Option<Vec<String>>,
-    /// What the body's JSON must be like, by JSON Pointer.
+    /// Matchers for the JSON of the body, by JSON Pointer.
     #[serde(default)]
     pub json: Pairs<Matcher>,
     /// Variables taken from the body, by JSON Pointer.
     #[serde(default)]
     pub keep: Pairs<String>,
-    /// Variables taken from headers: the header, and a pattern whose first group is the value.
+    /// Variables taken from headers: the header, and a pattern with the value as first group.
     #[serde(default)]
     pub(crate) keep_header: Pairs<(String, Pattern)>,
 }
 
-/// What is sent.
+/// The request as sent.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct WireRequest {
+pub struct RequestTemplate {
     /// The method.
     pub method: String,
-    /// The request target as it is sent, with its query.
+    /// The request target as sent, with its query.
     pub path: String,
     /// Header lines, in order; a name may stand twice.
     #[serde(default)]
     pub headers: Vec<(String, String)>,
     /// An urlencoded body.
     pub form: Option<Pairs<String>>,
-    /// A JSON body, written without blanks in this order.
+    /// A JSON body, written without blanks and in this order.
     pub json: Option<toml::Value>,
-    /// A body as it is.
+    /// A body, sent unchanged.
     pub body: Option<String>,
     /// Name and password of an `Authorization: Basic`.
     pub basic: Option<(String, String)>,
-    /// Whether it comes over TLS.
+    /// Whether the request comes over TLS.
     #[serde(default)]
     pub secure: bool,
 }
 
-/// What an operator can do to `{user}`, his sessions and the store.
+/// An action of an operator on `{user}`, the sessions of `{user}`, or the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Operation {
-    /// Disable him.
+    /// Disable the user.
     Disable,
-    /// Enable him again.
+    /// Enable the user again.
     Enable,
-    /// Let his password expire.
+    /// Let the user's password expire.
     ExpirePassword,
-    /// Give him `{new_password}`.
+    /// Set the user's password to `{new_password}`.
     SetPassword,
-    /// End all his sessions.
+    /// End all sessions of the user.
     Revoke,
-    /// Take the store away.
-    StoreAway,
-    /// Bring it back.
-    StoreBack,
+    /// Make the store unavailable.
+    #[serde(rename = "store-away")]
+    StoreUnavailable,
+    /// Make the store available again.
+    #[serde(rename = "store-back")]
+    StoreAvailable,
 }
 
 impl Operation {
-    /// What it does, for a report.
+    /// The operation in words, for a report.
     #[must_use]
-    pub fn words(self) -> &'static str {
+    pub fn description(self) -> &'static str {
         match self {
             Self::Disable => "disable the user",
             Self::Enable => "enable the user",
             Self::ExpirePassword => "let the password expire",
             Self::SetPassword => "set the password",
             Self::Revoke => "end the user's sessions",
-            Self::StoreAway => "take the store away",
-            Self::StoreBack => "bring the store back",
+            Self::StoreUnavailable => "take the store away",
+            Self::StoreAvailable => "bring the store back",
         }
     }
 }
 
-/// A table whose order counts.
+/// A table that keeps its order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pairs<V>(pub Vec<(String, V)>);
 

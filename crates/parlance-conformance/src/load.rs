@@ -8,29 +8,29 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 
-use crate::variables::{GIVEN, TextError, is_name, walk};
-use crate::{Folder, Statements, Step, Vector, matcher};
+use crate::variables::{BUILT_IN_VARIABLES, TemplateError, expand_template, is_variable_name};
+use crate::{Statements, Step, Vector, VectorFolder, matcher};
 
 /// The vectors of this workspace: `<dialect>/<file>` and its text.
 static EMBEDDED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/vectors.rs"));
 
-/// Why vectors could not be read.
+/// The reason why vectors could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{file}{}: {message}", .line.map(|line| format!(":{line}")).unwrap_or_default())]
 pub struct FormatError {
     /// The file.
     pub file: String,
-    /// The line, from 1, where one is to blame.
+    /// The line, from 1, where the error has one.
     pub line: Option<usize>,
-    /// What is wrong.
+    /// The message.
     pub message: String,
 }
 
 /// The vectors that this library carries.
 ///
 /// # Errors
-/// One cannot be read.
-pub fn embedded() -> Result<Vec<Folder>, FormatError> {
+/// A file cannot be read, or is not a vector.
+pub fn embedded() -> Result<Vec<VectorFolder>, FormatError> {
     let files = EMBEDDED.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
     folders(files.collect())
 }
@@ -39,7 +39,7 @@ pub fn embedded() -> Result<Vec<Folder>, FormatError> {
 ///
 /// # Errors
 /// A file cannot be read, or is not a vector.
-pub fn load(root: &Path) -> Result<Vec<Folder>, FormatError> {
+pub fn load(root: &Path) -> Result<Vec<VectorFolder>, FormatError> {
     let unreadable = |path: &Path, error: &std::io::Error| FormatError {
         file: path.display().to_string(),
         line: None,
@@ -47,7 +47,7 @@ pub fn load(root: &Path) -> Result<Vec<Folder>, FormatError> {
     };
     let list = |path: &Path| -> Result<Vec<std::path::PathBuf>, FormatError> {
         let entries = fs::read_dir(path).map_err(|error| unreadable(path, &error))?;
-        // An entry that cannot be read is no entry fewer.
+        // An unreadable entry is an error: silently skipped, the folder would seem to hold fewer vectors.
         let paths = entries.map(|entry| entry.map(|entry| entry.path()));
         let mut paths =
             paths.collect::<Result<Vec<_>, _>>().map_err(|error| unreadable(path, &error))?;
@@ -65,7 +65,7 @@ pub fn load(root: &Path) -> Result<Vec<Folder>, FormatError> {
     folders(files)
 }
 
-fn folders(files: Vec<(String, String)>) -> Result<Vec<Folder>, FormatError> {
+fn folders(files: Vec<(String, String)>) -> Result<Vec<VectorFolder>, FormatError> {
     let mut folders: Vec<(String, Option<Statements>, Vec<Vector>)> = Vec::new();
     for (file, text) in files {
         let dialect = file.split('/').next().unwrap_or_default().to_owned();
@@ -82,12 +82,12 @@ fn folders(files: Vec<(String, String)>) -> Result<Vec<Folder>, FormatError> {
     let folder = |(dialect, statements, vectors): (String, Option<Statements>, _)| {
         let file = format!("{dialect}/statements.toml");
         let missing = || FormatError { file, line: None, message: "is missing".to_owned() };
-        Ok(Folder { dialect, statements: statements.ok_or_else(missing)?, vectors })
+        Ok(VectorFolder { dialect, statements: statements.ok_or_else(missing)?, vectors })
     };
     folders.into_iter().map(folder).collect()
 }
 
-fn read<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, FormatError> {
+fn parse_toml<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, FormatError> {
     toml::from_str(text).map_err(|error| FormatError {
         file: file.to_owned(),
         line: error.span().map(|span| line_of(text, span.start)),
@@ -102,9 +102,9 @@ fn line_of(text: &str, at: usize) -> usize {
 /// Reads a `statements.toml`.
 ///
 /// # Errors
-/// It is not one, or says an id twice.
+/// The text is no such file, or gives an id twice.
 pub fn parse_statements(file: &str, text: &str) -> Result<Statements, FormatError> {
-    let read: Statements = read(file, text)?;
+    let read: Statements = parse_toml(file, text)?;
     let wrong = |message| FormatError { file: file.to_owned(), line: None, message };
     if file.split('/').next() != Some(&read.document) {
         return Err(wrong(format!("document is {:?}, not the folder's name", read.document)));
@@ -112,38 +112,38 @@ pub fn parse_statements(file: &str, text: &str) -> Result<Statements, FormatErro
     let mut ids: Vec<_> = read.statements.iter().map(|statement| &statement.id).collect();
     ids.sort_unstable();
     match ids.windows(2).find(|pair| pair.first() == pair.last()) {
-        Some(pair) => Err(wrong(format!("statement {:?} stands twice", pair.first()))),
+        Some(pair) => Err(wrong(format!("statement {:?} is a duplicate", pair.first()))),
         None => Ok(read),
     }
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct VectorFile {
     title: String,
     clock: Option<String>,
     #[serde(rename = "step")]
     steps: Vec<Spanned<Step>>,
 }
 
-/// Reads a vector: its file is `<dialect>/<name>.toml`.
+/// Reads the vector of a file `<dialect>/<name>.toml`.
 ///
 /// # Errors
-/// It is not one: an unknown key, a variable that nothing sets, a step without source or decision, ...
+/// The text is not a vector: an unknown key, a variable that nothing sets, a step without source or decision, ...
 pub fn parse_vector(file: &str, text: &str) -> Result<Vector, FormatError> {
-    let read: File = read(file, text)?;
+    let read: VectorFile = parse_toml(file, text)?;
     let at = |line, message| FormatError { file: file.to_owned(), line, message };
     let clock = match read.clock.as_deref().map(DateTime::parse_from_rfc3339) {
         Some(Ok(clock)) => Some(clock.with_timezone(&Utc)),
         Some(Err(error)) => return Err(at(None, format!("clock: {error}"))),
         None => None,
     };
-    let mut known: Vec<String> = GIVEN.iter().map(|name| (*name).to_owned()).collect();
+    let mut known: Vec<String> = BUILT_IN_VARIABLES.iter().map(|name| (*name).to_owned()).collect();
     let mut steps = Vec::new();
     for spanned in read.steps {
         let line = line_of(text, spanned.span().start);
         let step = Step { line, ..spanned.into_inner() };
-        check(&step, &mut known).map_err(|message| at(Some(line), message))?;
+        check_step(&step, &mut known).map_err(|message| at(Some(line), message))?;
         steps.push(step);
     }
     if steps.is_empty() {
@@ -153,13 +153,14 @@ pub fn parse_vector(file: &str, text: &str) -> Result<Vector, FormatError> {
     Ok(Vector { dialect, file: file.to_owned(), title: read.title, clock, steps })
 }
 
-fn check(step: &Step, known: &mut Vec<String>) -> Result<(), String> {
+fn check_step(step: &Step, known: &mut Vec<String>) -> Result<(), String> {
     if step.source.is_empty() && step.decision.is_empty() {
         return Err("a step needs a source or a decision".to_owned());
     }
-    let is_number = |text: &String| text.len() == 4 && text.bytes().all(|b| b.is_ascii_digit());
-    if let Some(wrong) = step.decision.iter().find(|number| !is_number(number)) {
-        return Err(format!("decision {wrong:?} is not the four digits of one"));
+    if let Some(wrong) = step.decision.iter().find(|name| !is_decision(name)) {
+        return Err(format!(
+            "decision {wrong:?} is neither the four digits nor the anchor of a decision"
+        ));
     }
     if step.advance.is_some_and(|span| span.0 < chrono::TimeDelta::zero()) {
         return Err("advance: the clock moves forward only".to_owned());
@@ -167,10 +168,10 @@ fn check(step: &Step, known: &mut Vec<String>) -> Result<(), String> {
     let request = &step.request;
     let bodies = [request.form.is_some(), request.json.is_some(), request.body.is_some()];
     if bodies.into_iter().filter(|given| *given).count() > 1 {
-        return Err("request: one of form, json, body".to_owned());
+        return Err("request: only one of form, json, body".to_owned());
     }
     if !request.path.starts_with('/') {
-        return Err("request: path begins with a slash".to_owned());
+        return Err("request: the path must begin with a slash".to_owned());
     }
     if step.body.is_some() && step.empty == Some(true) {
         return Err("body and empty exclude each other".to_owned());
@@ -179,7 +180,9 @@ fn check(step: &Step, known: &mut Vec<String>) -> Result<(), String> {
     let pointers = pointers.chain(step.keep.into_iter().map(|(_, pointer)| pointer));
     for pointer in pointers {
         if !pointer.is_empty() && !pointer.starts_with('/') {
-            return Err(format!("{pointer:?} is not a JSON Pointer: it begins with a slash"));
+            return Err(format!(
+                "{pointer:?} is not a JSON Pointer: a pointer begins with a slash"
+            ));
         }
     }
     if let Some((name, _)) = step.keep_header.into_iter().find(|(_, (_, p))| p.groups() == 0) {
@@ -188,21 +191,35 @@ fn check(step: &Step, known: &mut Vec<String>) -> Result<(), String> {
     check_variables(step, known)
 }
 
-/// Every variable is one that the runner brings or that an earlier step has made.
+/// Whether a text can name a decision: `0020`, or an anchor such as `a-token-ends-thirty-days-after-its-login`.
+fn is_decision(text: &str) -> bool {
+    let is_number = text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let in_anchor =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
+    is_number || text.contains('-') && text.bytes().all(in_anchor)
+}
+
+/// Checks that each variable is brought by the runner or made by an earlier step.
 fn check_variables(step: &Step, known: &mut Vec<String>) -> Result<(), String> {
     fn all_known(texts: Vec<&str>, known: &[String]) -> Result<(), String> {
         for text in texts {
             let found = |name: &str| {
                 let is_known = known.iter().any(|other| other == name);
-                is_known.then(String::new).ok_or_else(|| TextError::Unset(name.to_owned()))
+                is_known
+                    .then(String::new)
+                    .ok_or_else(|| TemplateError::UnknownVariable(name.to_owned()))
             };
-            walk(text, found).map_err(|error| format!("{text:?}: {error}"))?;
+            expand_template(text, found).map_err(|error| format!("{text:?}: {error}"))?;
         }
         Ok(())
     }
     let make = |name: &String, known: &mut Vec<String>| {
         known.push(name.clone());
-        if is_name(name) { Ok(()) } else { Err(format!("{name:?} cannot name a variable")) }
+        if is_variable_name(name) {
+            Ok(())
+        } else {
+            Err(format!("{name:?} cannot name a variable"))
+        }
     };
     for (name, text) in &step.encode {
         all_known(vec![text], known)?;
@@ -216,7 +233,7 @@ fn check_variables(step: &Step, known: &mut Vec<String>) -> Result<(), String> {
     texts.extend(request.body.as_deref());
     texts.extend(request.basic.iter().flat_map(|(user, password)| [user.as_str(), password]));
     all_known(texts, known)?;
-    // What a step keeps it may compare with at once: the values are taken first.
+    // A step can compare with the variables that its own answer sets: the runner takes the values first.
     for (name, _) in &step.keep {
         make(name, known)?;
     }

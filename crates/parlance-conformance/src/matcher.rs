@@ -1,49 +1,49 @@
-//! What a header's value or a JSON value must be like.
+//! Matchers for header values and JSON values.
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use regex::bytes::{Regex, RegexBuilder};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::variables::{Place, TextError, Variables};
+use crate::variables::{Escaping, TemplateError, Variables};
 
-/// What a value must be like; all that is given must hold.
+/// Conditions on a value; all given ones must hold.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(try_from = "Given")]
-pub struct Matcher(Given);
+#[serde(try_from = "Conditions")]
+pub struct Matcher(Conditions);
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Given {
+struct Conditions {
     /// The value itself.
     is: Option<toml::Value>,
-    /// What it must not be.
+    /// A value that is refused.
     not: Option<toml::Value>,
     /// A pattern.
     matches: Option<Pattern>,
-    /// That it is not there, or is.
+    /// `true`: the value must be absent; `false`: present.
     absent: Option<bool>,
-    /// A date that lies so far from now.
-    from_now: Option<Span>,
-    /// That it is a number.
+    /// A date at this distance from now.
+    from_now: Option<TimeSpan>,
+    /// `true`: the value must be a number; `false`: anything else.
     number: Option<bool>,
 }
 
-impl TryFrom<Given> for Matcher {
+impl TryFrom<Conditions> for Matcher {
     type Error = &'static str;
 
-    fn try_from(given: Given) -> Result<Self, Self::Error> {
-        let Given { is, not, matches, absent, from_now, number } = &given;
+    fn try_from(conditions: Conditions) -> Result<Self, Self::Error> {
+        let Conditions { is, not, matches, absent, from_now, number } = &conditions;
         let any = is.is_some() || not.is_some() || matches.is_some() || absent.is_some();
         if any || from_now.is_some() || number.is_some() {
-            Ok(Self(given))
+            Ok(Self(conditions))
         } else {
             Err("a matcher needs one of is, not, matches, absent, from_now, number")
         }
     }
 }
 
-/// A pattern over bytes; its classes are ASCII.
+/// A regular expression over bytes, with ASCII classes.
 #[derive(Debug, Clone)]
 pub(crate) struct Pattern(Regex);
 
@@ -73,9 +73,9 @@ impl Pattern {
 
 /// A span of time such as `90s`, `10m`, `24h`, `30d`, `1h30m` or `-1s`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span(pub TimeDelta);
+pub struct TimeSpan(pub TimeDelta);
 
-impl Span {
+impl TimeSpan {
     /// Reads a span.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -104,7 +104,7 @@ impl Span {
     }
 }
 
-impl<'de> Deserialize<'de> for Span {
+impl<'de> Deserialize<'de> for TimeSpan {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let wrong = || serde::de::Error::custom("a span is written 90s, 10m, 24h, 30d or 1h30m");
@@ -112,14 +112,14 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
-/// What a matcher needs to know about its surroundings.
-pub(crate) struct Around<'a> {
+/// The surroundings of a comparison: variables, time, tolerance.
+pub(crate) struct MatchContext<'a> {
     pub(crate) variables: &'a Variables,
     pub(crate) now: DateTime<Utc>,
     pub(crate) tolerance: TimeDelta,
 }
 
-/// What was expected and what was found instead.
+/// The expected and the found value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mismatch {
     pub(crate) expected: String,
@@ -127,48 +127,54 @@ pub(crate) struct Mismatch {
 }
 
 impl Matcher {
-    /// The texts in which variables stand.
+    /// The texts that may hold variables.
     pub(crate) fn texts(&self) -> Vec<&str> {
         let mut texts = Vec::new();
-        self.0.is.iter().chain(&self.0.not).for_each(|value| collect(value, &mut texts));
+        self.0.is.iter().chain(&self.0.not).for_each(|value| collect_texts(value, &mut texts));
         texts
     }
 
-    /// Compares a value, `None` for one that is not there, with what it must be like.
+    /// Compares a value with the conditions; `None` stands for an absent value.
     pub(crate) fn mismatch(
         &self,
         found: Option<&Value>,
-        around: &Around<'_>,
-    ) -> Result<Option<Mismatch>, TextError> {
+        context: &MatchContext<'_>,
+    ) -> Result<Option<Mismatch>, TemplateError> {
         let shown = || found.map_or_else(|| "nothing".to_owned(), Value::to_string);
         let wrong = |expected: String| Ok(Some(Mismatch { expected, found: shown() }));
         let Some(value) = found else {
-            return if self.0.absent == Some(true) { Ok(None) } else { wrong(self.words(around)?) };
+            return if self.0.absent == Some(true) {
+                Ok(None)
+            } else {
+                wrong(self.expectation(context)?)
+            };
         };
         if self.0.absent == Some(true) {
             return wrong("nothing".to_owned());
         }
         if let Some(is) = &self.0.is {
-            let is = to_json(is, around.variables)?;
-            if !same(&is, value) {
+            let is = to_json(is, context.variables)?;
+            if !is_same_json(&is, value) {
                 return wrong(is.to_string());
             }
         }
         if let Some(not) = &self.0.not {
-            let not = to_json(not, around.variables)?;
-            if same(&not, value) {
+            let not = to_json(not, context.variables)?;
+            if is_same_json(&not, value) {
                 return wrong(format!("anything but {not}"));
             }
         }
         if let Some(pattern) = &self.0.matches
-            && !plain(value).is_some_and(|text| pattern.0.is_match(text.as_bytes()))
+            && !scalar_text(value).is_some_and(|text| pattern.0.is_match(text.as_bytes()))
         {
             return wrong(format!("a match of {}", pattern.as_str()));
         }
         if let Some(span) = self.0.from_now {
-            let due = around.now + span.0;
-            let gap = plain(value).and_then(|text| date(&text)).map(|at| at - due.timestamp());
-            if gap.is_none_or(|gap| gap.abs() > around.tolerance.num_seconds()) {
+            let due = context.now + span.0;
+            let gap = scalar_text(value)
+                .and_then(|text| parse_date(&text))
+                .map(|at| at - due.timestamp());
+            if gap.is_none_or(|gap| gap.abs() > context.tolerance.num_seconds()) {
                 return wrong(format!("a date at {}", due.format("%Y-%m-%dT%H:%M:%SZ")));
             }
         }
@@ -180,21 +186,21 @@ impl Matcher {
         Ok(None)
     }
 
-    /// What is expected, where there is nothing.
-    fn words(&self, around: &Around<'_>) -> Result<String, TextError> {
+    /// The expected value in words, for an absent value.
+    fn expectation(&self, context: &MatchContext<'_>) -> Result<String, TemplateError> {
         Ok(match (&self.0.is, &self.0.matches) {
-            (Some(is), _) => to_json(is, around.variables)?.to_string(),
+            (Some(is), _) => to_json(is, context.variables)?.to_string(),
             (None, Some(pattern)) => format!("a match of {}", pattern.as_str()),
             (None, None) => "a value".to_owned(),
         })
     }
 }
 
-fn collect<'v>(value: &'v toml::Value, texts: &mut Vec<&'v str>) {
+fn collect_texts<'v>(value: &'v toml::Value, texts: &mut Vec<&'v str>) {
     match value {
         toml::Value::String(text) => texts.push(text),
-        toml::Value::Array(items) => items.iter().for_each(|item| collect(item, texts)),
-        toml::Value::Table(table) => table.iter().for_each(|(_, item)| collect(item, texts)),
+        toml::Value::Array(items) => items.iter().for_each(|item| collect_texts(item, texts)),
+        toml::Value::Table(table) => table.iter().for_each(|(_, item)| collect_texts(item, texts)),
         toml::Value::Integer(_)
         | toml::Value::Float(_)
         | toml::Value::Boolean(_)
@@ -202,17 +208,17 @@ fn collect<'v>(value: &'v toml::Value, texts: &mut Vec<&'v str>) {
     }
 }
 
-/// The texts of a TOML value in which variables stand.
+/// The texts of a TOML value that may hold variables.
 pub(crate) fn texts(value: &toml::Value) -> Vec<&str> {
     let mut texts = Vec::new();
-    collect(value, &mut texts);
+    collect_texts(value, &mut texts);
     texts
 }
 
-/// A TOML value as JSON, its variables filled in.
-pub(crate) fn to_json(value: &toml::Value, variables: &Variables) -> Result<Value, TextError> {
+/// A TOML value as JSON, with its variables filled in.
+pub(crate) fn to_json(value: &toml::Value, variables: &Variables) -> Result<Value, TemplateError> {
     Ok(match value {
-        toml::Value::String(text) => Value::from(variables.fill(text, Place::Plain)?),
+        toml::Value::String(text) => Value::from(variables.expand(text, Escaping::Plain)?),
         toml::Value::Integer(number) => Value::from(*number),
         toml::Value::Float(number) => Value::from(*number),
         toml::Value::Boolean(flag) => Value::from(*flag),
@@ -224,19 +230,19 @@ pub(crate) fn to_json(value: &toml::Value, variables: &Variables) -> Result<Valu
         toml::Value::Table(table) => {
             let entries =
                 table.iter().map(|(key, item)| Ok((key.clone(), to_json(item, variables)?)));
-            Value::Object(entries.collect::<Result<_, TextError>>()?)
+            Value::Object(entries.collect::<Result<_, TemplateError>>()?)
         }
     })
 }
 
 /// Equal, and with the same keys in the same order.
-fn same(expected: &Value, found: &Value) -> bool {
+fn is_same_json(expected: &Value, found: &Value) -> bool {
     let [expected, found] = [expected, found].map(Value::to_string);
     expected == found
 }
 
 /// A string, number or flag as text.
-pub(crate) fn plain(value: &Value) -> Option<String> {
+pub(crate) fn scalar_text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
@@ -245,8 +251,8 @@ pub(crate) fn plain(value: &Value) -> Option<String> {
     }
 }
 
-/// A date as seconds since 1970: RFC 3339, `YYYYMMDDTHHMMSS` in UTC, or such seconds themselves.
-fn date(text: &str) -> Option<i64> {
+/// A date as seconds since 1970, from RFC 3339, from `YYYYMMDDTHHMMSS` in UTC, or from seconds since 1970.
+fn parse_date(text: &str) -> Option<i64> {
     if let Ok(date) = DateTime::parse_from_rfc3339(text) {
         return Some(date.timestamp());
     }

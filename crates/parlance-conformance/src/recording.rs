@@ -1,4 +1,5 @@
-//! The exact bytes of every exchange as text, for snapshots. It holds secrets: for targets in this process.
+//! Records the exact bytes of each exchange as text, for snapshots. The text holds secrets: only for targets in this
+//! process.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -7,69 +8,69 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::Operation;
-use crate::target::{Received, Sent, Target, Unanswered};
+use crate::target::{ReceivedResponse, SendError, SentRequest, Target};
 
-/// From how many equal bytes in a row on they are counted instead of written.
-const RUN: usize = 64;
+/// The shortest run of equal bytes that is written as a count.
+const MIN_COUNTED_RUN: usize = 64;
 
-/// A target whose exchanges are written down.
+/// A target that records its exchanges.
 #[derive(Debug)]
-pub struct Recording<T> {
+pub struct RecordingTarget<T> {
     target: T,
     text: String,
     exchanges: usize,
 }
 
-impl<T: Target> Recording<T> {
-    /// Begins to write down what this target is sent.
+impl<T: Target> RecordingTarget<T> {
+    /// Records the exchanges with this target.
     #[must_use]
     pub fn new(target: T) -> Self {
         Self { target, text: String::new(), exchanges: 0 }
     }
 
-    /// What has been written down.
+    /// The recorded text.
     #[must_use]
     pub fn into_text(self) -> String {
         self.text
     }
 
-    fn note(&mut self, line: &str) {
+    fn write_line(&mut self, line: &str) {
         self.text.push_str(line);
         self.text.push('\n');
     }
 
-    fn message(&mut self, first: &str, headers: &[(String, String)], body: &[u8]) {
-        self.note(first);
-        headers
-            .iter()
-            .for_each(|(name, value)| self.note(&printable(format!("{name}: {value}").as_bytes())));
+    fn write_message(&mut self, first: &str, headers: &[(String, String)], body: &[u8]) {
+        self.write_line(first);
+        headers.iter().for_each(|(name, value)| {
+            self.write_line(&printable(format!("{name}: {value}").as_bytes()))
+        });
         if !body.is_empty() {
             let text = printable(body);
-            self.note(&format!("\n{text}"));
+            self.write_line(&format!("\n{text}"));
         }
     }
 }
 
-impl<T: Target> Target for Recording<T> {
-    fn send(&mut self, request: &Sent) -> Result<Received, Unanswered> {
+impl<T: Target> Target for RecordingTarget<T> {
+    fn send(&mut self, request: &SentRequest) -> Result<ReceivedResponse, SendError> {
         self.exchanges += 1;
         let number = self.exchanges;
-        self.note(&format!("---- {number} ----"));
+        self.write_line(&format!("---- {number} ----"));
         if let Some(peer) = request.peer {
-            self.note(&format!("(from {peer})"));
+            self.write_line(&format!("(from {peer})"));
         }
         if request.secure {
-            self.note("(over TLS)");
+            self.write_line("(over TLS)");
         }
-        self.message(
+        self.write_message(
             &format!("{} {}", request.method, request.target),
             &request.headers,
             &request.body,
         );
         let answer = self.target.send(request)?;
-        self.note("");
-        self.message(&answer.status.to_string(), &answer.headers, &answer.body);
-        self.note("");
+        self.write_line("");
+        self.write_message(&answer.status.to_string(), &answer.headers, &answer.body);
+        self.write_line("");
         Ok(answer)
     }
 
@@ -77,53 +78,53 @@ impl<T: Target> Target for Recording<T> {
         self.target.now()
     }
 
-    fn tolerance(&self) -> TimeDelta {
-        self.target.tolerance()
+    fn date_tolerance(&self) -> TimeDelta {
+        self.target.date_tolerance()
     }
 
     fn advance(&mut self, by: Duration) -> bool {
         let done = self.target.advance(by);
         if done {
             let now = self.target.now().format("%Y-%m-%dT%H:%M:%S%.fZ").to_string();
-            self.note(&format!("(the clock moves to {now})"));
+            self.write_line(&format!("(the clock moves to {now})"));
         }
         done
     }
 
-    fn operate(&mut self, operation: Operation) -> bool {
-        let done = self.target.operate(operation);
+    fn perform(&mut self, operation: Operation) -> bool {
+        let done = self.target.perform(operation);
         if done {
-            self.note(&format!("(an operator: {})", operation.words()));
+            self.write_line(&format!("(an operator: {})", operation.description()));
         }
         done
     }
 
-    fn reaches_from(&self, peer: IpAddr) -> bool {
-        self.target.reaches_from(peer)
+    fn can_send_from(&self, peer: IpAddr) -> bool {
+        self.target.can_send_from(peer)
     }
 
-    fn is_secure(&self) -> bool {
-        self.target.is_secure()
+    fn can_send_over_tls(&self) -> bool {
+        self.target.can_send_over_tls()
     }
 }
 
-/// Bytes as text: what is not UTF-8 or not visible as `\xNN`, a long run of one byte counted.
+/// Bytes as text: invalid UTF-8 and control characters as `\xNN`, a long run of one byte as a count.
 fn printable(bytes: &[u8]) -> String {
     let (mut text, mut pending) = (String::new(), Vec::new());
     for run in bytes.chunk_by(|one, next| one == next) {
         match run.first() {
-            Some(byte) if run.len() >= RUN => {
-                text.push_str(&visible(&pending));
+            Some(byte) if run.len() >= MIN_COUNTED_RUN => {
+                text.push_str(&escape_control(&pending));
                 pending.clear();
                 let _ = write!(text, "({} x {:?})", run.len(), char::from(*byte));
             }
             Some(_) | None => pending.extend_from_slice(run),
         }
     }
-    text + &visible(&pending)
+    text + &escape_control(&pending)
 }
 
-fn visible(bytes: &[u8]) -> String {
+fn escape_control(bytes: &[u8]) -> String {
     let mut text = String::new();
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {

@@ -1,33 +1,33 @@
-//! What a run has found: as text, as JSON, as `JUnit` XML.
+//! The result of a run: as text, as JSON, as `JUnit` XML.
 
 use std::fmt::{self, Write as _};
 
 use serde::Serialize;
 
-/// What became of a step.
+/// The outcome of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase", tag = "outcome", content = "why")]
-pub enum Outcome {
-    /// The answer was as it should be.
+pub enum StepOutcome {
+    /// The answer met every expectation.
     Passed,
-    /// It was not: expected and found.
+    /// The answer did not: expected and found values.
     Failed(String),
-    /// It was not run, for this reason.
+    /// The step did not run, for this reason.
     Skipped(String),
 }
 
 /// A step that was run or skipped.
 #[derive(Debug, Clone, Serialize)]
 pub struct StepReport {
-    /// The line of the file where it begins.
+    /// The line of the file where the step begins.
     pub line: usize,
-    /// The statements that it shows.
+    /// The statements that the step shows.
     pub source: Vec<String>,
-    /// The decisions that it shows.
+    /// The decisions that the step shows.
     pub decision: Vec<String>,
-    /// What became of it.
+    /// The outcome.
     #[serde(flatten)]
-    pub outcome: Outcome,
+    pub outcome: StepOutcome,
 }
 
 /// A file.
@@ -37,20 +37,20 @@ pub struct FileReport {
     pub dialect: String,
     /// The file: `cluster-api/login.toml`.
     pub file: String,
-    /// What it shows.
+    /// The claim that the file shows.
     pub title: String,
     /// Its steps.
     pub steps: Vec<StepReport>,
 }
 
-/// Steps, counted.
+/// Numbers of steps by outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
-    /// As they should be.
+    /// Steps with the expected answer.
     pub passed: usize,
-    /// Not as they should be.
+    /// Steps with another answer, or none.
     pub failed: usize,
-    /// Not run.
+    /// Steps that did not run.
     pub skipped: usize,
 }
 
@@ -62,11 +62,11 @@ pub struct Report {
 }
 
 impl Counts {
-    fn add(&mut self, outcome: &Outcome) {
+    fn add(&mut self, outcome: &StepOutcome) {
         match outcome {
-            Outcome::Passed => self.passed += 1,
-            Outcome::Failed(_) => self.failed += 1,
-            Outcome::Skipped(_) => self.skipped += 1,
+            StepOutcome::Passed => self.passed += 1,
+            StepOutcome::Failed(_) => self.failed += 1,
+            StepOutcome::Skipped(_) => self.skipped += 1,
         }
     }
 
@@ -76,13 +76,13 @@ impl Counts {
         counts
     }
 
-    fn run(self) -> usize {
+    fn executed(self) -> usize {
         self.passed + self.failed
     }
 }
 
 impl Report {
-    /// A report on these dialects, in which nothing has run yet.
+    /// A report on these dialects, without files.
     #[must_use]
     pub fn new(dialects: Vec<String>) -> Self {
         Self { dialects, files: Vec::new() }
@@ -99,31 +99,31 @@ impl Report {
         &self.files
     }
 
-    /// The steps of one dialect, counted.
+    /// Counts the steps of one dialect.
     #[must_use]
     pub fn counts(&self, dialect: &str) -> Counts {
         let files = self.files.iter().filter(|file| file.dialect == dialect);
         Counts::of(files.flat_map(|file| &file.steps))
     }
 
-    /// All steps, counted.
+    /// Counts all steps.
     #[must_use]
     pub fn total(&self) -> Counts {
         Counts::of(self.files.iter().flat_map(|file| &file.steps))
     }
 
-    /// The dialects of which no step ran: a run that shows nothing has not succeeded.
+    /// The dialects without a step that ran: a run that shows nothing is no success.
     #[must_use]
-    pub fn silent(&self) -> Vec<&str> {
-        let silent = self.dialects.iter().filter(|dialect| self.counts(dialect).run() == 0);
+    pub fn dialects_without_steps(&self) -> Vec<&str> {
+        let silent = self.dialects.iter().filter(|dialect| self.counts(dialect).executed() == 0);
         silent.map(String::as_str).collect()
     }
 
-    /// Whether something ran of each dialect, and nothing failed.
+    /// Whether steps of each dialect ran, and none failed.
     #[must_use]
     pub fn is_success(&self) -> bool {
         let total = self.total();
-        total.failed == 0 && total.run() > 0 && self.silent().is_empty()
+        total.failed == 0 && total.executed() > 0 && self.dialects_without_steps().is_empty()
     }
 
     /// The report as a JSON object.
@@ -134,7 +134,8 @@ impl Report {
             .iter()
             .map(|name| serde_json::json!({ "dialect": name, "counts": self.counts(name) }))
             .collect();
-        let (success, total, silent) = (self.is_success(), self.total(), self.silent());
+        let (success, total, silent) =
+            (self.is_success(), self.total(), self.dialects_without_steps());
         serde_json::json!({
             "success": success, "total": total, "dialects": dialects, "no_vector_run": silent, "files": self.files,
         })
@@ -145,8 +146,9 @@ impl Report {
     pub fn to_junit(&self) -> String {
         let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
         let total = self.total();
-        let tests = total.run() + total.skipped;
-        let (failed, silent) = (total.failed + self.silent().len(), self.silent());
+        let tests = total.executed() + total.skipped;
+        let (failed, silent) =
+            (total.failed + self.dialects_without_steps().len(), self.dialects_without_steps());
         let _ = writeln!(
             xml,
             "<testsuites name=\"parlance conformance\" tests=\"{}\" failures=\"{failed}\" skipped=\"{}\">",
@@ -154,19 +156,19 @@ impl Report {
             total.skipped,
         );
         for dialect in &self.dialects {
-            self.suite(dialect, silent.contains(&dialect.as_str()), &mut xml);
+            self.write_suite(dialect, silent.contains(&dialect.as_str()), &mut xml);
         }
         xml.push_str("</testsuites>\n");
         xml
     }
 
-    fn suite(&self, dialect: &str, silent: bool, xml: &mut String) {
+    fn write_suite(&self, dialect: &str, silent: bool, xml: &mut String) {
         let counts = self.counts(dialect);
-        let (tests, failed) = (counts.run() + counts.skipped, counts.failed);
+        let (tests, failed) = (counts.executed() + counts.skipped, counts.failed);
         let _ = writeln!(
             xml,
             "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" skipped=\"{}\">",
-            Escaped(dialect),
+            XmlEscaped(dialect),
             tests + usize::from(silent),
             failed + usize::from(silent),
             counts.skipped,
@@ -176,21 +178,21 @@ impl Report {
                 let _ = write!(
                     xml,
                     "    <testcase classname=\"{}\" name=\"{}, step {}\" file=\"{}\" line=\"{}\"",
-                    Escaped(dialect),
-                    Escaped(&file.title),
+                    XmlEscaped(dialect),
+                    XmlEscaped(&file.title),
                     at + 1,
-                    Escaped(&file.file),
+                    XmlEscaped(&file.file),
                     step.line,
                 );
                 let _ = match &step.outcome {
-                    Outcome::Passed => writeln!(xml, "/>"),
-                    Outcome::Failed(why) => {
+                    StepOutcome::Passed => writeln!(xml, "/>"),
+                    StepOutcome::Failed(why) => {
                         let first = why.lines().next().unwrap_or_default();
-                        let (first, why) = (Escaped(first), Escaped(why));
+                        let (first, why) = (XmlEscaped(first), XmlEscaped(why));
                         writeln!(xml, "><failure message=\"{first}\">{why}</failure></testcase>")
                     }
-                    Outcome::Skipped(why) => {
-                        writeln!(xml, "><skipped message=\"{}\"/></testcase>", Escaped(why))
+                    StepOutcome::Skipped(why) => {
+                        writeln!(xml, "><skipped message=\"{}\"/></testcase>", XmlEscaped(why))
                     }
                 };
             }
@@ -199,37 +201,36 @@ impl Report {
             let _ = writeln!(
                 xml,
                 "    <testcase classname=\"{0}\" name=\"vectors\"><failure message=\"no vector run\"/></testcase>",
-                Escaped(dialect),
+                XmlEscaped(dialect),
             );
         }
         xml.push_str("  </testsuite>\n");
     }
 }
 
-/// The report as text. It shows no password and no token.
+/// The report as text, without passwords and tokens.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for file in &self.files {
             let mut last = None;
             for (at, step) in file.steps.iter().enumerate() {
                 match &step.outcome {
-                    Outcome::Passed => {}
-                    Outcome::Failed(why) => {
+                    StepOutcome::Passed => {}
+                    StepOutcome::Failed(why) => {
                         writeln!(f, "FAILED {}:{}, step {}", file.file, step.line, at + 1)?;
                         writeln!(f, "  {}", file.title)?;
                         why.lines().try_for_each(|line| writeln!(f, "    {line}"))?;
-                        let decisions =
-                            step.decision.iter().map(|number| format!("decision {number}"));
+                        let decisions = step.decision.iter().map(|name| format!("decision {name}"));
                         let sources: Vec<_> =
                             step.source.iter().cloned().chain(decisions).collect();
                         writeln!(f, "    from {}", sources.join(", "))?;
                     }
-                    Outcome::Skipped(why) if last != Some(why) => {
+                    StepOutcome::Skipped(why) if last != Some(why) => {
                         let (count, from) = (file.steps.len() - at, at + 1);
                         writeln!(f, "skipped {} from step {from} ({count}): {why}", file.file)?;
                         last = Some(why);
                     }
-                    Outcome::Skipped(_) => {}
+                    StepOutcome::Skipped(_) => {}
                 }
             }
         }
@@ -245,24 +246,24 @@ impl fmt::Display for Report {
         self.dialects.iter().try_for_each(|dialect| line(dialect, row(self.counts(dialect))))?;
         let total = self.total();
         line("total", row(total))?;
-        for dialect in self.silent() {
+        for dialect in self.dialects_without_steps() {
             writeln!(f, "FAILED: no vector run of {dialect}")?;
         }
-        match (self.is_success(), total.run()) {
+        match (self.is_success(), total.executed()) {
             (true, _) => writeln!(f, "ok"),
             (false, 0) if self.dialects.is_empty() => writeln!(f, "FAILED: no vector run"),
             (false, _) if total.failed > 0 => {
-                writeln!(f, "FAILED: {} of {} steps", total.failed, total.run())
+                writeln!(f, "FAILED: {} of {} steps", total.failed, total.executed())
             }
             (false, _) => Ok(()),
         }
     }
 }
 
-/// A text within XML. What XML 1.0 cannot hold becomes U+FFFD.
-struct Escaped<'t>(&'t str);
+/// A text escaped for XML. A character that XML 1.0 forbids becomes U+FFFD.
+struct XmlEscaped<'t>(&'t str);
 
-impl fmt::Display for Escaped<'_> {
+impl fmt::Display for XmlEscaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.chars().try_for_each(|c| match c {
             '<' => f.write_str("&lt;"),

@@ -4,40 +4,40 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::matcher::{Around, Mismatch, plain, to_json};
+use crate::matcher::{MatchContext, Mismatch, scalar_text, to_json};
 use crate::redact::redact;
-use crate::report::{FileReport, Outcome, Report, StepReport};
-use crate::target::{Received, Sent, Target};
-use crate::variables::{Place, TextError, Variables, base64, percent};
-use crate::{Folder, Step, Vector};
+use crate::report::{FileReport, Report, StepOutcome, StepReport};
+use crate::target::{ReceivedResponse, SentRequest, Target};
+use crate::variables::{Escaping, TemplateError, Variables, base64_encode, percent_encode};
+use crate::{Step, Vector, VectorFolder};
 
-/// The length of `{long}`, in bytes: more than the 16 KiB that a server reads of a body.
-const LONG: usize = 17 * 1024;
+/// The length of `{long}`, in bytes: more than the 16 KiB of a body that a server reads.
+const LONG_VALUE_BYTES: usize = 17 * 1024;
 
-/// Who logs in. Its `Debug` shows no password.
+/// The users of a run. The `Debug` form hides passwords.
 #[derive(Clone)]
-pub struct Users {
-    /// `{user}`: a user who is there and enabled.
+pub struct TestUsers {
+    /// `{user}`: an existing, enabled user.
     pub user: String,
-    /// `{password}`: his password.
+    /// `{password}`: the password of `{user}`.
     pub password: String,
-    /// `{other}` and `{other_password}`: a second one, where there is one.
+    /// `{other}` and `{other_password}`: a second user, where there is one.
     pub other: Option<(String, String)>,
-    /// `{new_password}`: what an operator may set.
+    /// `{new_password}`: a password that an operator may set.
     pub new_password: String,
 }
 
-impl Users {
+impl TestUsers {
     /// One user.
     #[must_use]
-    pub fn one(user: impl Into<String>, password: impl Into<String>) -> Self {
+    pub fn single(user: impl Into<String>, password: impl Into<String>) -> Self {
         let new_password = "A new one: correct horse".to_owned();
         Self { user: user.into(), password: password.into(), other: None, new_password }
     }
 
-    /// With a second one.
+    /// Adds a second user.
     #[must_use]
-    pub fn and(self, other: impl Into<String>, password: impl Into<String>) -> Self {
+    pub fn with_other(self, other: impl Into<String>, password: impl Into<String>) -> Self {
         Self { other: Some((other.into(), password.into())), ..self }
     }
 
@@ -46,7 +46,7 @@ impl Users {
         variables.set("user", self.user.clone());
         variables.set("password", self.password.clone());
         variables.set("new_password", self.new_password.clone());
-        variables.set("long", "x".repeat(LONG));
+        variables.set("long", "x".repeat(LONG_VALUE_BYTES));
         if let Some((other, password)) = &self.other {
             variables.set("other", other.clone());
             variables.set("other_password", password.clone());
@@ -55,10 +55,10 @@ impl Users {
     }
 }
 
-impl fmt::Debug for Users {
+impl fmt::Debug for TestUsers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let other = self.other.as_ref().map(|(other, _)| other);
-        f.debug_struct("Users")
+        f.debug_struct("TestUsers")
             .field("user", &self.user)
             .field("other", &other)
             .finish_non_exhaustive()
@@ -69,29 +69,32 @@ impl fmt::Debug for Users {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there are no vectors for {name:?}; there are some for {}", .known.join(", "))]
 pub struct UnknownDialect {
-    /// What was asked for.
+    /// The requested name.
     pub name: String,
-    /// What there is.
+    /// The names of the dialects that have vectors.
     pub known: Vec<String>,
 }
 
-/// The folders of the named dialects; all of them where none is named.
+/// The folders of the named dialects; without a name, all folders.
 ///
 /// # Errors
 /// A name has no folder.
-pub fn select(folders: Vec<Folder>, names: &[String]) -> Result<Vec<Folder>, UnknownDialect> {
+pub fn select_dialects(
+    folders: Vec<VectorFolder>,
+    names: &[String],
+) -> Result<Vec<VectorFolder>, UnknownDialect> {
     let known: Vec<_> = folders.iter().map(|folder| folder.dialect.clone()).collect();
     if let Some(name) = names.iter().find(|name| !known.contains(name)) {
         return Err(UnknownDialect { name: name.clone(), known });
     }
-    let wanted = |folder: &Folder| names.is_empty() || names.contains(&folder.dialect);
+    let wanted = |folder: &VectorFolder| names.is_empty() || names.contains(&folder.dialect);
     Ok(folders.into_iter().filter(wanted).collect())
 }
 
-/// Runs every vector, each against the target that is made for it.
+/// Runs every vector, each against a target of its own.
 pub fn run<T: Target>(
-    folders: &[Folder],
-    users: &Users,
+    folders: &[VectorFolder],
+    users: &TestUsers,
     mut target: impl FnMut(&Vector) -> T,
 ) -> Report {
     let mut report = Report::new(folders.iter().map(|folder| folder.dialect.clone()).collect());
@@ -101,24 +104,24 @@ pub fn run<T: Target>(
     report
 }
 
-/// Runs one vector. What fails or cannot be done ends it; the rest of its steps are skipped.
-pub fn run_file(vector: &Vector, users: &Users, target: &mut dyn Target) -> FileReport {
+/// Runs one vector. A failed or impossible step ends the run; the remaining steps are skipped.
+pub fn run_file(vector: &Vector, users: &TestUsers, target: &mut dyn Target) -> FileReport {
     let mut variables = users.variables();
-    let mut rest: Option<String> = None;
+    let mut skip_reason: Option<String> = None;
     let mut steps = Vec::new();
     for step in &vector.steps {
-        let outcome = match &rest {
-            Some(reason) => Outcome::Skipped(reason.clone()),
+        let outcome = match &skip_reason {
+            Some(reason) => StepOutcome::Skipped(reason.clone()),
             None => match run_step(step, &mut variables, target) {
-                Ok(()) => Outcome::Passed,
-                Err(Stop::Cannot(reason)) => {
-                    rest = Some(reason.clone());
-                    Outcome::Skipped(reason)
+                Ok(()) => StepOutcome::Passed,
+                Err(StepError::Unsupported(reason)) => {
+                    skip_reason = Some(reason.clone());
+                    StepOutcome::Skipped(reason)
                 }
-                Err(Stop::Wrong(what)) => {
-                    rest = Some("an earlier step failed".to_owned());
-                    let lines = what.iter().map(|finding| finding.shown(&variables));
-                    Outcome::Failed(lines.collect::<Vec<_>>().join("\n"))
+                Err(StepError::Failed(what)) => {
+                    skip_reason = Some("an earlier step failed".to_owned());
+                    let lines = what.iter().map(|finding| finding.redacted(&variables));
+                    StepOutcome::Failed(lines.collect::<Vec<_>>().join("\n"))
                 }
             },
         };
@@ -129,27 +132,28 @@ pub fn run_file(vector: &Vector, users: &Users, target: &mut dyn Target) -> File
     FileReport { dialect, file, title: vector.title.clone(), steps }
 }
 
-/// Why a file goes no further.
-enum Stop {
-    /// The target cannot do what the step needs.
-    Cannot(String),
-    /// The answer is not what it should be.
-    Wrong(Vec<Finding>),
+/// The reason why a file ends early.
+enum StepError {
+    /// The target lacks an ability that the step needs.
+    Unsupported(String),
+    /// The answer misses an expectation.
+    Failed(Vec<Finding>),
 }
 
-/// What is wrong, not yet fit to be shown.
+/// A finding before redaction: may hold secrets.
 enum Finding {
-    /// There is nothing to compare.
-    Plain(String),
-    /// This place of the answer should hold one thing, and holds another.
+    /// A finding without values to compare.
+    Message(String),
+    /// A part of the answer with its expected and its found value.
     Differs { what: String, expected: String, found: String },
 }
 
 impl Finding {
-    /// In words, without secrets. The runner's own words are left as they are, whatever the password is.
-    fn shown(&self, variables: &Variables) -> String {
+    /// The finding in words, without secrets. The runner's own words stay unchanged, even where they contain the
+    /// password.
+    fn redacted(&self, variables: &Variables) -> String {
         match self {
-            Self::Plain(text) => redact(text, variables),
+            Self::Message(text) => redact(text, variables),
             Self::Differs { what, expected, found } => {
                 let (expected, found) = (redact(expected, variables), redact(found, variables));
                 format!("{what}: expected {expected}, found {found}")
@@ -158,31 +162,35 @@ impl Finding {
     }
 }
 
-impl From<TextError> for Stop {
-    fn from(error: TextError) -> Self {
+impl From<TemplateError> for StepError {
+    fn from(error: TemplateError) -> Self {
         match &error {
-            // The loader has seen that every other variable is set by then.
-            TextError::Unset(name) if name.starts_with("other") => {
-                Self::Cannot("no second user was given".to_owned())
+            // The loader has checked that every other variable is set by now.
+            TemplateError::UnknownVariable(name) if name.starts_with("other") => {
+                Self::Unsupported("no second user was given".to_owned())
             }
-            TextError::Unset(_) | TextError::Brace => {
-                Self::Wrong(vec![Finding::Plain(error.to_string())])
+            TemplateError::UnknownVariable(_) | TemplateError::UnmatchedBrace => {
+                Self::Failed(vec![Finding::Message(error.to_string())])
             }
         }
     }
 }
 
-fn run_step(step: &Step, variables: &mut Variables, target: &mut dyn Target) -> Result<(), Stop> {
-    let cannot = |reason: String| Err(Stop::Cannot(reason));
-    if let Some(peer) = step.peer.filter(|peer| !target.reaches_from(*peer)) {
+fn run_step(
+    step: &Step,
+    variables: &mut Variables,
+    target: &mut dyn Target,
+) -> Result<(), StepError> {
+    let cannot = |reason: String| Err(StepError::Unsupported(reason));
+    if let Some(peer) = step.peer.filter(|peer| !target.can_send_from(*peer)) {
         return cannot(format!("requests cannot be sent from {peer}"));
     }
-    if step.request.secure && !target.is_secure() {
+    if step.request.secure && !target.can_send_over_tls() {
         return cannot("requests cannot be sent over TLS".to_owned());
     }
-    // Before anything is done: a request that cannot be made must not leave its operator's work behind.
+    // Comes before any action: a request that cannot be built must not leave the effect of an operator's action behind.
     for (name, text) in &step.encode {
-        let encoded = base64(&variables.fill(text, Place::Plain)?);
+        let encoded = base64_encode(&variables.expand(text, Escaping::Plain)?);
         variables.set(name, encoded);
     }
     let request = request(step, variables)?;
@@ -191,40 +199,41 @@ fn run_step(step: &Step, variables: &mut Variables, target: &mut dyn Target) -> 
     {
         return cannot("the clock cannot be moved".to_owned());
     }
-    if let Some(operation) = step.operator.filter(|operation| !target.operate(*operation)) {
-        return cannot(format!("nobody can {}", operation.words()));
+    if let Some(operation) = step.operator.filter(|operation| !target.perform(*operation)) {
+        return cannot(format!("the target cannot {}", operation.description()));
     }
     let received = target
         .send(&request)
-        .map_err(|error| Stop::Wrong(vec![Finding::Plain(error.to_string())]))?;
-    let answer = Answer::new(received);
-    // What the step keeps counts in its own matchers too, unless the name had a value before.
-    let (kept, missing) = keep(step, &answer);
-    let mut seen = kept.clone();
-    variables.iter().for_each(|(name, value)| seen.set(name, value.to_owned()));
-    let around = Around { variables: &seen, now: target.now(), tolerance: target.tolerance() };
-    let mut wrong = Vec::new();
-    let compared = compare(step, &answer, &around, &mut wrong);
-    // A matcher may have wanted what the answer should have given: then that is what is wrong.
+        .map_err(|error| StepError::Failed(vec![Finding::Message(error.to_string())]))?;
+    let answer = ParsedResponse::new(received);
+    // The variables that the answer sets are visible to the step's own matchers, unless the name had a value before.
+    let (captured, missing) = capture(step, &answer);
+    let mut visible = captured.clone();
+    variables.iter().for_each(|(name, value)| visible.set(name, value.to_owned()));
+    let context =
+        MatchContext { variables: &visible, now: target.now(), tolerance: target.date_tolerance() };
+    let mut findings = Vec::new();
+    let compared = compare(step, &answer, &context, &mut findings);
+    // A matcher may use a variable that the answer failed to set: then the missing value is the finding.
     if let (Err(error), true) = (compared, missing.is_empty()) {
         return Err(error.into());
     }
-    wrong.extend(missing);
-    // Even of a wrong answer: a report must know the secrets that it is not to show.
-    kept.iter().for_each(|(name, value)| variables.set(name, value.to_owned()));
-    if wrong.is_empty() { Ok(()) } else { Err(Stop::Wrong(wrong)) }
+    findings.extend(missing);
+    // Set even after a wrong answer: redaction must know these secrets.
+    captured.iter().for_each(|(name, value)| variables.set(name, value.to_owned()));
+    if findings.is_empty() { Ok(()) } else { Err(StepError::Failed(findings)) }
 }
 
-/// The request of a step, its variables filled in.
-fn request(step: &Step, variables: &Variables) -> Result<Sent, TextError> {
+/// The request of a step, with its variables filled in.
+fn request(step: &Step, variables: &Variables) -> Result<SentRequest, TemplateError> {
     let wire = &step.request;
     let mut headers = Vec::new();
     for (name, value) in &wire.headers {
-        headers.push((name.clone(), variables.fill(value, Place::Plain)?));
+        headers.push((name.clone(), variables.expand(value, Escaping::Plain)?));
     }
     if let Some((user, password)) = &wire.basic {
         let login = format!("{user}:{password}");
-        let encoded = base64(&variables.fill(&login, Place::Plain)?);
+        let encoded = base64_encode(&variables.expand(&login, Escaping::Plain)?);
         headers.push(("Authorization".to_owned(), format!("Basic {encoded}")));
     }
     let typed = |headers: &[(String, String)]| {
@@ -234,40 +243,47 @@ fn request(step: &Step, variables: &Variables) -> Result<Sent, TextError> {
     let (body, content_type) = if let Some(form) = &wire.form {
         let mut fields = Vec::new();
         for (name, value) in form {
-            let value = variables.fill(value, Place::Plain)?;
-            fields.push(format!("{}={}", percent(name), percent(&value)));
+            let value = variables.expand(value, Escaping::Plain)?;
+            fields.push(format!("{}={}", percent_encode(name), percent_encode(&value)));
         }
         (fields.join("&"), Some("application/x-www-form-urlencoded"))
     } else if let Some(json) = &wire.json {
         (to_json(json, variables)?.to_string(), Some("application/json"))
     } else if let Some(body) = &wire.body {
-        (variables.fill(body, Place::in_body(typed(&headers).as_deref(), body))?, None)
+        (variables.expand(body, Escaping::for_body(typed(&headers).as_deref(), body))?, None)
     } else {
         (String::new(), None)
     };
     if let Some(content_type) = content_type.filter(|_| typed(&headers).is_none()) {
         headers.push(("Content-Type".to_owned(), content_type.to_owned()));
     }
-    let target = variables.fill(&wire.path, Place::Url)?;
+    let target = variables.expand(&wire.path, Escaping::Url)?;
     let (peer, secure) = (step.peer, wire.secure);
-    Ok(Sent { method: wire.method.clone(), target, headers, body: body.into_bytes(), peer, secure })
+    Ok(SentRequest {
+        method: wire.method.clone(),
+        target,
+        headers,
+        body: body.into_bytes(),
+        peer,
+        secure,
+    })
 }
 
-/// An answer, its body read as text and as JSON.
-struct Answer {
-    received: Received,
+/// An answer, with its body read as text and as JSON.
+struct ParsedResponse {
+    received: ReceivedResponse,
     text: String,
     json: Option<Value>,
 }
 
-impl Answer {
-    fn new(received: Received) -> Self {
+impl ParsedResponse {
+    fn new(received: ReceivedResponse) -> Self {
         let text = String::from_utf8_lossy(&received.body).into_owned();
         let json = serde_json::from_slice(&received.body).ok();
         Self { received, text, json }
     }
 
-    fn at(&self, pointer: &str) -> Option<&Value> {
+    fn json_at(&self, pointer: &str) -> Option<&Value> {
         self.json.as_ref()?.pointer(pointer)
     }
 
@@ -276,32 +292,34 @@ impl Answer {
     }
 }
 
-/// The variables that an answer sets, and those that it should and does not.
-fn keep(step: &Step, answer: &Answer) -> (Variables, Vec<Finding>) {
-    let (mut kept, mut missing) = (Variables::default(), Vec::new());
+/// The variables that an answer sets, and a finding for each variable that the answer fails to set.
+fn capture(step: &Step, answer: &ParsedResponse) -> (Variables, Vec<Finding>) {
+    let (mut captured, mut missing) = (Variables::default(), Vec::new());
     for (name, pointer) in &step.keep {
-        match answer.at(pointer).and_then(plain) {
-            Some(value) => kept.set(name, value),
-            None => {
-                missing.push(wrong(format!("body {pointer}").trim_end(), "a value", &answer.body()))
-            }
+        match answer.json_at(pointer).and_then(scalar_text) {
+            Some(value) => captured.set(name, value),
+            None => missing.push(difference(
+                format!("body {pointer}").trim_end(),
+                "a value",
+                &answer.body(),
+            )),
         }
     }
     for (name, (header, pattern)) in &step.keep_header {
         let found = answer.received.header(header);
         match found.as_deref().and_then(|value| pattern.group(value)) {
-            Some(value) => kept.set(name, value),
+            Some(value) => captured.set(name, value),
             None => {
                 let expected = format!("a match of {}", pattern.as_str());
                 let found = found.unwrap_or_else(|| "nothing".to_owned());
-                missing.push(wrong(&format!("header {header}"), &expected, &found));
+                missing.push(difference(&format!("header {header}"), &expected, &found));
             }
         }
     }
-    (kept, missing)
+    (captured, missing)
 }
 
-fn wrong(what: &str, expected: &str, found: &str) -> Finding {
+fn difference(what: &str, expected: &str, found: &str) -> Finding {
     Finding::Differs {
         what: what.to_owned(),
         expected: expected.to_owned(),
@@ -311,41 +329,41 @@ fn wrong(what: &str, expected: &str, found: &str) -> Finding {
 
 fn compare(
     step: &Step,
-    answer: &Answer,
-    around: &Around<'_>,
-    found: &mut Vec<Finding>,
-) -> Result<(), TextError> {
+    answer: &ParsedResponse,
+    context: &MatchContext<'_>,
+    findings: &mut Vec<Finding>,
+) -> Result<(), TemplateError> {
     let received = &answer.received;
     if received.status != step.status {
         let shown = format!("{} with {}", received.status, answer.body());
-        found.push(wrong("status", &step.status.to_string(), &shown));
+        findings.push(difference("status", &step.status.to_string(), &shown));
     }
     let mut note = |what: String, mismatch: Option<Mismatch>| {
-        found.extend(mismatch.map(|m| wrong(&what, &m.expected, &m.found)));
+        findings.extend(mismatch.map(|m| difference(&what, &m.expected, &m.found)));
     };
     for (name, matcher) in &step.headers {
         let value = received.header(name).map(Value::from);
-        note(format!("header {name}"), matcher.mismatch(value.as_ref(), around)?);
+        note(format!("header {name}"), matcher.mismatch(value.as_ref(), context)?);
     }
     for (pointer, matcher) in &step.json {
         note(
             format!("body {pointer}").trim_end().to_owned(),
-            matcher.mismatch(answer.at(pointer), around)?,
+            matcher.mismatch(answer.json_at(pointer), context)?,
         );
     }
     if let Some(body) = &step.body {
-        let place = Place::in_body(received.header("content-type").as_deref(), body);
-        let body = around.variables.fill(body, place)?;
+        let escaping = Escaping::for_body(received.header("content-type").as_deref(), body);
+        let body = context.variables.expand(body, escaping)?;
         if body.as_bytes() != received.body {
-            found.push(wrong("body", &body, &answer.body()));
+            findings.push(difference("body", &body, &answer.body()));
         }
     }
     match step.empty {
         Some(true) if !received.body.is_empty() => {
-            found.push(wrong("body", "an empty body", &answer.body()));
+            findings.push(difference("body", "an empty body", &answer.body()));
         }
         Some(false) if received.body.is_empty() => {
-            found.push(wrong("body", "a body", "an empty one"));
+            findings.push(difference("body", "a body", "an empty one"));
         }
         Some(_) | None => {}
     }
@@ -354,7 +372,7 @@ fn compare(
         let there = object.map(|object| object.keys().cloned().collect::<Vec<_>>());
         if there.as_ref() != Some(keys) {
             let shown = there.map_or_else(|| answer.body(), |there| there.join(", "));
-            found.push(wrong("keys", &keys.join(", "), &shown));
+            findings.push(difference("keys", &keys.join(", "), &shown));
         }
     }
     Ok(())

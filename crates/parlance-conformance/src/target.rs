@@ -1,4 +1,4 @@
-//! What a vector is run against.
+//! The other side of a run: the target of the requests.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,9 +8,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::Operation;
 
-/// A request as it is sent. Its `Debug` hides what may be secret.
+/// A request as sent. The `Debug` form shows the method alone: the rest may be secret.
 #[derive(Clone)]
-pub struct Sent {
+pub struct SentRequest {
     /// The method.
     pub method: String,
     /// The request target: the path, and the query if there is one.
@@ -19,15 +19,15 @@ pub struct Sent {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
-    /// The address that it comes from, where the vector says one.
+    /// The address that the request comes from, where the vector names one.
     pub peer: Option<IpAddr>,
-    /// Whether it comes over TLS.
+    /// Whether the request comes over TLS.
     pub secure: bool,
 }
 
-/// An answer as it came. Its `Debug` hides what may be secret.
+/// An answer as received. The `Debug` form shows the status alone: the rest may be secret.
 #[derive(Clone)]
-pub struct Received {
+pub struct ReceivedResponse {
     /// The status.
     pub status: u16,
     /// All header lines, names in lower case.
@@ -36,8 +36,8 @@ pub struct Received {
     pub body: Vec<u8>,
 }
 
-impl Received {
-    /// The values of a header, joined as RFC 9110, section 5.3, joins them.
+impl ReceivedResponse {
+    /// The values of a header, joined as in RFC 9110, section 5.3.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<String> {
         let lines = self.headers.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));
@@ -46,62 +46,62 @@ impl Received {
     }
 }
 
-impl fmt::Debug for Sent {
+impl fmt::Debug for SentRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sent").field("method", &self.method).finish_non_exhaustive()
+        f.debug_struct("SentRequest").field("method", &self.method).finish_non_exhaustive()
     }
 }
 
-impl fmt::Debug for Received {
+impl fmt::Debug for ReceivedResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Received").field("status", &self.status).finish_non_exhaustive()
+        f.debug_struct("ReceivedResponse").field("status", &self.status).finish_non_exhaustive()
     }
 }
 
-/// Why there was no answer. It names no secret.
+/// The reason for a missing answer, without secrets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no answer: {0}")]
-pub struct Unanswered(pub String);
+pub struct SendError(pub String);
 
-/// A server, or what stands for one.
+/// A server, or a stand-in for one.
 pub trait Target {
     /// Sends a request and waits for the answer.
     ///
     /// # Errors
-    /// There was none.
-    fn send(&mut self, request: &Sent) -> Result<Received, Unanswered>;
+    /// No answer came.
+    fn send(&mut self, request: &SentRequest) -> Result<ReceivedResponse, SendError>;
 
-    /// The time that its dates are measured by.
+    /// The reference time for the dates of the target.
     fn now(&self) -> DateTime<Utc>;
 
-    /// How far a date may lie from where it should.
-    fn tolerance(&self) -> TimeDelta {
+    /// The greatest distance of a date from the expected one.
+    fn date_tolerance(&self) -> TimeDelta {
         TimeDelta::zero()
     }
 
-    /// Moves its clock; `false` if nobody can.
+    /// Moves the clock of the target; `false` where the clock is fixed.
     fn advance(&mut self, _by: Duration) -> bool {
         false
     }
 
-    /// Does what an operator does; `false` if nobody can.
-    fn operate(&mut self, _operation: Operation) -> bool {
+    /// Does an operator's action; `false` where there is no operator.
+    fn perform(&mut self, _operation: Operation) -> bool {
         false
     }
 
     /// Whether a request can come from this address.
-    fn reaches_from(&self, _peer: IpAddr) -> bool {
+    fn can_send_from(&self, _peer: IpAddr) -> bool {
         false
     }
 
     /// Whether a request can come over TLS.
-    fn is_secure(&self) -> bool {
+    fn can_send_over_tls(&self) -> bool {
         false
     }
 }
 
 impl<T: Target + ?Sized> Target for Box<T> {
-    fn send(&mut self, request: &Sent) -> Result<Received, Unanswered> {
+    fn send(&mut self, request: &SentRequest) -> Result<ReceivedResponse, SendError> {
         (**self).send(request)
     }
 
@@ -109,23 +109,23 @@ impl<T: Target + ?Sized> Target for Box<T> {
         (**self).now()
     }
 
-    fn tolerance(&self) -> TimeDelta {
-        (**self).tolerance()
+    fn date_tolerance(&self) -> TimeDelta {
+        (**self).date_tolerance()
     }
 
     fn advance(&mut self, by: Duration) -> bool {
         (**self).advance(by)
     }
 
-    fn operate(&mut self, operation: Operation) -> bool {
-        (**self).operate(operation)
+    fn perform(&mut self, operation: Operation) -> bool {
+        (**self).perform(operation)
     }
 
-    fn reaches_from(&self, peer: IpAddr) -> bool {
-        (**self).reaches_from(peer)
+    fn can_send_from(&self, peer: IpAddr) -> bool {
+        (**self).can_send_from(peer)
     }
 
-    fn is_secure(&self) -> bool {
-        (**self).is_secure()
+    fn can_send_over_tls(&self) -> bool {
+        (**self).can_send_over_tls()
     }
 }

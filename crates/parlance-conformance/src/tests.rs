@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::target::Unanswered;
-use crate::{Operation, Received, Sent, Target, Users, Vector, parse_vector};
+use crate::target::SendError;
+use crate::{Operation, ReceivedResponse, SentRequest, Target, TestUsers, Vector, parse_vector};
 
 const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
 
@@ -30,26 +30,31 @@ fn step(lines: &str) -> String {
     format!("[[step]]\nsource = [\"a.b\"]\n{request}\n{lines}\n")
 }
 
-/// A target that says what it was told to say, and remembers what it was sent.
+/// A target that gives prepared answers and records the requests.
 #[derive(Debug)]
-struct Scripted {
-    answers: VecDeque<Received>,
-    sent: Vec<Sent>,
+struct ScriptedTarget {
+    answers: VecDeque<ReceivedResponse>,
+    sent: Vec<SentRequest>,
     now: DateTime<Utc>,
-    can: bool,
+    supports_operations: bool,
 }
 
-impl Scripted {
-    fn saying(answers: impl IntoIterator<Item = Received>) -> Self {
+impl ScriptedTarget {
+    fn with_answers(answers: impl IntoIterator<Item = ReceivedResponse>) -> Self {
         let now = DateTime::from_timestamp(1_651_406_400, 0).unwrap();
-        Self { answers: answers.into_iter().collect(), sent: Vec::new(), now, can: true }
+        Self {
+            answers: answers.into_iter().collect(),
+            sent: Vec::new(),
+            now,
+            supports_operations: true,
+        }
     }
 }
 
-impl Target for Scripted {
-    fn send(&mut self, request: &Sent) -> Result<Received, Unanswered> {
+impl Target for ScriptedTarget {
+    fn send(&mut self, request: &SentRequest) -> Result<ReceivedResponse, SendError> {
         self.sent.push(request.clone());
-        self.answers.pop_front().ok_or_else(|| Unanswered("the script is over".to_owned()))
+        self.answers.pop_front().ok_or_else(|| SendError("the script is over".to_owned()))
     }
 
     fn now(&self) -> DateTime<Utc> {
@@ -58,19 +63,19 @@ impl Target for Scripted {
 
     fn advance(&mut self, by: Duration) -> bool {
         self.now += TimeDelta::from_std(by).unwrap();
-        self.can
+        self.supports_operations
     }
 
-    fn operate(&mut self, _operation: Operation) -> bool {
-        self.can
+    fn perform(&mut self, _operation: Operation) -> bool {
+        self.supports_operations
     }
 }
 
-fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Received {
+fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> ReceivedResponse {
     let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    Received { status, headers: headers.collect(), body: body.as_bytes().to_vec() }
+    ReceivedResponse { status, headers: headers.collect(), body: body.as_bytes().to_vec() }
 }
 
-fn users() -> Users {
-    Users::one("csmith", "XXX").and("jdoe", "YYY")
+fn users() -> TestUsers {
+    TestUsers::single("csmith", "XXX").with_other("jdoe", "YYY")
 }

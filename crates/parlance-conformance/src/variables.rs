@@ -1,4 +1,4 @@
-//! Variables: `{name}` in a text, `{{` and `}}` for the braces themselves.
+//! Variables: `{name}` in a text; `{{` and `}}` for the braces themselves.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,17 +7,18 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// What RFC 3986, section 2.3, leaves as it is.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// The unreserved characters of RFC 3986, section 2.3, stay unencoded.
+const PERCENT_ENCODED: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The variables that a runner brings along.
-pub(crate) const GIVEN: [&str; 6] =
+pub(crate) const BUILT_IN_VARIABLES: [&str; 6] =
     ["user", "password", "other", "other_password", "new_password", "long"];
 
-/// Where a value is put, which decides how it is written.
+/// The place of a value, which decides the escaping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// As it is.
+pub(crate) enum Escaping {
+    /// Unchanged.
     Plain,
     /// In a request target or a form.
     Url,
@@ -25,9 +26,9 @@ pub(crate) enum Place {
     Json,
 }
 
-impl Place {
-    /// The place that a body of this media type is; where nothing is said, what begins like JSON is taken for it.
-    pub(crate) fn in_body(content_type: Option<&str>, body: &str) -> Self {
+impl Escaping {
+    /// The place for a body of this media type; without a media type, a body that begins like JSON counts as JSON.
+    pub(crate) fn for_body(content_type: Option<&str>, body: &str) -> Self {
         let media_type = content_type.and_then(|value| value.split(';').next());
         match media_type.map(|media_type| media_type.trim().to_ascii_lowercase()).as_deref() {
             Some("application/x-www-form-urlencoded") => Self::Url,
@@ -37,10 +38,10 @@ impl Place {
         }
     }
 
-    fn write(self, value: &str) -> String {
+    fn escape(self, value: &str) -> String {
         match self {
             Self::Plain => value.to_owned(),
-            Self::Url => percent(value),
+            Self::Url => percent_encode(value),
             Self::Json => {
                 let quoted = serde_json::Value::from(value).to_string();
                 let inner = quoted.strip_prefix('"').and_then(|from| from.strip_suffix('"'));
@@ -50,30 +51,30 @@ impl Place {
     }
 }
 
-/// Percent-encodes all that is not unreserved.
-pub(crate) fn percent(value: &str) -> String {
-    utf8_percent_encode(value, RESERVED).to_string()
+/// Percent-encodes all but unreserved characters.
+pub(crate) fn percent_encode(value: &str) -> String {
+    utf8_percent_encode(value, PERCENT_ENCODED).to_string()
 }
 
 /// Base64 with padding (RFC 4648, section 4).
-pub(crate) fn base64(value: &str) -> String {
+pub(crate) fn base64_encode(value: &str) -> String {
     STANDARD.encode(value)
 }
 
-/// Why a text could not be made.
+/// The reason why a text could not be built.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum TextError {
-    /// It names a variable that has no value.
-    Unset(String),
+pub(crate) enum TemplateError {
+    /// The text names a variable without a value.
+    UnknownVariable(String),
     /// A brace is neither doubled nor around a name.
-    Brace,
+    UnmatchedBrace,
 }
 
-impl fmt::Display for TextError {
+impl fmt::Display for TemplateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unset(name) => write!(f, "there is no variable {{{name}}}"),
-            Self::Brace => f.write_str("a brace is written {{ or }}, a variable {name}"),
+            Self::UnknownVariable(name) => write!(f, "there is no variable {{{name}}}"),
+            Self::UnmatchedBrace => f.write_str("a brace is written {{ or }}, a variable {name}"),
         }
     }
 }
@@ -87,11 +88,12 @@ impl Variables {
         self.0.insert(name.to_owned(), value);
     }
 
-    /// Puts the values in the place of their names.
-    pub(crate) fn fill(&self, text: &str, place: Place) -> Result<String, TextError> {
-        walk(text, |name| {
-            let value = self.0.get(name).ok_or_else(|| TextError::Unset(name.to_owned()))?;
-            Ok(place.write(value))
+    /// Replaces the names with their values.
+    pub(crate) fn expand(&self, text: &str, escaping: Escaping) -> Result<String, TemplateError> {
+        expand_template(text, |name| {
+            let value =
+                self.0.get(name).ok_or_else(|| TemplateError::UnknownVariable(name.to_owned()))?;
+            Ok(escaping.escape(value))
         })
     }
 
@@ -102,10 +104,10 @@ impl Variables {
 }
 
 /// Replaces each `{name}` of a text.
-pub(crate) fn walk(
+pub(crate) fn expand_template(
     text: &str,
-    mut value: impl FnMut(&str) -> Result<String, TextError>,
-) -> Result<String, TextError> {
+    mut value: impl FnMut(&str) -> Result<String, TemplateError>,
+) -> Result<String, TemplateError> {
     let mut filled = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find(['{', '}']) {
@@ -119,7 +121,9 @@ pub(crate) fn walk(
             rest = after;
         } else {
             let inner = from.strip_prefix('{').and_then(|from| from.split_once('}'));
-            let (name, after) = inner.filter(|(name, _)| is_name(name)).ok_or(TextError::Brace)?;
+            let (name, after) = inner
+                .filter(|(name, _)| is_variable_name(name))
+                .ok_or(TemplateError::UnmatchedBrace)?;
             filled.push_str(&value(name)?);
             rest = after;
         }
@@ -128,7 +132,7 @@ pub(crate) fn walk(
     Ok(filled)
 }
 
-pub(crate) fn is_name(name: &str) -> bool {
+pub(crate) fn is_variable_name(name: &str) -> bool {
     let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
     !name.is_empty() && name.bytes().all(letter)
 }

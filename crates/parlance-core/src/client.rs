@@ -1,29 +1,29 @@
-//! Services that ask about sessions.
+//! Service clients: services that introspect and revoke sessions.
 
 use uuid::Uuid;
 
 use crate::ports::{Entropy, EntropyError};
-use crate::{Digest, Secret, Timestamp, hex, uuid_v4};
+use crate::{Digest, Secret, Timestamp, random_hex, uuid_v4};
 
-/// What separates the digests of clients' secrets from those of the dialects; no dialect has this name.
-const DOMAIN: &str = "service-client";
+/// Domain separation: keeps the digests of clients' secrets apart from those of the dialects. No dialect has this name.
+const DIGEST_DOMAIN: &str = "service-client";
 
 /// The random bytes of a client's secret.
 const SECRET_BYTES: usize = 32;
 
 /// The longest name, in characters.
-const LONGEST_NAME: usize = 128;
+const MAX_NAME_CHARS: usize = 128;
 
-/// A service that may ask about sessions and end them, as the store keeps it: of its secret there is a digest.
+/// A service that may introspect and revoke sessions, as stored: the store keeps a digest of the secret alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Client {
-    /// What it authenticates as.
+    /// The name under which the client authenticates.
     pub id: Uuid,
-    /// What the operator calls it; unique.
+    /// The operator's name for the client; unique.
     pub name: String,
-    /// The digest of its secret.
+    /// The digest of the secret.
     pub digest: Digest,
-    /// When it was made.
+    /// Time of creation.
     pub created: Timestamp,
 }
 
@@ -37,22 +37,22 @@ impl Client {
         now: Timestamp,
         entropy: &dyn Entropy,
     ) -> Result<(Self, Secret), EntropyError> {
-        let secret = hex(SECRET_BYTES, entropy)?;
-        let digest = Digest::of(DOMAIN, secret.expose());
+        let secret = random_hex(SECRET_BYTES, entropy)?;
+        let digest = Digest::of(DIGEST_DOMAIN, secret.expose());
         Ok((Self { id: uuid_v4(entropy)?, name, digest, created: now }, secret))
     }
 
-    /// Whether a text can be a client's name: 1 to 128 characters, no blank at either end, no control character.
+    /// Whether a text can be a client's name: 1 to 128 characters, no white space at either end, no control character.
     #[must_use]
-    pub fn may_be_called(name: &str) -> bool {
-        (1..=LONGEST_NAME).contains(&name.chars().count())
+    pub fn is_valid_name(name: &str) -> bool {
+        (1..=MAX_NAME_CHARS).contains(&name.chars().count())
             && name.trim() == name
             && !name.contains(char::is_control)
     }
 
-    /// Whether this is its secret. Digests are compared, so how long it takes tells nothing about the secret.
+    /// Whether this is the client's secret. Digests are compared, so a timing attack learns nothing about the secret.
     #[must_use]
-    pub fn is_known_by(&self, secret: &str) -> bool {
-        Digest::of(DOMAIN, secret) == self.digest
+    pub fn has_secret(&self, secret: &str) -> bool {
+        Digest::of(DIGEST_DOMAIN, secret) == self.digest
     }
 }

@@ -1,7 +1,7 @@
-//! How many connections a listener may hold, in all and from one address.
+//! Connection limit of a listener, in all and per address.
 //!
-//! Each costs a descriptor and some memory, and none of the time limits bounds how many there are: a single client could take every one
-//! that a process may have.
+//! Each connection costs a file descriptor and some memory, and no time limit bounds the number of connections. Without
+//! a limit, a single client could take every descriptor that a process may have.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,45 +9,46 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::lockout::home;
+use crate::lockout::client_prefix;
 
-/// How many there may be.
+/// Limits of open connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionPolicy {
     /// In all.
     pub total: u32,
-    /// From one address, of IPv6 from one /64. Never more than half of [`Self::total`] counts, so that one address leaves room for others.
+    /// From one address (IPv6: from one /64). At most half of [`Self::total`] takes effect, so that one address leaves
+    /// room for others.
     pub per_address: u32,
 }
 
 type Exempt = Box<dyn Fn(IpAddr) -> bool + Send + Sync>;
-type Observer = Box<dyn Fn(IpAddr) + Send + Sync>;
+type RefusalObserver = Box<dyn Fn(IpAddr) + Send + Sync>;
 
 /// Counts the connections of a listener while they are open.
 pub struct ConnectionLimit {
     total: u32,
     per_address: AtomicU32,
     exempt: Exempt,
-    observer: Observer,
-    open: Arc<Mutex<Open>>,
+    observer: RefusalObserver,
+    open: Arc<Mutex<OpenConnections>>,
 }
 
 #[derive(Debug, Default)]
-struct Open {
+struct OpenConnections {
     total: u32,
     by_address: HashMap<IpAddr, u32>,
 }
 
-/// A connection that is counted until this is dropped.
+/// The permit of a counted connection. Dropping the permit frees its place.
 #[derive(Debug)]
-pub struct ConnectionPlace {
-    open: Arc<Mutex<Open>>,
-    /// Under which address, if under any.
+pub struct ConnectionPermit {
+    open: Arc<Mutex<OpenConnections>>,
+    /// The address under which the connection counts, if under any.
     address: Option<IpAddr>,
 }
 
 impl ConnectionLimit {
-    /// Under a policy.
+    /// A connection limit under a policy.
     #[must_use]
     pub fn new(policy: ConnectionPolicy) -> Self {
         Self {
@@ -59,41 +60,42 @@ impl ConnectionLimit {
         }
     }
 
-    /// That counts some addresses in the total alone: those of proxies, whose connections are those of many clients.
+    /// Exempts addresses from the limit per address: they count in the total alone. For proxies: their connections are
+    /// those of many clients.
     #[must_use]
     pub fn with_exempt(self, exempt: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Self {
         Self { exempt: Box::new(exempt), ..self }
     }
 
-    /// That tells of each connection it refuses: the address, or the network that it counts as.
+    /// Reports each refused connection: the address, or the network that the address counts as.
     #[must_use]
     pub fn with_observer(self, observer: impl Fn(IpAddr) + Send + Sync + 'static) -> Self {
         Self { observer: Box::new(observer), ..self }
     }
 
-    /// How many there may be in all.
+    /// The limit in all.
     #[must_use]
     pub fn total(&self) -> u32 {
         self.total
     }
 
-    /// From now on at most so many from each address. No connection that is open ends.
+    /// Changes the limit per address from now on. Open connections stay open.
     pub fn set_per_address(&self, most: u32) {
         self.per_address.store(most, Ordering::Relaxed);
     }
 
-    /// A place for a connection from this address; `None` if it may not stay.
-    pub fn enter(&self, peer: IpAddr) -> Option<ConnectionPlace> {
-        let source = home(peer.to_canonical());
+    /// Acquires a permit for a connection from this address; `None` if a limit is reached.
+    pub fn try_acquire(&self, peer: IpAddr) -> Option<ConnectionPermit> {
+        let source = client_prefix(peer.to_canonical());
         let address = (!(self.exempt)(peer)).then_some(source);
         if !self.count(address) {
             (self.observer)(source);
             return None;
         }
-        Some(ConnectionPlace { open: Arc::clone(&self.open), address })
+        Some(ConnectionPermit { open: Arc::clone(&self.open), address })
     }
 
-    /// Counts a connection, if there is room for it.
+    /// Counts a connection, if the limits leave room.
     fn count(&self, address: Option<IpAddr>) -> bool {
         let mut open = lock(&self.open);
         if open.total >= self.total {
@@ -111,7 +113,7 @@ impl ConnectionLimit {
     }
 }
 
-impl Drop for ConnectionPlace {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut open = lock(&self.open);
         open.total -= 1;
@@ -125,7 +127,7 @@ impl Drop for ConnectionPlace {
     }
 }
 
-fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
+fn lock(open: &Mutex<OpenConnections>) -> MutexGuard<'_, OpenConnections> {
     open.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -1,15 +1,15 @@
-//! Every refusal there is.
+//! Every reason for a refusal.
 
 /// Why a command was refused.
 ///
-/// Closed on purpose, and not `non_exhaustive`: each dialect spells every variant in a table without a wildcard, so a new failure does
-/// not compile until every wire says how it words it.
+/// Closed on purpose, and not `non_exhaustive`: each dialect maps every variant in a table without a wildcard, so a new
+/// failure does not compile until every wire has a wording for the new failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Failure {
     /// No user of that name, or no name at all.
     #[error("unknown user")]
     UnknownUser,
-    /// The user is there, the password is not his.
+    /// The user exists, but the password is wrong.
     #[error("wrong password")]
     WrongPassword,
     /// The password was right, but the user is disabled.
@@ -18,41 +18,43 @@ pub enum Failure {
     /// The password was right, but has expired.
     #[error("password expired")]
     PasswordExpired,
-    /// The outer of two credentials does not verify, or names another user than the inner (axxon-jsonrpc's Basic before its `data`).
+    /// The outer of two credentials does not verify, or names another user than the inner (axxon-jsonrpc's Basic before
+    /// its `data`).
     #[error("outer credential refused")]
     OuterCredential,
-    /// The password was right, but what was asked with it is not served (axxon-jsonrpc's Basic before a call that is none): it opens nothing.
-    #[error("right password, unserved call")]
+    /// The password was right, but the requested call is not served (axxon-jsonrpc's Basic before a call that is none):
+    /// no session is opened.
+    #[error("right password, but the call is not served")]
     UnservedCall,
-    /// The account must wait after too many failures; no password of it was verified. Names that nobody has wait alike, and hear what they
-    /// hear otherwise.
+    /// Account lock-out: the account must wait after too many failures, and no password of the account was verified.
+    /// Unknown names wait alike, and get the same answer as an unknown name without a lock-out.
     #[error("account locked")]
     Locked {
-        /// Whether somebody has the name.
-        known: bool,
+        /// Whether a user has the name.
+        user_exists: bool,
     },
-    /// Too many logins failed from the address or its network; nothing was verified or looked up.
+    /// Rate limit: too many logins failed from the address or its network. Nothing was verified or looked up.
     #[error("too many failed logins from the address")]
-    Throttled,
-    /// The request shows no credential that could be looked up.
+    RateLimited,
+    /// The request carries no credential to look up.
     #[error("no credential")]
     NoCredential,
     /// No session has that credential.
     #[error("unknown credential")]
     UnknownCredential,
     /// The session was ended or has expired.
-    #[error("session ended")]
-    EndedSession,
+    #[error("session revoked or expired")]
+    RevokedOrExpired,
     /// The session is bound to another address.
-    #[error("foreign address")]
-    ForeignAddress,
-    /// The session is not that of the user whom the credential names.
+    #[error("unexpected address")]
+    UnexpectedAddress,
+    /// The session belongs to another user than the one that the credential names.
     #[error("credential of another user")]
-    ForeignUser,
-    /// Too much is waiting already; nothing was done.
+    UnexpectedUser,
+    /// Load shedding: too much work waits already. Nothing was done.
     #[error("busy")]
     Busy,
-    /// The store or the source of randomness is away; what the command did is unknown.
+    /// The store or the source of randomness is unavailable. The effect of the command is unknown.
     #[error("unavailable")]
     Unavailable,
 }
@@ -66,14 +68,14 @@ impl Failure {
         Self::PasswordExpired,
         Self::OuterCredential,
         Self::UnservedCall,
-        Self::Locked { known: true },
-        Self::Locked { known: false },
-        Self::Throttled,
+        Self::Locked { user_exists: true },
+        Self::Locked { user_exists: false },
+        Self::RateLimited,
         Self::NoCredential,
         Self::UnknownCredential,
-        Self::EndedSession,
-        Self::ForeignAddress,
-        Self::ForeignUser,
+        Self::RevokedOrExpired,
+        Self::UnexpectedAddress,
+        Self::UnexpectedUser,
         Self::Busy,
         Self::Unavailable,
     ];
@@ -89,12 +91,12 @@ impl Failure {
             Self::OuterCredential => "outer_credential",
             Self::UnservedCall => "unserved_call",
             Self::Locked { .. } => "locked",
-            Self::Throttled => "throttled",
+            Self::RateLimited => "throttled",
             Self::NoCredential => "no_credential",
             Self::UnknownCredential => "unknown_credential",
-            Self::EndedSession => "ended_session",
-            Self::ForeignAddress => "foreign_address",
-            Self::ForeignUser => "foreign_user",
+            Self::RevokedOrExpired => "revoked_or_expired",
+            Self::UnexpectedAddress => "unexpected_address",
+            Self::UnexpectedUser => "unexpected_user",
             Self::Busy => "busy",
             Self::Unavailable => "unavailable",
         }

@@ -1,35 +1,37 @@
-//! How guesses at one account are bounded: a soft ladder that every name climbs, whether anybody has it or not.
+//! Account lock-out, the brute-force protection of one account: bounds wrong passwords, with waits that grow. The
+//! lock-out counts for every name, whether a user has that name or not.
 //!
-//! A login takes a place before its password is verified and gives it back if it was right, so that guesses made at the same time are
-//! counted as they begin, and logins with the right password do not stand in each other's way. Nobody waits for good: at midnight (UTC)
-//! every ladder is at its foot again.
+//! A login reserves an attempt before its password is verified, and releases the attempt if the password was right.
+//! Guesses made at the same time are thus counted as they begin, and logins with the right password do not stand in
+//! each other's way. No account is locked for good: at midnight (UTC) every count starts anew.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use crate::{CanonicalName, Digest, Timestamp, UserId};
 
-/// How long the next login waits after so many failures in a row, from the foot of the ladder up: failures up to, wait in milliseconds.
-pub const LADDER: [(i64, i64); 5] =
-    [(FREE, 0), (30, 1_000), (40, 3_000), (60, 5_000), (i64::MAX, 10_000)];
-/// So many failures in a row cost no wait: no login wire has a word for waiting, and a client that tries an old password a few times
-/// must not make the right one fail.
-pub const FREE: i64 = 20;
-/// From how many addresses a user is known: those of his latest logins.
-pub const KNOWN_ADDRESSES: usize = 4;
-/// How many wrong passwords a day each of them may try when the ladder lets nobody pass.
-pub const RESERVE: i64 = 5;
+/// The wait of the next login after so many failures in a row, from the first step up: failures up to, wait in
+/// milliseconds.
+pub const LOCKOUT_DELAYS_MILLIS: [(i64, i64); 5] =
+    [(FREE_FAILURES, 0), (30, 1_000), (40, 3_000), (60, 5_000), (i64::MAX, 10_000)];
+/// So many failures in a row cost no wait. No login wire has a word for waiting, and a client that tries an old
+/// password a few times must not make the right one fail.
+pub const FREE_FAILURES: i64 = 20;
+/// How many trusted addresses a user has: those of the latest logins.
+pub const TRUSTED_ADDRESSES_PER_USER: usize = 4;
+/// How many wrong passwords a day each trusted address may try while the account is locked for all others.
+pub const DAILY_FAILURES_PER_TRUSTED_ADDRESS: i64 = 5;
 
-/// Of how many unknown names the store keeps a ladder. What is more is dropped, the longest untried first, whenever rows are purged.
-pub const UNKNOWN_NAMES: u32 = 100_000;
+/// How many unknown names have a state in the store. Each purge of rows drops the excess, the longest untried first.
+pub const MAX_UNKNOWN_NAMES: u32 = 100_000;
 
-const DAY: i64 = 24 * 60 * 60 * 1000;
-/// How many wrong passwords a day the known addresses may try together, whichever they are in the course of it.
-pub const RESERVED: u32 = 20;
-/// How many networks it takes to make an account wait until midnight.
-const NETWORKS: u32 = 3;
+const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
+/// How many wrong passwords a day the trusted addresses may try together, whichever they are in the course of the day.
+pub const DAILY_FAILURES_ALL_TRUSTED_ADDRESSES: u32 = 20;
+/// How many networks are needed to lock an account until midnight.
+const MIN_NETWORKS_TO_EXHAUST: u32 = 3;
 
-/// How many wrong passwords one account bears.
+/// The limit of wrong passwords for one account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LockoutPolicy {
     failures_per_day: u32,
@@ -37,27 +39,29 @@ pub struct LockoutPolicy {
 
 impl LockoutPolicy {
     /// The fewest wrong passwords a day: 30.
-    pub const LEAST: u32 = 30;
+    pub const MIN_FAILURES_PER_DAY: u32 = 30;
     /// The most: a million.
-    pub const MOST: u32 = 1_000_000;
+    pub const MAX_FAILURES_PER_DAY: u32 = 1_000_000;
 
-    /// At most so many passwords are verified and wrong on one account in one day (UTC), 20 of them kept for the addresses from which its
-    /// owner has logged in. `None` unless it lies between [`Self::LEAST`] and [`Self::MOST`].
+    /// At most so many passwords are verified and wrong on one account in one day (UTC), 20 of them reserved for the
+    /// trusted addresses of the user. `None` unless the number lies between [`Self::MIN_FAILURES_PER_DAY`] and [`Self::MAX_FAILURES_PER_DAY`].
     #[must_use]
     pub fn new(failures_per_day: u32) -> Option<Self> {
-        (Self::LEAST..=Self::MOST).contains(&failures_per_day).then_some(Self { failures_per_day })
+        (Self::MIN_FAILURES_PER_DAY..=Self::MAX_FAILURES_PER_DAY)
+            .contains(&failures_per_day)
+            .then_some(Self { failures_per_day })
     }
 
-    /// How many of them anybody may take.
+    /// How many of them any address may take.
     #[must_use]
-    pub fn open_to_all(self) -> u32 {
-        self.failures_per_day.saturating_sub(RESERVED)
+    pub fn untrusted_limit(self) -> u32 {
+        self.failures_per_day.saturating_sub(DAILY_FAILURES_ALL_TRUSTED_ADDRESSES)
     }
 
-    /// How many of those one network may take, on each node: once it has taken them it finds no place, but on an account of which everybody
-    /// together has taken fewer.
-    pub(crate) fn open_to_a_network(self) -> u32 {
-        self.open_to_all().div_ceil(NETWORKS)
+    /// How many of those one network may take, on each node. A network that has taken them gets an attempt only on an
+    /// account of which all logins together have taken fewer attempts.
+    pub(crate) fn network_limit(self) -> u32 {
+        self.untrusted_limit().div_ceil(MIN_NETWORKS_TO_EXHAUST)
     }
 }
 
@@ -68,71 +72,71 @@ impl Default for LockoutPolicy {
     }
 }
 
-/// A login whose password is about to be verified.
+/// A login, before its password is verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
-    /// Whose ladder: the digest of the canonical name, so that what people type for a name is not kept.
+    /// The account: the digest of the canonical name, so that the store keeps no text that people type for a name.
     pub account: Digest,
-    /// Who has the name.
+    /// The user with that name, if any.
     pub user: Option<UserId>,
-    /// From where, as [`home`] has it.
+    /// The client's address, reduced by [`client_prefix`].
     pub address: Option<IpAddr>,
     /// Now.
     pub now: Timestamp,
-    /// How many may be wrong in a day.
+    /// How many passwords may be wrong in a day.
     pub limit: u32,
 }
 
-/// What was taken for it.
+/// The attempt that the store has granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Admission {
-    /// The day it counts for, in days since 1970.
+    /// The day that the attempt counts for, in days since 1970.
     pub day: i64,
-    /// Whether it is one of those kept for a known address.
-    pub reserved: bool,
-    /// How many failures in a row came before it.
-    pub failures: i64,
+    /// Whether the attempt is one of those reserved for a trusted address.
+    pub for_trusted_address: bool,
+    /// Failures in a row before the attempt.
+    pub previous_failures: i64,
 }
 
-/// A place that a login has taken.
+/// An attempt that a login has reserved.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Slot {
+pub struct Reservation {
     /// The login.
     pub attempt: Attempt,
-    /// The place.
+    /// The granted attempt.
     pub admission: Admission,
 }
 
-/// How far up its ladder an account stands.
+/// The lock-out state of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rung {
-    /// The day it is about, in days since 1970; what is older counts for nothing.
+pub struct AttemptState {
+    /// The day of the counts, in days since 1970. Counts of an earlier day are void.
     pub day: i64,
-    /// Places taken on that day and not given back: wrong passwords, and those being verified.
-    pub taken: i64,
+    /// Attempts reserved on that day and not released: wrong passwords, and those being verified.
+    pub used: i64,
     /// Failures in a row.
-    pub failures: i64,
-    /// Until when the next one waits.
-    pub until: Timestamp,
-    /// Logins in a row that have found no place, those included that a known address then let pass.
-    pub refused: i64,
+    pub consecutive_failures: i64,
+    /// End of the wait of the next login.
+    pub wait_until: Timestamp,
+    /// Logins in a row that got no regular attempt, including those that a trusted address then let pass.
+    pub consecutive_refusals: i64,
 }
 
-/// Whose ladder a name climbs.
+/// The account that a name counts for.
 #[must_use]
-pub fn account(name: &CanonicalName) -> Digest {
+pub fn account_digest(name: &CanonicalName) -> Digest {
     Digest::of("account", name.as_str())
 }
 
-/// Whose ladder a name climbs that nobody can have: none that anybody climbs who can be somebody.
-pub(crate) fn account_of_nobody(shown: &str) -> Digest {
+/// The account of a name that no user can have. Never equal to the account of a name that a user can have.
+pub(crate) fn unknown_account_digest(shown: &str) -> Digest {
     Digest::of("no-account", shown)
 }
 
-/// The address by which a user is known again: an IPv4 address itself, of an IPv6 address the network (/64), in which a machine changes its
-/// own as it likes.
+/// The address by which a client is recognised: an IPv4 address itself; of an IPv6 address the network (/64), in which
+/// a machine changes its own address at will.
 #[must_use]
-pub fn home(address: IpAddr) -> IpAddr {
+pub fn client_prefix(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(address) => {
@@ -143,34 +147,34 @@ pub fn home(address: IpAddr) -> IpAddr {
 
 /// The wait after so many failures in a row.
 #[must_use]
-pub fn wait_after(failures: i64) -> Duration {
-    let rung = LADDER.iter().find(|(upto, _)| failures <= *upto);
-    Duration::from_millis(rung.map_or(0, |(_, wait)| u64::try_from(*wait).unwrap_or(0)))
+pub fn delay_after_failures(failures: i64) -> Duration {
+    let step = LOCKOUT_DELAYS_MILLIS.iter().find(|(upto, _)| failures <= *upto);
+    Duration::from_millis(step.map_or(0, |(_, wait)| u64::try_from(*wait).unwrap_or(0)))
 }
 
 /// The day of a moment, in days since 1970 (UTC).
 #[must_use]
-pub fn day(now: Timestamp) -> i64 {
-    now.millis().div_euclid(DAY)
+pub fn utc_day(now: Timestamp) -> i64 {
+    now.millis().div_euclid(DAY_MILLIS)
 }
 
-impl Rung {
-    /// Until when no login is let pass, if one that comes now is not.
+impl AttemptState {
+    /// The end of the lock-out, if a login now would be refused.
     #[must_use]
     pub fn locked_until(&self, policy: LockoutPolicy, now: Timestamp) -> Option<Timestamp> {
-        if self.day < day(now) {
+        if self.day < utc_day(now) {
             return None;
         }
-        if self.taken >= policy.open_to_all().into() {
-            return Some(Timestamp::from_millis((self.day + 1).saturating_mul(DAY)));
+        if self.used >= policy.untrusted_limit().into() {
+            return Some(Timestamp::from_millis((self.day + 1).saturating_mul(DAY_MILLIS)));
         }
-        Some(self.until).filter(|_| self.waits(now))
+        Some(self.wait_until).filter(|_| self.must_wait(now))
     }
 
-    /// Whether the next login waits. While failures are free the moment counts for nothing: logins that came at the same time, or through
-    /// a node whose clock is a little ahead, may have made it later than now.
+    /// Whether the next login waits. While failures are free the moment does not count: logins at the same time, or
+    /// through a node with a clock that is a little ahead, may have made the moment later than now.
     #[must_use]
-    pub(crate) fn waits(&self, now: Timestamp) -> bool {
-        self.failures > FREE && self.until > now
+    pub(crate) fn must_wait(&self, now: Timestamp) -> bool {
+        self.consecutive_failures > FREE_FAILURES && self.wait_until > now
     }
 }

@@ -1,4 +1,4 @@
-//! What an operator does: users and everybody's sessions.
+//! Operator commands: users, and the sessions of all users.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -6,86 +6,87 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::lockout::{Rung, account, day, home};
+use crate::lockout::{AttemptState, account_digest, client_prefix, utc_day};
 use crate::ports::{Applied, Change, SessionQuery, StoreError, UserQuery};
 use crate::{
     Authority, CanonicalName, Failure, NameError, PasswordHash, Secret, Session, SessionId,
     Timestamp, User, UserId, UserName, canonical_name, password, uuid_v4,
 };
 
-/// How many roles a user may have: an axxon-jsonrpc token names each of them, in 52 bytes, and is read up to 16 KiB.
-const MOST_ROLES: usize = 256;
+/// How many roles a user may have: an axxon-jsonrpc token names each role, in 52 bytes, and is read up to 16 KiB.
+const MAX_ROLES: usize = 256;
 
-/// A user to be made.
+/// A user to create.
 #[derive(Debug, Clone)]
 pub struct NewUser {
-    /// His name.
+    /// The name.
     pub name: String,
-    /// His password, byte for byte: 1 to 4096 bytes without NUL.
+    /// The password, byte for byte: 1 to 4096 bytes without NUL.
     pub password: Secret,
-    /// The ids of his roles, 256 at most; one that stands twice counts once.
+    /// The ids of the roles, 256 at most; a duplicate counts once.
     pub roles: Vec<Uuid>,
-    /// Whether he may do everything.
+    /// Whether the user may do everything.
     pub unrestricted: bool,
 }
 
-/// A user from another system, with the hash that it kept of his password.
+/// A user from another system, with the password hash that the other system kept.
 #[derive(Debug, Clone)]
 pub struct ImportedUser {
-    /// His id, if it is to be a certain one; a new one otherwise.
+    /// A given id; `None` draws a new one.
     pub id: Option<UserId>,
-    /// His name.
+    /// The name.
     pub name: String,
-    /// His password's hash: see [`PasswordHash::imported`]. Without one no password opens anything until he is given one.
+    /// The password hash: see [`PasswordHash::imported`]. Without a hash no password opens anything until the user gets
+    /// one.
     pub hash: Option<PasswordHash>,
-    /// Whether he may log in.
+    /// Whether the user may log in.
     pub enabled: bool,
-    /// Whether his password opens no session.
+    /// Whether the password opens no session.
     pub password_expired: bool,
-    /// Whether he may do everything.
+    /// Whether the user may do everything.
     pub unrestricted: bool,
-    /// The ids of his roles, 256 at most; one that stands twice counts once.
+    /// The ids of the roles, 256 at most; a duplicate counts once.
     pub roles: Vec<Uuid>,
-    /// When he was made; now, if it is not known.
+    /// Time of creation; now, if unknown.
     pub created: Option<Timestamp>,
 }
 
-/// What an import made of a user.
+/// The result of an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Imported {
-    /// He was not there, and is (or would be).
+pub enum ImportOutcome {
+    /// The user did not exist, and does now (or would, after a dry run).
     Added,
-    /// He was there already, just so.
+    /// The user existed already, exactly so.
     Unchanged,
 }
 
 /// Why an operator's command was refused.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OperatorError {
-    /// The name cannot be a user's.
+    /// The name is not a valid user name.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// Somebody has the name, or another spelling of it.
-    #[error("there is a user of that name, or of another spelling of it, already")]
-    Taken,
-    /// Nobody has the name.
+    /// A user has the name, or another spelling of the name.
+    #[error("a user of that name, or of another spelling of that name, exists already")]
+    NameTaken,
+    /// No user has the name.
     #[error("there is no user of that name")]
     NoUser,
-    /// No session has the id, or it has ended already.
-    #[error("there is no living session of that id")]
+    /// No session has the id, or the session has ended already.
+    #[error("there is no live session of that id")]
     NoSession,
-    /// The password cannot be one.
-    #[error("a password has 1 to {} bytes, none of them NUL", password::LONGEST)]
-    Password,
-    /// Somebody has the name, and is not as the import would make him.
-    #[error("there is a user of that name already, who is not the same: {0} differs")]
+    /// The password is invalid.
+    #[error("a password has 1 to {} bytes, none of them NUL", password::MAX_PASSWORD_BYTES)]
+    InvalidPassword,
+    /// A user has the name, but differs from the import.
+    #[error("a user of that name exists already and is not the same: {0} differs")]
     Differs(&'static str),
     /// Another user has the id.
     #[error("another user has the id {0} already")]
     IdTaken(UserId),
     /// More roles than a credential that names them can carry.
-    #[error("a user has at most {MOST_ROLES} roles")]
-    Roles,
+    #[error("a user has at most {MAX_ROLES} roles")]
+    TooManyRoles,
     /// The store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -94,7 +95,7 @@ pub enum OperatorError {
     Hashing(Failure),
 }
 
-/// The text: `main` prints an error by its `Debug`.
+/// The text of `Display`: `main` prints an error by its `Debug`.
 impl fmt::Debug for OperatorError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -102,14 +103,14 @@ impl fmt::Debug for OperatorError {
 }
 
 impl Authority {
-    /// Makes a user.
+    /// Creates a user.
     ///
     /// # Errors
-    /// The name or password cannot be one, there are too many roles, or the name is taken; nothing was made then.
+    /// The name or password is invalid, there are too many roles, or the name is taken; no user was created then.
     pub async fn add_user(&self, new: NewUser, now: Timestamp) -> Result<User, OperatorError> {
         let name = UserName::new(&new.name)?;
         let roles = distinct(new.roles)?;
-        let password = self.hash(new.password).await?;
+        let password = self.hash_password(new.password).await?;
         let id = uuid_v4(&*self.entropy).map_err(|error| OperatorError::Hashing(error.into()))?;
         let user = User {
             password: Some(password),
@@ -118,46 +119,55 @@ impl Authority {
             ..User::new(UserId(id), &name, now)
         };
         let added = self.store.apply(Change::AddUser(Box::new(user.clone()))).await?;
-        if added.is_done() { Ok(user) } else { Err(OperatorError::Taken) }
+        if added.is_done() { Ok(user) } else { Err(OperatorError::NameTaken) }
     }
 
-    /// Gives a user a new password and ends all his sessions.
+    /// Gives a user a new password and ends all the user's sessions.
     ///
     /// # Errors
-    /// There is no such user, or the password cannot be one.
+    /// There is no such user, or the password is invalid.
     pub async fn set_password(&self, name: &str, password: Secret) -> Result<(), OperatorError> {
-        let name = known(name)?;
-        let hash = self.hash(password).await?;
-        self.operate(Change::SetPassword(name, hash), OperatorError::NoUser).await
+        let name = require_canonical_name(name)?;
+        let hash = self.hash_password(password).await?;
+        self.apply_or_refuse(Change::SetPassword(name, hash), OperatorError::NoUser).await
     }
 
-    /// Enables a user, or disables him and ends all his sessions.
+    /// Enables a user, or disables the user and ends all the user's sessions.
     ///
     /// # Errors
     /// There is no such user.
     pub async fn set_enabled(&self, name: &str, enabled: bool) -> Result<(), OperatorError> {
-        self.operate(Change::SetEnabled(known(name)?, enabled), OperatorError::NoUser).await
+        self.apply_or_refuse(
+            Change::SetEnabled(require_canonical_name(name)?, enabled),
+            OperatorError::NoUser,
+        )
+        .await
     }
 
-    /// Lets a user's password open nothing more; his sessions go on.
+    /// Expires a user's password: the password opens no more sessions. Open sessions go on.
     ///
     /// # Errors
     /// There is no such user.
     pub async fn expire_password(&self, name: &str) -> Result<(), OperatorError> {
-        self.operate(Change::ExpirePassword(known(name)?), OperatorError::NoUser).await
+        self.apply_or_refuse(
+            Change::ExpirePassword(require_canonical_name(name)?),
+            OperatorError::NoUser,
+        )
+        .await
     }
 
-    /// Replaces a user's roles, 256 at most. His sessions go on, and every use of them from now on carries the new ones; what a service holds that
-    /// was signed before, such as a token of axxon-jsonrpc, names the old ones until it expires.
+    /// Replaces a user's roles, 256 at most. Sessions go on, and every use of them from now on carries the new roles. A
+    /// credential signed before and held by a service, such as a token of axxon-jsonrpc, names the old roles until the
+    /// credential expires.
     ///
     /// # Errors
     /// There is no such user, or there are too many roles.
     pub async fn set_roles(&self, name: &str, roles: Vec<Uuid>) -> Result<(), OperatorError> {
-        let change = Change::SetRoles(known(name)?, distinct(roles)?);
-        self.operate(change, OperatorError::NoUser).await
+        let change = Change::SetRoles(require_canonical_name(name)?, distinct(roles)?);
+        self.apply_or_refuse(change, OperatorError::NoUser).await
     }
 
-    /// Lets a user do everything, or no longer. His sessions go on, as with [`Self::set_roles`].
+    /// Lets a user do everything, or no longer. Sessions go on, as with [`Self::set_roles`].
     ///
     /// # Errors
     /// There is no such user.
@@ -166,36 +176,36 @@ impl Authority {
         name: &str,
         unrestricted: bool,
     ) -> Result<(), OperatorError> {
-        let change = Change::SetUnrestricted(known(name)?, unrestricted);
-        self.operate(change, OperatorError::NoUser).await
+        let change = Change::SetUnrestricted(require_canonical_name(name)?, unrestricted);
+        self.apply_or_refuse(change, OperatorError::NoUser).await
     }
 
-    /// Gives a user another name and ends all his sessions, since some credentials carry the name. His id, his password and what counts his failed
-    /// logins stay. Another spelling of the same name is another name.
+    /// Gives a user another name and ends all the user's sessions, since some credentials carry the name. The id, the
+    /// password and the count of failed logins stay. Another spelling of the same name is another name.
     ///
     /// # Errors
-    /// There is no such user, or the new name cannot be one, or is taken; nothing changed then.
+    /// There is no such user, or the new name is invalid or taken; nothing changed then.
     pub async fn rename_user(&self, name: &str, new: &str) -> Result<(), OperatorError> {
-        let (name, new) = (known(name)?, UserName::new(new)?);
-        let applied = self.store.apply(Change::Rename(name, new)).await?;
-        if applied == Applied::Taken {
-            return Err(OperatorError::Taken);
+        let (name, new) = (require_canonical_name(name)?, UserName::new(new)?);
+        let applied = self.store.apply(Change::RenameUser(name, new)).await?;
+        if applied == Applied::Conflict {
+            return Err(OperatorError::NameTaken);
         }
         if applied.is_done() { Ok(()) } else { Err(OperatorError::NoUser) }
     }
 
-    /// Makes a user of another system, with the hash that it kept. If `dry`, only says what would come of it. Whoever is there already, and is
-    /// just so, is left as he is: an import that was interrupted may be given again. The hash of a user who has logged in is not compared, since
-    /// the first login replaces it.
+    /// Imports a user of another system, with the hash that the other system kept. A dry run only reports the result.
+    /// An existing user with the same data stays unchanged, so an interrupted import may run again. After a login of
+    /// that user the hash is not compared, since the first login replaces the hash.
     ///
     /// # Errors
-    /// The name cannot be one, there are too many roles, or another user has the name or the id; nothing was made then.
+    /// The name is invalid, there are too many roles, or another user has the name or the id; no user was created then.
     pub async fn import_user(
         &self,
         new: ImportedUser,
         now: Timestamp,
-        dry: bool,
-    ) -> Result<Imported, OperatorError> {
+        dry_run: bool,
+    ) -> Result<ImportOutcome, OperatorError> {
         let name = UserName::new(&new.name)?;
         let id = match new.id {
             Some(id) => id,
@@ -211,8 +221,8 @@ impl Authority {
             roles: distinct(new.roles)?,
             ..User::new(id, &name, new.created.unwrap_or(now))
         };
-        if !dry && self.store.apply(Change::AddUser(Box::new(user.clone()))).await?.is_done() {
-            return Ok(Imported::Added);
+        if !dry_run && self.store.apply(Change::AddUser(Box::new(user.clone()))).await?.is_done() {
+            return Ok(ImportOutcome::Added);
         }
         if let Some(old) = self.store.user(user.canonical.clone()).await? {
             let differs = [
@@ -228,14 +238,14 @@ impl Authority {
             ];
             return match differs.iter().find(|(_, differs)| *differs) {
                 Some((what, _)) => Err(OperatorError::Differs(what)),
-                None => Ok(Imported::Unchanged),
+                None => Ok(ImportOutcome::Unchanged),
             };
         }
         if self.find_user(id).await?.is_some() {
             return Err(OperatorError::IdTaken(id));
         }
-        // Nobody has either: it is a trial, or who had one of them is gone in this moment.
-        if dry { Ok(Imported::Added) } else { Err(OperatorError::Taken) }
+        // The name and the id are free: a dry run, or the user that had one of them is gone in this moment.
+        if dry_run { Ok(ImportOutcome::Added) } else { Err(OperatorError::NameTaken) }
     }
 
     /// The user of an id.
@@ -247,7 +257,7 @@ impl Authority {
         Ok(self.store.find_users(query).await?.pop())
     }
 
-    /// A session that is there, dead or alive, and its user.
+    /// An existing session, dead or alive, and its user.
     ///
     /// # Errors
     /// The store did not answer.
@@ -259,26 +269,30 @@ impl Authority {
         Ok(self.store.sessions(query).await?.pop())
     }
 
-    /// Removes a user and ends all his sessions.
+    /// Removes a user and ends all the user's sessions.
     ///
     /// # Errors
     /// There is no such user.
     pub async fn remove_user(&self, name: &str) -> Result<(), OperatorError> {
-        self.operate(Change::RemoveUser(known(name)?), OperatorError::NoUser).await
+        self.apply_or_refuse(
+            Change::RemoveUser(require_canonical_name(name)?),
+            OperatorError::NoUser,
+        )
+        .await
     }
 
-    /// Lets a user log in who would have to wait after failed logins.
+    /// Unlocks the account of a user: lifts the lock-out after failed logins.
     ///
     /// # Errors
     /// There is no such user.
     pub async fn unlock_user(&self, name: &str) -> Result<(), OperatorError> {
-        let name = known(name)?;
+        let name = require_canonical_name(name)?;
         self.store.user(name.clone()).await?.ok_or(OperatorError::NoUser)?;
-        self.operate(Change::Unlock(name), OperatorError::NoUser).await
+        self.apply_or_refuse(Change::Unlock(name), OperatorError::NoUser).await
     }
 
-    /// Trusts an address of a user as if he had just logged in from there: while his account waits he has tries of his own from it. Four
-    /// addresses are trusted, those of his latest logins.
+    /// Trusts an address of a user as if the user had just logged in from there: during a lock-out of the account, a
+    /// trusted address has attempts of its own. Four addresses are trusted, those of the latest logins.
     ///
     /// # Errors
     /// There is no such user.
@@ -288,23 +302,28 @@ impl Authority {
         address: IpAddr,
         now: Timestamp,
     ) -> Result<(), OperatorError> {
-        let trust = Change::TrustAddress(known(name)?, home(address.to_canonical()), now);
-        self.operate(trust, OperatorError::NoUser).await
+        let change = Change::TrustAddress(
+            require_canonical_name(name)?,
+            client_prefix(address.to_canonical()),
+            now,
+        );
+        self.apply_or_refuse(change, OperatorError::NoUser).await
     }
 
-    /// How far up its ladder a user's account stands, if anything was tried on it lately, and until when it is locked.
+    /// The lock-out state of a user's account, if any attempt was made today (UTC), and the end of the lock-out.
     ///
     /// # Errors
-    /// Nobody can have the name, or the store did not answer.
-    pub async fn rung(
+    /// No user can have the name, or the store did not answer.
+    pub async fn attempt_state(
         &self,
         name: &str,
         now: Timestamp,
-    ) -> Result<Option<(Rung, Option<Timestamp>)>, OperatorError> {
-        let rung = self.store.rung(account(&known(name)?)).await?;
-        Ok(rung
-            .filter(|rung| rung.day >= day(now))
-            .map(|rung| (rung, self.lockout().and_then(|policy| rung.locked_until(policy, now)))))
+    ) -> Result<Option<(AttemptState, Option<Timestamp>)>, OperatorError> {
+        let state =
+            self.store.attempt_state(account_digest(&require_canonical_name(name)?)).await?;
+        Ok(state.filter(|state| state.day >= utc_day(now)).map(|state| {
+            (state, self.lockout().and_then(|policy| state.locked_until(policy, now)))
+        }))
     }
 
     /// Ends one session.
@@ -312,7 +331,7 @@ impl Authority {
     /// # Errors
     /// No living session has that id.
     pub async fn revoke_session(&self, id: SessionId, now: Timestamp) -> Result<(), OperatorError> {
-        self.operate(Change::RevokeSession(id, now), OperatorError::NoSession).await
+        self.apply_or_refuse(Change::RevokeSession(id, now), OperatorError::NoSession).await
     }
 
     /// Ends all sessions of a user.
@@ -320,30 +339,39 @@ impl Authority {
     /// # Errors
     /// There is no such user.
     pub async fn revoke_user(&self, name: &str) -> Result<(), OperatorError> {
-        self.operate(Change::RevokeUser(known(name)?), OperatorError::NoUser).await
+        self.apply_or_refuse(
+            Change::RevokeUser(require_canonical_name(name)?),
+            OperatorError::NoUser,
+        )
+        .await
     }
 
-    /// Ends all sessions of everybody.
+    /// Ends all sessions of all users.
     ///
     /// # Errors
     /// The store did not answer.
     pub async fn revoke_all(&self) -> Result<(), OperatorError> {
-        self.operate(Change::RevokeAll, OperatorError::NoUser).await
+        self.apply_or_refuse(Change::RevokeAll, OperatorError::NoUser).await
     }
 
-    async fn operate(&self, change: Change, refusal: OperatorError) -> Result<(), OperatorError> {
+    async fn apply_or_refuse(
+        &self,
+        change: Change,
+        refusal: OperatorError,
+    ) -> Result<(), OperatorError> {
         if self.store.apply(change).await?.is_done() { Ok(()) } else { Err(refusal) }
     }
 
-    async fn hash(&self, password: Secret) -> Result<PasswordHash, OperatorError> {
+    async fn hash_password(&self, password: Secret) -> Result<PasswordHash, OperatorError> {
         let length = password.expose().len();
-        if length == 0 || length > password::LONGEST || password.expose().contains('\0') {
-            return Err(OperatorError::Password);
+        if length == 0 || length > password::MAX_PASSWORD_BYTES || password.expose().contains('\0')
+        {
+            return Err(OperatorError::InvalidPassword);
         }
-        let (policy, entropy) = (self.policy.clone(), Arc::clone(&self.entropy));
+        let (policy, entropy) = (self.password_policy.clone(), Arc::clone(&self.entropy));
         let hashed = self
-            .threads
-            .run(move |bench| policy.hash(password.expose(), &*entropy, &mut bench.scratch))
+            .hash_queue
+            .run(move |worker| policy.hash(password.expose(), &*entropy, &mut worker.scratch))
             .await;
         hashed
             .map_err(OperatorError::Hashing)?
@@ -351,20 +379,20 @@ impl Authority {
     }
 }
 
-/// The roles, each of them once.
+/// The roles without duplicates.
 fn distinct(roles: Vec<Uuid>) -> Result<Vec<Uuid>, OperatorError> {
     let mut distinct: Vec<Uuid> = Vec::new();
     for role in roles {
         if !distinct.contains(&role) {
             distinct.push(role);
         }
-        if distinct.len() > MOST_ROLES {
-            return Err(OperatorError::Roles);
+        if distinct.len() > MAX_ROLES {
+            return Err(OperatorError::TooManyRoles);
         }
     }
     Ok(distinct)
 }
 
-fn known(name: &str) -> Result<CanonicalName, OperatorError> {
+fn require_canonical_name(name: &str) -> Result<CanonicalName, OperatorError> {
     canonical_name(name).ok_or(OperatorError::NoUser)
 }

@@ -1,7 +1,7 @@
-//! What the authority needs from outside: time, randomness, a store, somebody who counts.
+//! Ports: the authority's needs from outside, which are time, randomness, a store and an observer.
 
 mod observer;
-mod users;
+mod user_directory;
 
 use std::fmt;
 use std::future::Future;
@@ -10,15 +10,15 @@ use std::pin::Pin;
 
 use uuid::Uuid;
 
-pub use self::observer::{Action, Event, Observer, TurnedAway, UNREADABLE_HASH, Unobserved};
-pub use self::users::Users;
-use crate::lockout::{Admission, Attempt, Rung, Slot};
+pub use self::observer::{Action, Event, NoopObserver, Observer, TurnedAway, UNREADABLE_HASH};
+pub use self::user_directory::UserDirectory;
+use crate::lockout::{Admission, Attempt, AttemptState, Reservation};
 use crate::{
-    CanonicalName, Client, Digest, Failure, PasswordHash, Rivals, Session, SessionId, Timestamp,
-    User, UserId, UserName,
+    CanonicalName, Client, ConcurrentSessions, Digest, Failure, PasswordHash, Session, SessionId,
+    Timestamp, User, UserId, UserName,
 };
 
-/// The time. Read by the shell once a request; the authority is told.
+/// The clock. The shell reads the time once a request and passes that time to the authority.
 pub trait Clock: Send + Sync + 'static {
     /// Now.
     fn now(&self) -> Timestamp;
@@ -35,7 +35,7 @@ pub trait Entropy: Send + Sync + 'static {
 
 /// The source of randomness failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no randomness to be had")]
+#[error("the source of randomness failed")]
 pub struct EntropyError;
 
 impl From<EntropyError> for Failure {
@@ -47,10 +47,10 @@ impl From<EntropyError> for Failure {
 /// Why the store, or a directory of users, did not answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// Its queue is full; nothing was done.
+    /// Backpressure: the queue of the store is full. Nothing was done.
     #[error("the store's queue is full")]
     Busy,
-    /// It cannot be reached, or failed; what the call did is unknown. The text is for operators.
+    /// The store cannot be reached, or failed. The effect of the call is unknown. The text is for operators.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
 }
@@ -64,47 +64,48 @@ impl From<StoreError> for Failure {
     }
 }
 
-/// An answer that the store still owes. It is queued when the call returns, polled or not.
-pub type Pending<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
+/// A pending answer of the store. The call is queued when the function returns, polled or not.
+pub type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
 
 /// A page of users.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserPage {
     /// How many users there are in all.
     pub total: u64,
-    /// Those of the page.
+    /// The users of the page.
     pub items: Vec<User>,
 }
 
-/// Which users are asked for. They come in the order of their canonical names, a page at a time: the next one begins after the last of this one,
-/// whatever was added or removed meanwhile.
+/// A query for users. They come in the order of their canonical names, a page at a time: the next page begins after the
+/// last user of this one, regardless of users added or removed meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserQuery {
     /// Only the user of this id.
     pub id: Option<UserId>,
-    /// Only those behind this name.
+    /// Only users after this name.
     pub after: Option<CanonicalName>,
-    /// At most so many.
+    /// The most rows of the page.
     pub limit: u32,
 }
 
-/// Which sessions are asked for. They come oldest first, those of one moment by their ids, a page at a time: the next one begins after the last of
-/// this one, whatever was opened or dropped meanwhile. The default asks for all.
+/// A query for sessions. They come oldest first, those of one moment by their ids, a page at a time: the next page
+/// begins after the last session of this one, regardless of sessions opened or dropped meanwhile. The default asks for
+/// all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionQuery {
     /// Only the session of this id.
     pub id: Option<SessionId>,
-    /// Only those of the user of this name.
+    /// Only sessions of the user of this name.
     pub user: Option<CanonicalName>,
-    /// Only those of this dialect.
+    /// Only sessions of this dialect.
     pub dialect: Option<String>,
-    /// Only those that were opened then or later.
+    /// Only sessions opened at this moment or later.
     pub since: Option<Timestamp>,
-    /// Only those that count at this moment.
+    /// Only sessions that are active at this moment.
     pub live_at: Option<Timestamp>,
-    /// Only those behind the one that was opened then and has this id.
+    /// Only sessions after the one opened at this moment with this id.
     pub after: Option<(Timestamp, SessionId)>,
-    /// At most so many.
+    /// The most rows of the page.
     pub limit: u32,
 }
 
@@ -123,24 +124,25 @@ impl Default for SessionQuery {
 }
 
 impl SessionQuery {
-    /// Asks for the sessions that count at a moment.
+    /// Asks for the sessions that are active at a moment.
     #[must_use]
     pub fn live(at: Timestamp) -> Self {
         Self { live_at: Some(at), ..Self::default() }
     }
 }
 
-/// A key that signs. The private half is sealed before it comes here, and its `Debug` does not show it even so.
+/// A signing key. The private half is encrypted before the key comes here, and even so `Debug` does not show that half.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SealedKey {
     /// RFC 7638 thumbprint of the public half.
     pub kid: String,
-    /// What it signs. Keys of one purpose take turns, and know nothing of the others.
+    /// The purpose of the signatures. Key rotation is by purpose: keys of one purpose take turns, independent of all
+    /// others.
     pub purpose: String,
-    /// When it was made, and published.
+    /// When the key was made, and published.
     pub created: Timestamp,
-    /// From when on it signs: until the next of its purpose does.
-    pub active: Timestamp,
+    /// Start of signing with the key: until the start of the next key of its purpose.
+    pub active_from: Timestamp,
     /// The private half (PKCS#8), encrypted.
     pub sealed: Vec<u8>,
 }
@@ -151,151 +153,155 @@ impl fmt::Debug for SealedKey {
             .field("kid", &self.kid)
             .field("purpose", &self.purpose)
             .field("created", &self.created)
-            .field("active", &self.active)
+            .field("active_from", &self.active_from)
             .finish_non_exhaustive()
     }
 }
 
-/// A change, as data. Each is one conditional act: what does not hold at its commit is not done.
+/// A change, as data. Each change is one conditional act: if its condition does not hold at the commit, nothing is
+/// done.
 #[derive(Debug, Clone)]
 pub enum Change {
-    /// Open this session, if its user is still enabled, unexpired and at the session's epoch. Sets his last login, and his password
-    /// hash to `rehash`, and drops what is then too much of his sessions: see `max_sessions`. Answers [`Applied::Opened`] with the session that lives (another one under [`Rivals::Possess`]),
-    /// [`Applied::Refused`], or [`Applied::Taken`] for a `sid` or digest that another session has.
-    Open {
+    /// Open this session, if its user is still enabled, unexpired and at the session's epoch. Sets the user's last
+    /// login, sets the password hash to `rehash`, and then enforces the session limit: see `session_limit`. Answers
+    /// [`Applied::Opened`] with the living session (another one under [`ConcurrentSessions::TakeOver`]), [`Applied::Refused`], or
+    /// [`Applied::Conflict`] for a `public_id` or digest that another session has.
+    OpenSession {
         /// The session to open.
         session: Box<Session>,
-        /// What becomes of the user's others in this dialect.
-        rivals: Rivals,
+        /// Effect on the user's other sessions in this dialect.
+        concurrent_sessions: ConcurrentSessions,
         /// A hash of the same password under newer parameters.
         rehash: Option<PasswordHash>,
-        /// How many sessions the user may then have, over all dialects and dead ones included. Those dead for a minute are dropped first,
-        /// then the oldest, never the new one. `None`: any number, which is how a store is filled.
-        max_sessions: Option<u32>,
-        /// The place it took, which it gives back: the ladder of its account is at its foot again, and its address is known.
-        slot: Option<Box<Slot>>,
+        /// Session limit of the user, over all dialects and dead sessions included. Those dead for a minute are dropped
+        /// first, then the oldest, never the new one. `None`: no limit, for filling a store.
+        session_limit: Option<u32>,
+        /// The reserved attempt, which is released: the lock-out state of the account is reset, and the address is
+        /// trusted.
+        reservation: Option<Box<Reservation>>,
     },
-    /// Take a place for a login before its password is verified: [`Applied::Admitted`], or [`Applied::Refused`] if its account must wait.
-    /// The place comes from the ladder, or else from what is kept for the address; that there was none on the ladder is counted in
-    /// [`crate::lockout::Rung::refused`].
-    Attempt(Box<Attempt>),
-    /// It failed: the ladder is climbed.
-    Failed(Box<Slot>),
-    /// Nothing was verified, or it was right and opens nothing: give the place back.
-    GiveBack(Box<Slot>),
-    /// Put the ladder of a name to its foot, and what is kept for the user's addresses with it.
+    /// Reserve an attempt for a login before its password is verified: [`Applied::Admitted`], or [`Applied::Refused`]
+    /// if the account must wait. The attempt is a regular one of the account, or else one reserved for a trusted
+    /// address. Every login without a regular attempt is counted in [`crate::lockout::AttemptState::consecutive_refusals`].
+    ReserveAttempt(Box<Attempt>),
+    /// The login failed: count the failure.
+    RecordFailure(Box<Reservation>),
+    /// Nothing was verified, or the password was right and opens nothing: release the attempt.
+    ReleaseAttempt(Box<Reservation>),
+    /// Unlock a name: reset its lock-out state, and the reserved attempts of the user's trusted addresses.
     Unlock(CanonicalName),
-    /// Trust this address of a user, as [`crate::lockout::home`] has it, as if he had logged in from there at this moment. [`Applied::Refused`] if
-    /// nobody has the name.
+    /// Trust this address of a user, reduced by [`crate::lockout::client_prefix`], as if the user had logged in from there at
+    /// this moment. [`Applied::Refused`] if no user has the name.
     TrustAddress(CanonicalName, IpAddr, Timestamp),
-    /// Drop at most so many rows of ladders: those that nobody has tried since `before`, and of unknown names as many as there are beyond
-    /// `unknown`. [`Applied::Rows`] says how many.
+    /// Drop at most `limit` rows of lock-out state: those untried since `before`, and of unknown names the excess over
+    /// `max_unknown_names`. [`Applied::Rows`] says how many.
     PurgeAttempts {
-        /// Untried for so long. More than a day ago, since a ladder counts for its day.
+        /// Rows untried since this moment. More than a day ago, since a lock-out state counts for its day.
         before: Timestamp,
         /// How many unknown names may stay.
-        unknown: u32,
-        /// At most.
+        max_unknown_names: u32,
+        /// The limit of dropped rows.
         limit: u32,
     },
     /// Move the expiry of a living session.
-    Renew {
-        /// Which.
+    RenewSession {
+        /// The session.
         id: SessionId,
         /// Now.
         now: Timestamp,
         /// The new expiry; may be earlier than the old.
         expires: Option<Timestamp>,
     },
-    /// End a session that nobody has ended.
-    Close {
-        /// Which.
+    /// End a session that has not been ended.
+    EndSession {
+        /// The session.
         id: SessionId,
         /// Now.
         now: Timestamp,
     },
     /// Drop a dead session's row, if it is dead.
-    Forget {
-        /// Which.
+    DeleteDeadSession {
+        /// The session.
         id: SessionId,
         /// Now.
         now: Timestamp,
     },
-    /// Set the last login of a user who is enabled.
-    Bump {
-        /// Whom.
+    /// Set the last login of an enabled user.
+    RecordLogin {
+        /// The user.
         user: UserId,
         /// Now.
         now: Timestamp,
     },
-    /// Make a user; [`Applied::Taken`] if the canonical name or the id is.
+    /// Create a user; [`Applied::Conflict`] if the canonical name or the id is taken.
     AddUser(Box<User>),
-    /// Keep a row for a user who lives in a directory: give the row that has his id his names, or make it. Whoever else has his
-    /// canonical name had it before him, and is removed with his sessions.
-    KeepUser(Box<User>),
+    /// Keep a row for a user of a directory: update the names in the row with that id, or create the row. Another user
+    /// with the same canonical name is a former owner of the name, and is removed together with all sessions.
+    UpsertExternalUser(Box<User>),
     /// Set a password, clear its expiry, end all sessions.
     SetPassword(CanonicalName, PasswordHash),
     /// Enable, or disable and end all sessions.
     SetEnabled(CanonicalName, bool),
-    /// Let the password open nothing more.
+    /// Expire a password: the password opens no more sessions.
     ExpirePassword(CanonicalName),
-    /// Replace a user's roles. His sessions go on.
+    /// Replace a user's roles. Sessions go on.
     SetRoles(CanonicalName, Vec<Uuid>),
-    /// Let a user do everything, or no longer. His sessions go on.
+    /// Let a user do everything, or no longer. Sessions go on.
     SetUnrestricted(CanonicalName, bool),
-    /// Give a user another name and end all his sessions. What counts his failed logins goes with him, and what was counted of the new name before
-    /// is forgotten then. [`Applied::Taken`] if another user has the new name.
-    Rename(CanonicalName, UserName),
-    /// Remove a user and his sessions.
+    /// Give a user another name and end all the user's sessions. The lock-out state goes with the user, and the earlier
+    /// state of the new name is forgotten then. [`Applied::Conflict`] if another user has the new name.
+    RenameUser(CanonicalName, UserName),
+    /// Remove a user and all the user's sessions.
     RemoveUser(CanonicalName),
     /// End one session.
     RevokeSession(SessionId, Timestamp),
     /// End all sessions of a user.
     RevokeUser(CanonicalName),
-    /// End all sessions of everybody.
+    /// End all sessions of all users.
     RevokeAll,
-    /// Keep a key, if the newest of its purpose is the one of this `kid`, or there is none where this is `None`; else somebody was
-    /// faster ([`Applied::Refused`]).
+    /// Keep a key, if the newest of its purpose has the expected `kid`, or if there is none and `None` is expected.
+    /// Otherwise another node was faster ([`Applied::Refused`]).
     AddKey {
         /// The key.
         key: Box<SealedKey>,
-        /// The newest that is known.
-        after: Option<String>,
+        /// The `kid` of the newest known key.
+        expected_newest: Option<String>,
     },
-    /// Drop a key; [`Applied::Refused`] if there is no such key. If it was the one that signs, the next of its purpose signs from now on:
-    /// the one that waits for its turn, or else the spare. Without either it is the one before, if there is one.
+    /// Drop a key; [`Applied::Refused`] if there is no such key. After a drop of the signing key, the next of its
+    /// purpose signs from now on: the waiting key, or else the fallback. Without either, the previous key signs, if
+    /// there is one.
     DropKey {
-        /// Which.
+        /// The `kid` of the key.
         kid: String,
         /// Now.
         now: Timestamp,
-        /// What signs if nothing else can.
-        spare: Option<Box<SealedKey>>,
+        /// The key that signs if no other can.
+        fallback: Option<Box<SealedKey>>,
     },
-    /// Keep the issuer of what keys of a purpose sign, if none is kept, or in the place of the one that is; [`Applied::Refused`] if another
-    /// stays, or it was kept already.
-    KeepIssuer {
-        /// What the keys sign.
+    /// Keep the issuer of the tokens that keys of a purpose sign, if none is kept, or in the place of the kept one;
+    /// [`Applied::Refused`] if another stays, or the same was kept already.
+    SetIssuer {
+        /// The purpose of the keys.
         purpose: String,
         /// The issuer.
         issuer: String,
-        /// Whether it takes the place of another.
+        /// Whether the issuer takes the place of another.
         replace: bool,
     },
-    /// Make a service client; [`Applied::Taken`] if the name is.
+    /// Create a service client; [`Applied::Conflict`] if the name is taken.
     AddClient(Box<Client>),
     /// Remove the service client of this name.
     RemoveClient(String),
-    /// Drop at most so many sessions that were dead before this moment; [`Applied::Rows`] says how many.
-    Purge {
-        /// Dead for so long.
+    /// Drop at most `limit` sessions that were dead before this moment; [`Applied::Rows`] says how many.
+    PurgeSessions {
+        /// Sessions dead before this moment.
         before: Timestamp,
-        /// At most.
+        /// The limit of dropped sessions.
         limit: u32,
     },
 }
 
-/// What became of a change.
+/// The effect of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Applied {
     /// Done, and committed.
@@ -304,26 +310,26 @@ pub enum Applied {
     Rows(u64),
     /// The session that lives now.
     Opened(Box<Session>),
-    /// A place for a login.
+    /// The attempt reserved for a login.
     Admitted(Admission),
     /// Its condition did not hold; nothing changed.
     Refused,
-    /// Something that must be unique is taken; nothing changed.
-    Taken,
+    /// A unique value is taken; nothing changed.
+    Conflict,
 }
 
 impl Applied {
-    /// Whether it was done, whatever came of it; otherwise nothing changed.
+    /// Whether the change was done, with any result; otherwise nothing changed.
     #[must_use]
     pub fn is_done(&self) -> bool {
         match self {
             Self::Done | Self::Rows(_) | Self::Opened(_) | Self::Admitted(_) => true,
-            Self::Refused | Self::Taken => false,
+            Self::Refused | Self::Conflict => false,
         }
     }
 }
 
-/// A use that slides an expiry. Merged with others of the same session as the later of the two.
+/// A use that slides an expiry. Touches of the same session merge as the later of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Touch {
     /// Which session.
@@ -334,59 +340,62 @@ pub struct Touch {
     pub expires: Option<Timestamp>,
 }
 
-/// Where users and sessions are kept.
+/// The store of users and sessions.
 ///
-/// A call queues and does not wait; the answer of a change comes after its commit, and a look-up is answered by a query that began after it was
-/// queued. A full queue answers [`StoreError::Busy`] at once.
+/// A call queues and does not wait. The answer of a change comes after its commit, and a look-up is answered by a query
+/// that began after the look-up was queued. Backpressure: a full queue answers [`StoreError::Busy`] at once.
 pub trait Store: Send + Sync + 'static {
     /// The session with this digest and its user, with every touch of this process counted in.
-    fn session(&self, digest: Digest) -> Pending<Option<(Session, User)>>;
+    fn session(&self, digest: Digest) -> StoreFuture<Option<(Session, User)>>;
     /// The user of this name.
-    fn user(&self, name: CanonicalName) -> Pending<Option<User>>;
+    fn user(&self, name: CanonicalName) -> StoreFuture<Option<User>>;
     /// Users in the order of their canonical names.
-    fn users(&self, offset: u64, limit: u32) -> Pending<UserPage>;
+    fn users(&self, offset: u64, limit: u32) -> StoreFuture<UserPage>;
     /// A page of users, for operators.
-    fn find_users(&self, query: UserQuery) -> Pending<Vec<User>>;
-    /// A page of sessions, each with its user, for operators. A touch shows once it is flushed.
-    fn sessions(&self, query: SessionQuery) -> Pending<Vec<(Session, User)>>;
-    /// How many sessions live now in each dialect.
-    fn live(&self, now: Timestamp) -> Pending<Vec<(String, u64)>>;
+    fn find_users(&self, query: UserQuery) -> StoreFuture<Vec<User>>;
+    /// A page of sessions, each with its user, for operators. A touch shows after its flush.
+    fn sessions(&self, query: SessionQuery) -> StoreFuture<Vec<(Session, User)>>;
+    /// How many sessions are active now in each dialect.
+    fn count_live_sessions(&self, now: Timestamp) -> StoreFuture<Vec<(String, u64)>>;
     /// All keys of all purposes, in the order in which they sign.
-    fn keys(&self) -> Pending<Vec<SealedKey>>;
-    /// The issuer of what keys of a purpose sign, if one is kept. A store that keeps none need not say so.
-    fn issuer(&self, purpose: String) -> Pending<Option<String>> {
+    fn keys(&self) -> StoreFuture<Vec<SealedKey>>;
+    /// The issuer of the tokens that keys of a purpose sign, if one is kept. A store without issuers need not implement
+    /// this.
+    fn issuer(&self, purpose: String) -> StoreFuture<Option<String>> {
         let _ = purpose;
         Box::pin(std::future::ready(Ok(None)))
     }
-    /// The service client of this id. A store that keeps none need not say so.
-    fn client(&self, id: Uuid) -> Pending<Option<Client>> {
+    /// The service client of this id. A store without service clients need not implement this.
+    fn client(&self, id: Uuid) -> StoreFuture<Option<Client>> {
         let _ = id;
         Box::pin(std::future::ready(Ok(None)))
     }
-    /// All service clients in the order of their names. A store that keeps none need not say so.
-    fn clients(&self) -> Pending<Vec<Client>> {
+    /// All service clients in the order of their names. A store without service clients need not implement this.
+    fn clients(&self) -> StoreFuture<Vec<Client>> {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
-    /// How far up its ladder an account stands, if anything was tried on it lately. A store that keeps no ladders need not say so.
-    fn rung(&self, account: Digest) -> Pending<Option<Rung>> {
+    /// The lock-out state of an account, if there was a recent attempt. A store without lock-out states need not
+    /// implement this.
+    fn attempt_state(&self, account: Digest) -> StoreFuture<Option<AttemptState>> {
         let _ = account;
         Box::pin(std::future::ready(Ok(None)))
     }
-    /// Answers when the store does.
-    fn ping(&self) -> Pending<()>;
-    /// The time by the store's own clock, which every node that works on it can ask; `None` if it has none: then the machine's counts. A
-    /// store that has none need not say so.
-    fn time(&self) -> Pending<Option<Timestamp>> {
+    /// Health check: answers when the store does.
+    fn ping(&self) -> StoreFuture<()>;
+    /// The time by the store's own clock, which every node on that store can ask. `None` without such a clock: then the
+    /// machine's clock counts. A store without a clock need not implement this.
+    fn time(&self) -> StoreFuture<Option<Timestamp>> {
         Box::pin(std::future::ready(Ok(None)))
     }
-    /// How many calls wait, by the name of the queue they wait in, for metrics. A store that has no queues need not say so.
+    /// Queue depths: how many calls wait, by the name of their queue, for metrics. A store without queues need not
+    /// implement this.
     fn queue_depths(&self) -> Vec<(&'static str, usize)> {
         Vec::new()
     }
     /// Makes a change.
-    fn apply(&self, change: Change) -> Pending<Applied>;
-    /// Notes a use. Written behind: at most once a second for a session.
+    fn apply(&self, change: Change) -> StoreFuture<Applied>;
+    /// Records a use, write-behind: at most one write a second for a session.
     fn touch(&self, touch: Touch);
     /// Writes every touch that is still in memory.
-    fn flush(&self) -> Pending<()>;
+    fn flush(&self) -> StoreFuture<()>;
 }

@@ -1,7 +1,8 @@
-//! The simplest store that keeps every rule: in memory, one lock, every touch at once. For tests, and as the oracle of the suite.
+//! The reference store: the simplest store that keeps every rule. In memory, one lock, every touch at once. For tests,
+//! and as the oracle of the suite.
 
 mod keys;
-mod ladders;
+mod login_attempts;
 mod reports;
 
 use std::collections::{BTreeMap, HashMap};
@@ -10,20 +11,21 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
-use crate::lockout::{Rung, Slot};
+use crate::lockout::{AttemptState, Reservation};
 use crate::ports::{
-    Applied, Change, Pending, SealedKey, SessionQuery, Store, StoreError, Touch, UserPage,
+    Applied, Change, SealedKey, SessionQuery, Store, StoreError, StoreFuture, Touch, UserPage,
     UserQuery,
 };
 use crate::{
-    CanonicalName, Client, Digest, Rivals, Session, SessionId, Timestamp, User, UserId, UserName,
+    CanonicalName, Client, ConcurrentSessions, Digest, Session, SessionId, Timestamp, User, UserId,
+    UserName,
 };
 
-use self::ladders::Ladders;
+use self::login_attempts::LoginAttempts;
 
 /// The store in memory.
 #[derive(Debug, Default)]
-pub struct Reference {
+pub struct ReferenceStore {
     state: Mutex<State>,
 }
 
@@ -34,17 +36,18 @@ struct State {
     keys: Vec<SealedKey>,
     issuers: BTreeMap<String, String>,
     clients: BTreeMap<String, Client>,
-    ladders: Ladders,
-    away: bool,
+    login_attempts: LoginAttempts,
+    unavailable: bool,
 }
 
-impl Reference {
-    /// Takes the store away, or brings it back: while it is away every call answers [`StoreError::Unavailable`].
-    pub fn set_away(&self, away: bool) {
-        self.lock().away = away;
+impl ReferenceStore {
+    /// Makes the store unavailable, or available again. An unavailable store answers every call with
+    /// [`StoreError::Unavailable`].
+    pub fn set_unavailable(&self, away: bool) {
+        self.lock().unavailable = away;
     }
 
-    /// Forgets everything, and is there again.
+    /// Forgets everything, and is available again.
     pub fn reset(&self) {
         *self.lock() = State::default();
     }
@@ -53,10 +56,10 @@ impl Reference {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn answer<T: Send + 'static>(&self, act: impl FnOnce(&mut State) -> T) -> Pending<T> {
+    fn answer<T: Send + 'static>(&self, act: impl FnOnce(&mut State) -> T) -> StoreFuture<T> {
         let mut state = self.lock();
-        let answer = if state.away {
-            Err(StoreError::Unavailable("taken away".to_owned()))
+        let answer = if state.unavailable {
+            Err(StoreError::Unavailable("set to unavailable".to_owned()))
         } else {
             Ok(act(&mut state))
         };
@@ -80,15 +83,15 @@ impl State {
         Applied::Done
     }
 
-    fn rename(&mut self, old: &CanonicalName, name: &UserName) -> Applied {
+    fn rename_user(&mut self, old: &CanonicalName, name: &UserName) -> Applied {
         let new = name.canonical();
         if !self.users.contains_key(old) {
             return Applied::Refused;
         }
         if new != *old && self.users.contains_key(&new) {
-            return Applied::Taken;
+            return Applied::Conflict;
         }
-        self.ladders.rename(old, &new);
+        self.login_attempts.rename(old, &new);
         let Some(mut user) = self.users.remove(old) else { return Applied::Refused };
         (user.name, user.canonical) = (name.as_str().to_owned(), new.clone());
         user.epoch += 1;
@@ -97,13 +100,13 @@ impl State {
         Applied::Done
     }
 
-    fn open(
+    fn open_session(
         &mut self,
         mut session: Session,
-        rivals: Rivals,
+        concurrent_sessions: ConcurrentSessions,
         rehash: Option<crate::PasswordHash>,
-        max_sessions: Option<u32>,
-        slot: Option<&Slot>,
+        session_limit: Option<u32>,
+        reservation: Option<&Reservation>,
     ) -> Applied {
         let now = session.created;
         let may = |user: &&mut User| {
@@ -114,39 +117,39 @@ impl State {
         };
         let Some(user) = self.users.values_mut().find(may) else { return Applied::Refused };
         let user_now = user.clone();
-        let rival = |other: &Session| {
+        let is_concurrent = |other: &Session| {
             other.user == session.user
                 && other.dialect == session.dialect
                 && other.is_live(&user_now, now)
         };
-        let possessed = match rivals {
-            Rivals::Possess => self
+        let taken_over = match concurrent_sessions {
+            ConcurrentSessions::TakeOver => self
                 .sessions
                 .values()
-                .filter(|other| rival(other))
+                .filter(|other| is_concurrent(other))
                 .max_by_key(|other| (other.created, other.id))
                 .map(|s| s.id),
-            Rivals::Allow | Rivals::Kill => None,
+            ConcurrentSessions::Allow | ConcurrentSessions::EndOthers => None,
         };
-        let taken = |other: &&Session| {
+        let conflicts = |other: &&Session| {
             other.digest == session.digest
-                || (possessed.is_none() && other.id == session.id)
-                || (possessed.is_none()
-                    && other.sid.is_some()
-                    && other.sid == session.sid
+                || (taken_over.is_none() && other.id == session.id)
+                || (taken_over.is_none()
+                    && other.public_id.is_some()
+                    && other.public_id == session.public_id
                     && other.revoked.is_none())
         };
-        if self.sessions.values().any(|other| taken(&other)) {
-            return Applied::Taken;
+        if self.sessions.values().any(|other| conflicts(&other)) {
+            return Applied::Conflict;
         }
         user.last_login = Some(now);
-        if let Some(slot) = slot {
-            self.ladders.succeeded(slot);
+        if let Some(reservation) = reservation {
+            self.login_attempts.reset(reservation);
         }
         if rehash.is_some() {
             user.password = rehash;
         }
-        if let Some(old) = possessed.and_then(|id| self.sessions.get_mut(&id)) {
+        if let Some(old) = taken_over.and_then(|id| self.sessions.get_mut(&id)) {
             old.digest = session.digest;
             old.last_used = Some(now);
             old.expires = session
@@ -157,22 +160,22 @@ impl State {
             old.version += 1;
             return Applied::Opened(Box::new(old.clone()));
         }
-        if rivals == Rivals::Kill {
-            for other in self.sessions.values_mut().filter(|other| rival(other)) {
+        if concurrent_sessions == ConcurrentSessions::EndOthers {
+            for other in self.sessions.values_mut().filter(|other| is_concurrent(other)) {
                 other.revoked = Some(now);
                 other.version += 1;
             }
         }
         session.version = 0;
         self.sessions.insert(session.id, session.clone());
-        if let Some(most) = max_sessions {
-            self.cap(&session, &user_now, most);
+        if let Some(most) = session_limit {
+            self.enforce_session_limit(&session, &user_now, most);
         }
         Applied::Opened(Box::new(session))
     }
 
-    /// Drops what a user has beside a new session and beyond this number: the dead, then the oldest.
-    fn cap(&mut self, new: &Session, user: &User, most: u32) {
+    /// Enforces the session limit beside a new session: drops the user's dead sessions first, then the oldest.
+    fn enforce_session_limit(&mut self, new: &Session, user: &User, most: u32) {
         let others =
             self.sessions.values().filter(|other| other.user == new.user && other.id != new.id);
         let rank = |other: &Session| (other.is_live(user, new.created), other.created, other.id);
@@ -182,7 +185,7 @@ impl State {
         others.iter().take(over).for_each(|(.., id)| drop(self.sessions.remove(id)));
     }
 
-    fn end(&mut self, id: SessionId, now: Timestamp, live_only: bool) -> Applied {
+    fn end_session(&mut self, id: SessionId, now: Timestamp, live_only: bool) -> Applied {
         let live = self.sessions.get(&id).is_some_and(|session| self.is_live(session, now));
         match self.sessions.get_mut(&id) {
             Some(session) if session.revoked.is_none() && (live || !live_only) => {
@@ -196,23 +199,33 @@ impl State {
 
     fn apply(&mut self, change: Change) -> Applied {
         match change {
-            Change::Open { session, rivals, rehash, max_sessions, slot } => {
-                self.open(*session, rivals, rehash, max_sessions, slot.as_deref())
-            }
-            Change::Attempt(attempt) => self.ladders.attempt(&attempt),
-            Change::Failed(slot) => self.ladders.failed(&slot),
-            Change::GiveBack(slot) => self.ladders.give_back(&slot),
+            Change::OpenSession {
+                session,
+                concurrent_sessions,
+                rehash,
+                session_limit,
+                reservation,
+            } => self.open_session(
+                *session,
+                concurrent_sessions,
+                rehash,
+                session_limit,
+                reservation.as_deref(),
+            ),
+            Change::ReserveAttempt(attempt) => self.login_attempts.reserve(&attempt),
+            Change::RecordFailure(reservation) => self.login_attempts.record_failure(&reservation),
+            Change::ReleaseAttempt(reservation) => self.login_attempts.release(&reservation),
             Change::Unlock(name) => {
-                self.ladders.unlock(&name, self.users.get(&name).map(|user| user.id))
+                self.login_attempts.unlock(&name, self.users.get(&name).map(|user| user.id))
             }
             Change::TrustAddress(name, address, now) => match self.users.get(&name) {
-                Some(user) => self.ladders.trust(user.id, address, now),
+                Some(user) => self.login_attempts.trust(user.id, address, now),
                 None => Applied::Refused,
             },
-            Change::PurgeAttempts { before, unknown, limit } => {
-                self.ladders.purge(before, unknown, limit)
+            Change::PurgeAttempts { before, max_unknown_names, limit } => {
+                self.login_attempts.purge(before, max_unknown_names, limit)
             }
-            Change::Renew { id, now, expires } => {
+            Change::RenewSession { id, now, expires } => {
                 let live = self.sessions.get(&id).is_some_and(|session| self.is_live(session, now));
                 match self.sessions.get_mut(&id).filter(|_| live) {
                     Some(session) => {
@@ -224,9 +237,9 @@ impl State {
                     None => Applied::Refused,
                 }
             }
-            Change::Close { id, now } => self.end(id, now, false),
-            Change::RevokeSession(id, now) => self.end(id, now, true),
-            Change::Forget { id, now } => {
+            Change::EndSession { id, now } => self.end_session(id, now, false),
+            Change::RevokeSession(id, now) => self.end_session(id, now, true),
+            Change::DeleteDeadSession { id, now } => {
                 let dead =
                     self.sessions.get(&id).is_some_and(|session| !self.is_live(session, now));
                 if dead && self.sessions.remove(&id).is_some() {
@@ -235,7 +248,7 @@ impl State {
                     Applied::Refused
                 }
             }
-            Change::Bump { user, now } => {
+            Change::RecordLogin { user, now } => {
                 match self.users.values_mut().find(|other| other.id == user && other.enabled) {
                     Some(user) => {
                         user.last_login = Some(now);
@@ -246,19 +259,19 @@ impl State {
             }
             Change::AddUser(user) => {
                 if self.users.contains_key(&user.canonical) || self.user(user.id).is_some() {
-                    return Applied::Taken;
+                    return Applied::Conflict;
                 }
                 self.users.insert(user.canonical.clone(), *user);
                 Applied::Done
             }
-            Change::KeepUser(user) => {
+            Change::UpsertExternalUser(user) => {
                 let old = self.users.values().find(|old| old.id == user.id).cloned();
                 if let Some(other) =
                     self.users.get(&user.canonical).filter(|other| other.id != user.id)
                 {
                     let id = other.id;
                     self.sessions.retain(|_, session| session.user != id);
-                    self.ladders.forget(id);
+                    self.login_attempts.remove_user(id);
                 }
                 let kept = match old {
                     Some(old) => {
@@ -286,7 +299,7 @@ impl State {
             Change::SetUnrestricted(name, unrestricted) => {
                 self.edit_user(&name, |user| user.unrestricted = unrestricted)
             }
-            Change::Rename(old, name) => self.rename(&old, &name),
+            Change::RenameUser(old, name) => self.rename_user(&old, &name),
             Change::RevokeUser(name) => self.edit_user(&name, |user| user.epoch += 1),
             Change::RevokeAll => {
                 self.users.values_mut().for_each(|user| user.epoch += 1);
@@ -295,31 +308,31 @@ impl State {
             Change::RemoveUser(name) => match self.users.remove(&name) {
                 Some(user) => {
                     self.sessions.retain(|_, session| session.user != user.id);
-                    self.ladders.forget(user.id);
+                    self.login_attempts.remove_user(user.id);
                     Applied::Done
                 }
                 None => Applied::Refused,
             },
-            Change::AddKey { key, after } => {
-                let newest = self.of_purpose(&key.purpose).next_back();
-                if newest.map(|newest| &newest.kid) != after.as_ref() {
+            Change::AddKey { key, expected_newest } => {
+                let newest = self.keys_for(&key.purpose).next_back();
+                if newest.map(|newest| &newest.kid) != expected_newest.as_ref() {
                     return Applied::Refused;
                 }
                 if self.keys.iter().any(|other| other.kid == key.kid) {
-                    return Applied::Taken;
+                    return Applied::Conflict;
                 }
-                self.keep_key(*key);
+                self.insert_key(*key);
                 Applied::Done
             }
-            Change::DropKey { kid, now, spare } => self.drop_key(&kid, now, spare),
+            Change::DropKey { kid, now, fallback } => self.drop_key(&kid, now, fallback),
             Change::AddClient(client) => {
                 if self.clients.contains_key(&client.name) {
-                    return Applied::Taken;
+                    return Applied::Conflict;
                 }
                 self.clients.insert(client.name.clone(), *client);
                 Applied::Done
             }
-            Change::KeepIssuer { purpose, issuer, replace } => {
+            Change::SetIssuer { purpose, issuer, replace } => {
                 let kept = self.issuers.get(&purpose);
                 if kept.is_some_and(|kept| !replace || *kept == issuer) {
                     return Applied::Refused;
@@ -331,7 +344,7 @@ impl State {
                 Some(_) => Applied::Done,
                 None => Applied::Refused,
             },
-            Change::Purge { before, limit } => {
+            Change::PurgeSessions { before, limit } => {
                 let dead = |session: &&Session| {
                     let gone = |end: Option<Timestamp>| end.is_some_and(|end| end < before);
                     gone(session.revoked) || gone(session.expires) || gone(session.hard_end)
@@ -350,19 +363,19 @@ impl State {
     }
 }
 
-impl Store for Reference {
-    fn session(&self, digest: Digest) -> Pending<Option<(Session, User)>> {
+impl Store for ReferenceStore {
+    fn session(&self, digest: Digest) -> StoreFuture<Option<(Session, User)>> {
         self.answer(|state| {
             let session = state.sessions.values().find(|session| session.digest == digest)?;
             Some((session.clone(), state.user(session.user)?.clone()))
         })
     }
 
-    fn user(&self, name: CanonicalName) -> Pending<Option<User>> {
+    fn user(&self, name: CanonicalName) -> StoreFuture<Option<User>> {
         self.answer(|state| state.users.get(&name).cloned())
     }
 
-    fn users(&self, offset: u64, limit: u32) -> Pending<UserPage> {
+    fn users(&self, offset: u64, limit: u32) -> StoreFuture<UserPage> {
         self.answer(|state| {
             let skip = usize::try_from(offset).unwrap_or(usize::MAX);
             let items = state.users.values().skip(skip).take(limit as usize).cloned().collect();
@@ -370,15 +383,15 @@ impl Store for Reference {
         })
     }
 
-    fn find_users(&self, query: UserQuery) -> Pending<Vec<User>> {
+    fn find_users(&self, query: UserQuery) -> StoreFuture<Vec<User>> {
         self.answer(|state| state.find_users(&query))
     }
 
-    fn sessions(&self, query: SessionQuery) -> Pending<Vec<(Session, User)>> {
+    fn sessions(&self, query: SessionQuery) -> StoreFuture<Vec<(Session, User)>> {
         self.answer(|state| state.find_sessions(&query))
     }
 
-    fn live(&self, now: Timestamp) -> Pending<Vec<(String, u64)>> {
+    fn count_live_sessions(&self, now: Timestamp) -> StoreFuture<Vec<(String, u64)>> {
         self.answer(|state| {
             let mut count = BTreeMap::new();
             for session in state.sessions.values().filter(|session| state.is_live(session, now)) {
@@ -388,31 +401,31 @@ impl Store for Reference {
         })
     }
 
-    fn keys(&self) -> Pending<Vec<SealedKey>> {
+    fn keys(&self) -> StoreFuture<Vec<SealedKey>> {
         self.answer(|state| state.keys.clone())
     }
 
-    fn issuer(&self, purpose: String) -> Pending<Option<String>> {
+    fn issuer(&self, purpose: String) -> StoreFuture<Option<String>> {
         self.answer(|state| state.issuers.get(&purpose).cloned())
     }
 
-    fn client(&self, id: Uuid) -> Pending<Option<Client>> {
+    fn client(&self, id: Uuid) -> StoreFuture<Option<Client>> {
         self.answer(|state| state.clients.values().find(|client| client.id == id).cloned())
     }
 
-    fn clients(&self) -> Pending<Vec<Client>> {
+    fn clients(&self) -> StoreFuture<Vec<Client>> {
         self.answer(|state| state.clients.values().cloned().collect())
     }
 
-    fn rung(&self, account: Digest) -> Pending<Option<Rung>> {
-        self.answer(|state| state.ladders.rung(account))
+    fn attempt_state(&self, account: Digest) -> StoreFuture<Option<AttemptState>> {
+        self.answer(|state| state.login_attempts.state(account))
     }
 
-    fn ping(&self) -> Pending<()> {
+    fn ping(&self) -> StoreFuture<()> {
         self.answer(|_| ())
     }
 
-    fn apply(&self, change: Change) -> Pending<Applied> {
+    fn apply(&self, change: Change) -> StoreFuture<Applied> {
         self.answer(|state| state.apply(change))
     }
 
@@ -429,7 +442,7 @@ impl Store for Reference {
         }
     }
 
-    fn flush(&self) -> Pending<()> {
+    fn flush(&self) -> StoreFuture<()> {
         self.answer(|_| ())
     }
 }

@@ -1,4 +1,14 @@
 //! Secrets: how they are drawn, how they are hidden, and the digest that is stored instead.
+//!
+//! Nothing printed for debugging holds a secret, so a record logged by mistake gives nothing away; tests hold this with
+//! a canary. [`Secret`], [`Digest`] and password hashes print their names only, sealed keys no sealed bytes. Requests
+//! and responses print no path (polish-longtoken has `/login&token=`), no query, no header value and no body. Forms
+//! print a count and no names, since an unescaped password turns a part of itself into a name. An error names the kind
+//! of a fault; the text of a JSON error may quote the input and goes nowhere. A wire is debugged with a test's
+//! `exchange`, or on the network.
+//!
+//! Copies outside a [`Secret`] (decoded form fields, the framework's buffers) are not wiped. Process memory is outside
+//! the boundary that this program defends (threat model).
 
 use std::fmt;
 
@@ -8,9 +18,9 @@ use zeroize::Zeroizing;
 
 use crate::ports::{Entropy, EntropyError};
 
-/// `A`-`Z`, for [`draw`].
+/// `A`-`Z`, for [`random_string`].
 pub const UPPER: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ";
-/// `a`-`z` and `0`-`9`, for [`draw`].
+/// `a`-`z` and `0`-`9`, for [`random_string`].
 pub const LOWER_AND_DIGITS: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 
 /// A password or the random part of a credential. Its `Debug` shows nothing and its memory is wiped.
@@ -37,8 +47,9 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What is stored of a secret: `SHA-256("parlance:v1:<dialect>\0" || secret)`. The dialect's name separates the domains, so that no
-/// token matches another dialect's session. A fast hash is right for random secrets of 112 bits and more (OWASP ASVS 6.5.2).
+/// The stored form of a secret: `SHA-256("parlance:v1:<dialect>\0" || secret)`. The dialect's name separates the
+/// domains, so that no token matches another dialect's session. A fast hash is right for random secrets of 112 bits and
+/// more (OWASP ASVS 6.5.2).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest([u8; 32]);
 
@@ -60,9 +71,9 @@ impl Digest {
         &self.0
     }
 
-    /// Takes back what a store has kept; `None` unless it is 32 bytes.
+    /// A digest that a store has kept; `None` unless 32 bytes long.
     #[must_use]
-    pub fn stored(bytes: &[u8]) -> Option<Self> {
+    pub fn from_stored(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
 }
@@ -73,12 +84,16 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// Draws `length` letters of an alphabet, each as likely as any other: a byte beyond the last whole multiple of the alphabet's size is
-/// thrown away rather than folded back.
+/// Draws `length` letters of an alphabet, each as likely as any other: a byte beyond the last whole multiple of the
+/// alphabet's size is thrown away rather than folded back.
 ///
 /// # Errors
 /// The source of randomness failed.
-pub fn draw(alphabet: &[u8], length: usize, entropy: &dyn Entropy) -> Result<Secret, EntropyError> {
+pub fn random_string(
+    alphabet: &[u8],
+    length: usize,
+    entropy: &dyn Entropy,
+) -> Result<Secret, EntropyError> {
     let size = alphabet.len();
     if size == 0 || size > 256 {
         return Err(EntropyError);
@@ -100,8 +115,8 @@ pub fn draw(alphabet: &[u8], length: usize, entropy: &dyn Entropy) -> Result<Sec
 ///
 /// # Errors
 /// The source of randomness failed.
-pub fn hex(bytes: usize, entropy: &dyn Entropy) -> Result<Secret, EntropyError> {
-    draw(b"0123456789abcdef", 2 * bytes, entropy)
+pub fn random_hex(bytes: usize, entropy: &dyn Entropy) -> Result<Secret, EntropyError> {
+    random_string(b"0123456789abcdef", 2 * bytes, entropy)
 }
 
 /// A random UUID (RFC 9562, version 4): 122 random bits.

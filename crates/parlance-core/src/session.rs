@@ -1,4 +1,4 @@
-//! What lives between a login and its end.
+//! Sessions, their lifetimes, and the issuers of their credentials.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::ports::{Entropy, EntropyError};
 use crate::{Credential, Digest, Failure, Secret, Timestamp, User, UserId};
 
-/// A session's own name. It never travels on a dialect's wire and opens nothing.
+/// The id of a session. Never travels on a dialect's wire and opens nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(pub Uuid);
 
@@ -24,38 +24,40 @@ impl fmt::Display for SessionId {
 pub struct Session {
     /// Identity.
     pub id: SessionId,
-    /// The dialect that opened it, and the only one in which its credential counts.
+    /// The dialect that opened the session, and the only one in which its credential counts.
     pub dialect: String,
-    /// Whose it is.
+    /// The user of the session.
     pub user: UserId,
-    /// The user's epoch when it was opened.
+    /// The user's epoch when the session was opened.
     pub epoch: i64,
-    /// The digest of its secret.
+    /// The digest of the secret.
     pub digest: Digest,
-    /// Its name on the 1010-cookie wire: a string of digits, unique among the living.
-    pub sid: Option<String>,
-    /// When it was opened.
+    /// The session number of the 1010-cookie wire: a string of digits, unique among the living.
+    pub public_id: Option<String>,
+    /// When the session was opened.
     pub created: Timestamp,
-    /// When a use last slid it, or a renewal or a possessing login moved it; `None` until then. A use that slides nothing is not noted.
+    /// When a use last slid the expiry, or a renewal or a login that took over moved the expiry; `None` until then. A
+    /// use that slides nothing is not noted.
     pub last_used: Option<Timestamp>,
-    /// From when on it is dead; `None` if it has no such moment.
+    /// From this moment on the session is dead; `None` if there is no such moment.
     pub expires: Option<Timestamp>,
-    /// What no use and no renewal passes.
+    /// The end that no use and no renewal passes.
     pub hard_end: Option<Timestamp>,
-    /// The only address from which it counts.
+    /// The address of the login, to which the dialect's [`AddressBinding`] binds the session.
     pub address: Option<IpAddr>,
     /// A remark, in the words of the flask-usertoken document.
     pub note: Option<String>,
-    /// A session that is not enabled is refused whatever its expiry.
+    /// A session that is not enabled is refused, regardless of its expiry.
     pub enabled: bool,
-    /// Counts the changes to it, from 0.
+    /// Counts the changes to the session, from 0.
     pub version: i64,
-    /// When it was ended: a tombstone.
+    /// When the session was ended: a tombstone.
     pub revoked: Option<Timestamp>,
 }
 
 impl Session {
-    /// Whether it counts at this moment. The one rule; a store's conditional statements say the same in SQL.
+    /// Whether the session is active at this moment. The one rule; a store's conditional statements say the same in
+    /// SQL.
     #[must_use]
     pub fn is_live(&self, user: &User, now: Timestamp) -> bool {
         self.revoked.is_none()
@@ -74,7 +76,7 @@ pub enum Lifetime {
     Fixed(Duration),
     /// So long from the last use.
     Sliding(Duration),
-    /// Until it is ended.
+    /// Until the session is ended.
     Unlimited,
 }
 
@@ -93,32 +95,33 @@ impl Lifetime {
     }
 }
 
-/// What a login does to the user's other sessions in the same dialect.
+/// The effect of a login on the user's other sessions in the same dialect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rivals {
-    /// They go on.
+pub enum ConcurrentSessions {
+    /// The others go on.
     Allow,
-    /// A living one goes on under a new secret; its old secret is dead. With none, a new session.
-    Possess,
-    /// They end.
-    Kill,
+    /// Take over: the newest living one goes on under a new secret, and its old secret is dead. With none, a new
+    /// session.
+    TakeOver,
+    /// The others end.
+    EndOthers,
 }
 
-/// From where a session counts, seen from the address of its login.
+/// Address binding: the addresses from which a session is valid, relative to the address of its login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Binding {
-    /// From that address only.
+pub enum AddressBinding {
+    /// That address only.
     Exact,
-    /// From its network: the first 24 bits of an IPv4 address, the first 64 of an IPv6 address.
+    /// Its network: the first 24 bits of an IPv4 address, the first 64 of an IPv6 address.
     Prefix,
-    /// From anywhere; a use from another address is told to the observer.
+    /// Any address; a use from another address is reported to the observer.
     Log,
-    /// From anywhere.
+    /// Any address.
     Off,
 }
 
-impl Binding {
-    /// All of them.
+impl AddressBinding {
+    /// Every variant.
     pub const ALL: [Self; 4] = [Self::Exact, Self::Prefix, Self::Log, Self::Off];
 
     /// Its name in a configuration.
@@ -132,18 +135,23 @@ impl Binding {
         }
     }
 
-    /// Whether `here` is foreign to a session that was opened from `home`. An address that is not known is the same as itself alone.
+    /// Whether the address of a request is unexpected for a session that was opened from the address of the login. An
+    /// unknown address equals only another unknown address.
     #[must_use]
-    pub fn is_foreign(self, home: Option<IpAddr>, here: Option<IpAddr>) -> bool {
+    pub fn is_unexpected(
+        self,
+        login_address: Option<IpAddr>,
+        request_address: Option<IpAddr>,
+    ) -> bool {
         match self {
-            Self::Exact | Self::Log => home != here,
-            Self::Prefix => home.map(network) != here.map(network),
+            Self::Exact | Self::Log => login_address != request_address,
+            Self::Prefix => login_address.map(network) != request_address.map(network),
             Self::Off => false,
         }
     }
 }
 
-/// The first address of the network that an address is of.
+/// The first address of an address's network.
 fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(address) => IpAddr::V4(Ipv4Addr::from_bits(address.to_bits() & (u32::MAX << 8))),
@@ -153,23 +161,27 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The rules under which a dialect's sessions live.
+/// The rules for the sessions of a dialect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Terms {
-    /// The lifetime of a use; a login may ask for another.
+pub struct SessionPolicy {
+    /// The lifetime from a use; a login may ask for another.
     pub lifetime: Lifetime,
-    /// The hard end, from the login.
+    /// The span from the login to the hard end.
     pub max_lifetime: Option<Duration>,
-    /// From where a session counts.
-    pub bind_address: Binding,
-    /// Whether the first request that shows an ended session hears so, and later ones that it is unknown.
-    pub tell_end_once: bool,
+    /// The address binding of the sessions.
+    pub address_binding: AddressBinding,
+    /// Whether the end of a session is reported once: the first request with the credential of an ended session hears
+    /// of the end, and later ones hear that the credential is unknown. The request that drops the row is the first, so
+    /// that across nodes exactly one hears of the end, without a lock. A request from an unexpected address, and a
+    /// login that merely presents the token, drop nothing.
+    pub report_end_once: bool,
 }
 
-/// A session about to be opened or renewed: what a dialect may write into its credential.
+/// The input of a token issuer about a session to be opened or renewed: the facts that a dialect may write into its
+/// credential.
 #[derive(Debug, Clone, Copy)]
-pub struct Grant<'g> {
-    /// Whose session.
+pub struct IssueContext<'g> {
+    /// The user of the session.
     pub user: &'g User,
     /// Now.
     pub now: Timestamp,
@@ -177,41 +189,46 @@ pub struct Grant<'g> {
     pub expires: Option<Timestamp>,
 }
 
-/// A fresh credential.
+/// A new credential.
 #[derive(Debug, Clone)]
-pub struct Minted {
-    /// What the client gets.
+pub struct IssuedToken {
+    /// The secret for the client.
     pub secret: Secret,
-    /// What is stored of it.
+    /// The digest for the store.
     pub digest: Digest,
-    /// The 1010-cookie wire's name for the session.
-    pub sid: Option<String>,
+    /// The session number of the 1010-cookie wire.
+    pub public_id: Option<String>,
 }
 
-/// How one dialect makes its credentials, and the terms of its sessions. Runs on the hashing threads, so signing may take its time.
-pub trait Mint: fmt::Debug + Send + Sync + 'static {
+/// Issues the credentials of one dialect, and states the policy of its sessions. Runs on the hashing threads, so
+/// signing may take its time.
+pub trait TokenIssuer: fmt::Debug + Send + Sync + 'static {
     /// The dialect's name, which separates its digests from the others'.
     fn dialect(&self) -> &'static str;
 
-    /// The rules under which its sessions live.
-    fn terms(&self) -> Terms;
+    /// The rules for the sessions of the dialect.
+    fn session_policy(&self) -> SessionPolicy;
 
     /// Makes the credential of a new session.
     ///
     /// # Errors
     /// The source of randomness failed.
-    fn mint(&self, grant: &Grant<'_>, entropy: &dyn Entropy) -> Result<Minted, EntropyError>;
+    fn issue(
+        &self,
+        context: &IssueContext<'_>,
+        entropy: &dyn Entropy,
+    ) -> Result<IssuedToken, EntropyError>;
 
     /// Whether a renewal hands out a new credential for the same session.
-    fn remints(&self) -> bool {
+    fn reissues_on_renewal(&self) -> bool {
         false
     }
 
-    /// Makes the new credential of a renewed session, if [`Self::remints`].
+    /// Makes the new credential of a renewed session, if [`Self::reissues_on_renewal`].
     ///
     /// # Errors
     /// The credential cannot be made.
-    fn remint(&self, _grant: &Grant<'_>, shown: &Credential) -> Result<Secret, Failure> {
+    fn reissue(&self, _context: &IssueContext<'_>, shown: &Credential) -> Result<Secret, Failure> {
         Ok(shown.secret.clone())
     }
 }

@@ -1,13 +1,14 @@
-//! Claims about the rules, under a clock that moves when it is told to.
+//! Claims about the rules, under a clock that the test alone moves.
 
-mod bindings;
+mod address_bindings;
 mod clients;
+mod concurrent_sessions;
 mod connections;
-mod directory;
-mod equal_work;
 mod events;
+mod external_users;
+mod harness;
 mod hashing;
-mod inspections;
+mod introspection;
 mod lifetimes;
 mod lockouts;
 mod logins;
@@ -16,8 +17,7 @@ mod names;
 mod operators;
 mod passwords;
 mod races;
+mod rate_limits;
 mod refusals;
-mod rivals;
 mod secrets;
-mod throttles;
-mod world;
+mod timing_attack;

@@ -1,9 +1,9 @@
-//! A moment, as both databases store it.
+//! Moments, as both databases store them.
 
 use std::time::Duration;
 
-/// Milliseconds since 1970-01-01T00:00:00Z, between the year 1 and the year 9999. Arithmetic saturates at those ends, so no
-/// configured lifetime can overflow it.
+/// Milliseconds since 1970-01-01T00:00:00Z, between the year 1 and the year 9999. Arithmetic saturates at those ends,
+/// so no configured lifetime can overflow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
@@ -53,7 +53,7 @@ impl Timestamp {
         )
     }
 
-    /// How long after `earlier` this is; zero if it is not after.
+    /// The span from `earlier` to this moment; zero if this moment is not after `earlier`.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))

@@ -1,4 +1,4 @@
-//! Who may log in.
+//! Users: the accounts that may log in.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::{CanonicalName, PasswordHash, Timestamp, UserName};
 
-/// A user's identity, which outlives his name.
+/// A user's identity, which outlives a change of the name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UserId(pub Uuid);
 
@@ -16,7 +16,7 @@ impl fmt::Display for UserId {
     }
 }
 
-/// A user as the store keeps him.
+/// A user, as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     /// Identity.
@@ -25,21 +25,21 @@ pub struct User {
     pub name: String,
     /// The name for look-up; unique.
     pub canonical: CanonicalName,
-    /// How to verify his password; `None` never verifies.
+    /// The hash that verifies the password; `None` never verifies.
     pub password: Option<PasswordHash>,
     /// A disabled user logs in nowhere.
     pub enabled: bool,
-    /// An expired password opens no session; those that are open go on.
+    /// An expired password opens no session; open sessions go on.
     pub password_expired: bool,
     /// May do everything, in the words of the axxon-jsonrpc document.
     pub unrestricted: bool,
-    /// The ids of his roles.
+    /// The ids of the roles.
     pub roles: Vec<Uuid>,
-    /// When he was made.
+    /// Time of creation.
     pub created: Timestamp,
-    /// His latest login or bump.
+    /// The latest login, or the latest recorded one (`Command::RecordLogin`).
     pub last_login: Option<Timestamp>,
-    /// A session counts only while it shows this number; moving it ends all of them.
+    /// A session is active only while its epoch is this number; another number ends all sessions of the user.
     pub epoch: i64,
     /// Counts the operator's changes to this user, from 0.
     pub version: i64,

@@ -1,42 +1,42 @@
-//! Forms and queries: `application/x-www-form-urlencoded`, strictly.
+//! A strict parser of forms and queries: `application/x-www-form-urlencoded`.
 
 use std::collections::HashSet;
 use std::fmt;
 
 use parlance_core::Secret;
 
-/// The fields of a form or a query, each name once. Its `Debug` shows how many: where a client forgot to escape its password, a part of
-/// it is a name.
+/// The fields of a form or a query, each name once. `Debug` shows only their number: where a client forgot to escape its password, a part
+/// of the password is a field name.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Fields(Vec<(String, String)>);
 
-/// Why a form was not read.
+/// The reason why a form was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FormError {
-    /// Its decoded bytes are not UTF-8, or hold a NUL. On a login: an ordinary failed one. (`serde_urlencoded` would put U+FFFD in their
-    /// place, which makes different passwords equal.)
-    Bytes,
-    /// A name stands twice.
-    Doubled,
+    /// The decoded bytes are not UTF-8, or hold a NUL. A login with such bytes is an ordinary failed login. (`serde_urlencoded` would
+    /// replace the bytes by U+FFFD, which makes different passwords equal.)
+    InvalidEncoding,
+    /// A duplicate field name.
+    Duplicate,
 }
 
 impl Fields {
-    /// Reads a form's body or a query.
+    /// Parses the body of a form or a query.
     ///
     /// # Errors
     /// See [`FormError`].
     pub fn parse(form: &[u8]) -> Result<Self, FormError> {
-        // A blank is `+` here, which changes nothing about the bytes' being UTF-8.
+        // `+` for a space is not decoded here, which makes no difference to the check for UTF-8.
         let decoded: Vec<u8> = percent_encoding::percent_decode(form).collect();
         if std::str::from_utf8(&decoded).is_err() || decoded.contains(&0) {
-            return Err(FormError::Bytes);
+            return Err(FormError::InvalidEncoding);
         }
         let fields: Vec<(String, String)> =
-            serde_urlencoded::from_bytes(form).map_err(|_| FormError::Bytes)?;
-        // A set, since a stranger may send thousands of names.
+            serde_urlencoded::from_bytes(form).map_err(|_| FormError::InvalidEncoding)?;
+        // A set, since any client may send thousands of names.
         let mut names = HashSet::new();
-        let doubled = fields.iter().any(|(name, _)| !names.insert(name));
-        if doubled { Err(FormError::Doubled) } else { Ok(Self(fields)) }
+        let has_duplicate = fields.iter().any(|(name, _)| !names.insert(name));
+        if has_duplicate { Err(FormError::Duplicate) } else { Ok(Self(fields)) }
     }
 
     /// The value of a field.
@@ -45,7 +45,7 @@ impl Fields {
         self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
-    /// The value of a field that must not be seen.
+    /// The value of a field that must not be printed or logged.
     #[must_use]
     pub fn secret(&self, name: &str) -> Option<Secret> {
         self.get(name).map(|value| Secret::new(value.to_owned()))

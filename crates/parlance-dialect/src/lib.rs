@@ -1,67 +1,68 @@
-//! What a wire format is to parlance.
+//! The trait of a dialect: the interface between a login wire format and parlance-core.
 //!
-//! A [`Dialect`] turns the bytes of a [`Request`] into a call in its own words, the call into a [`Command`] of the core, and what the
-//! core says back into the bytes of a [`Response`]. It is pure: no I/O, no clock, no entropy, no async. [`Desk`] puts a dialect and an
-//! [`Authority`](parlance_core::Authority) together; everything that serves, guards, tests or fuzzes a dialect comes through it.
+//! A [`Dialect`] decodes the bytes of a [`Request`] into a call of its own format, maps the call to a [`Command`] of the core, and encodes
+//! the result of the core as the bytes of a [`Response`]. A dialect is pure: no I/O, no clock, no entropy, no async. [`DialectService`] combines a
+//! dialect with an [`Authority`](parlance_core::Authority); all code that serves, guards, tests or fuzzes a dialect goes through [`DialectService`].
 
 mod basic;
-mod desk;
 mod form;
 mod guard;
 mod json;
 mod multipart;
-mod object;
+mod service;
 mod settings;
+mod strict_object;
 
+mod strict_json;
 #[cfg(feature = "testing")]
 pub mod testing;
 #[cfg(test)]
 mod tests;
-mod undoubled;
 mod wire;
 
 use std::fmt;
 
-pub use basic::{basic, encode_user_and_secret, user_and_secret};
-pub use desk::{Answer, Caller, Desk, Refusal, Service};
+pub use basic::{basic_credentials, decode_user_and_secret, encode_user_and_secret};
 pub use form::{Fields, FormError};
 pub use guard::Guard;
-pub use json::{calendar_date, from_json, moment};
+pub use json::{format_rfc3339, from_json, to_date_time};
 pub use multipart::{Multipart, Part};
-pub use object::Object;
 use parlance_core::ports::TurnedAway;
 use parlance_core::{
-    Command, Credential, Failure, Mint, Outcome, Secret, Session, Timestamp, User,
+    Command, Credential, Failure, Outcome, Secret, Session, Timestamp, TokenIssuer, User,
 };
-pub use settings::{Configure, Kind, Setting, Value, Values};
-pub use wire::{Header, Request, Response, Shown};
+pub use service::{BoxFuture, Caller, DialectHandler, DialectService, Refusal};
+pub use settings::{Configure, Setting, SettingKind, SettingValue, SettingValues};
+pub use strict_object::StrictObject;
+pub use wire::{Header, Request, RequestCredential, Response};
 
-/// How long a client should wait before it tries again, in seconds (`Retry-After`, RFC 9110, 10.2.3), when the store is away or too
-/// much is waiting.
+/// How long a client should wait before a retry, in seconds (`Retry-After`, RFC 9110, 10.2.3), while the store is unavailable or a full
+/// queue sheds load.
 pub const RETRY_AFTER: &str = "1";
 
-/// The same for a client from whose address too many logins failed: by then one more is borne, as a rule.
+/// How long a client should wait before a retry, in seconds, after too many failed logins from its address. By then the rate limit admits
+/// one more failure, as a rule.
 pub const RETRY_AFTER_THROTTLED: &str = "10";
 
-/// The longest body that is read, in bytes.
-pub const BODY_LIMIT: usize = 16 * 1024;
+/// The maximum length of a request body, in bytes.
+pub const MAX_BODY_BYTES: usize = 16 * 1024;
 
-/// A body that was not read to its end.
+/// The reason why a request body was not read to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unread {
-    /// It is longer than [`BODY_LIMIT`].
+    /// The body is longer than [`MAX_BODY_BYTES`].
     TooLong,
-    /// It took longer than ten seconds.
+    /// The body took longer than ten seconds to arrive.
     TooSlow,
     /// The connection broke, or the framing was wrong.
     Broken,
 }
 
 impl Unread {
-    /// All of them, for tests that must cover each.
+    /// All variants, for tests that must cover each.
     pub const ALL: [Self; 3] = [Self::TooLong, Self::TooSlow, Self::Broken];
 
-    /// The status that HTTP has for it (RFC 9110, 15.5.14, 15.5.9, 15.5.1); a wire may have another.
+    /// The HTTP status of this error (RFC 9110, 15.5.14, 15.5.9, 15.5.1); a dialect may answer with another.
     #[must_use]
     pub fn status(self) -> u16 {
         match self {
@@ -82,62 +83,62 @@ impl fmt::Display for Unread {
     }
 }
 
-/// A request that a dialect answers by itself, before the authority is asked anything.
+/// A request that a dialect answers by itself, without a call to the authority.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
-    /// What the client hears.
-    pub answer: Response,
-    /// What the client must change, for the record; `None` where nothing is refused: a page that is the same for everyone.
-    pub why: Option<TurnedAway>,
+    /// The response to the client.
+    pub response: Response,
+    /// The part of the request that the client must correct, for logs and metrics; `None` where nothing is refused, as for a fixed page.
+    pub reason: Option<TurnedAway>,
 }
 
 impl Rejection {
-    /// A refusal for this reason, whatever the words of its answer.
+    /// A refusal for this reason; the response may have any status and body.
     #[must_use]
-    pub fn new(why: TurnedAway, answer: Response) -> Self {
-        Self { answer, why: Some(why) }
+    pub fn new(reason: TurnedAway, response: Response) -> Self {
+        Self { response, reason: Some(reason) }
     }
 }
 
-/// A refusal for the reason that its status names. A wire that says more, or hides it behind another status, gives its own.
+/// A refusal for the reason that the status implies. A dialect that knows more, or hides the reason behind another status, gives its own.
 impl From<Response> for Rejection {
-    fn from(answer: Response) -> Self {
-        let why = match answer.status {
+    fn from(response: Response) -> Self {
+        let reason = match response.status {
             401 => Some(TurnedAway::NoCredential),
             415 => Some(TurnedAway::WrongMediaType),
             400.. => Some(TurnedAway::Malformed),
             _ => None,
         };
-        Self { answer, why }
+        Self { response, reason }
     }
 }
 
 /// A login wire format.
 ///
-/// The five that come with parlance are five crates of one shape; `docs.md` of each says which document it follows.
-pub trait Dialect: Mint {
-    /// One parsed call, in this wire's words.
+/// The five dialects of parlance are five crates of one layout; `docs.md` in each names the document that the dialect follows.
+pub trait Dialect: TokenIssuer {
+    /// One parsed call of this wire format.
     type Call: fmt::Debug + Send + Sync;
 
-    /// The name: cargo feature, configuration key, vector folder.
+    /// The name: cargo feature, configuration key, and folder of the conformance vectors.
     const NAME: &'static str;
 
-    /// The documented paths, for people.
+    /// The documented paths, for human readers.
     const PATHS: &'static [&'static str];
 
     /// Whether a path, as it stands in the request line and without the mount's prefix, belongs to this dialect.
     fn claims(path: &str) -> bool;
 
-    /// Reads a request to a claimed path.
+    /// Decodes a request to a claimed path.
     ///
     /// # Errors
-    /// What cannot be read is answered at once, without the core.
+    /// A request that cannot be decoded is answered at once, without the core.
     fn decode(&self, request: &Request<'_>) -> Result<Self::Call, Rejection>;
 
-    /// What the call asks of the core.
+    /// The command of the core for this call.
     fn command(&self, call: &Self::Call) -> Command;
 
-    /// Words the core's answer. `now` is the time that the core was told.
+    /// Encodes the result of the core. `now` is the time that was passed to the core.
     fn encode(
         &self,
         call: &Self::Call,
@@ -145,25 +146,30 @@ pub trait Dialect: Mint {
         now: Timestamp,
     ) -> Response;
 
-    /// Whether the credential of a guarded request may stand in its body, as far as its head tells: a guard then reads the body first, and
-    /// gives it back to what it guards. The body of `head` is not to be looked at.
+    /// Whether the credential of a guarded request may stand in the request body, as far as the head tells. A guard then reads the body
+    /// first, and restores the body for the guarded handler. The body of `head` must not be read.
     fn needs_body(&self, _head: &Request<'_>) -> bool {
         false
     }
 
-    /// The credential that a guarded request shows, if it shows one that can be read.
-    fn present(&self, request: &Request<'_>) -> Option<Credential>;
+    /// The credential of a guarded request; `None` if there is none that can be parsed.
+    fn extract_credential(&self, request: &Request<'_>) -> Option<Credential>;
 
-    /// The credential in what a client holds, as a bare text: a service that was shown it asks about it. How it travels on a request is
-    /// for [`Self::present`].
-    fn credential(&self, shown: &str) -> Option<Credential>;
+    /// Parses the bare text of a credential, for introspection and revocation by a service that received the text from a client.
+    /// [`Self::extract_credential`] handles the transport on a request.
+    fn parse_credential(&self, shown: &str) -> Option<Credential>;
 
-    /// What a client puts on a guarded request to show this session: what [`Self::present`] reads.
-    fn show(&self, session: &Session, user: &User, secret: &Secret) -> Shown;
+    /// The headers or the body that carry the credential of this session on a guarded request, as [`Self::extract_credential`] reads them.
+    fn attach_credential(
+        &self,
+        session: &Session,
+        user: &User,
+        secret: &Secret,
+    ) -> RequestCredential;
 
-    /// How a guarded request is refused.
-    fn deny(&self, why: &Failure) -> Response;
+    /// The response that refuses a guarded request.
+    fn challenge(&self, why: &Failure) -> Response;
 
-    /// How a request is refused whose body was not read to its end.
-    fn unread(&self, why: Unread) -> Response;
+    /// The response to a request with a body that was not read to its end.
+    fn body_error(&self, why: Unread) -> Response;
 }

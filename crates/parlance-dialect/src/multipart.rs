@@ -1,35 +1,35 @@
-//! Forms as `multipart/form-data` (RFC 7578, RFC 2046), strictly: what two readers could take in two ways is not read at all.
+//! A strict parser of `multipart/form-data` (RFC 7578, RFC 2046): a body that two parsers could read in two ways is refused.
 
 use std::fmt;
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 
-/// How many parts a form may have.
+/// The maximum number of parts of a form.
 const MAX_PARTS: usize = 100;
-/// How long the header lines of a part may be together, in bytes.
+/// The maximum length of all header lines of a part together, in bytes.
 const MAX_HEAD_BYTES: usize = 1024;
-/// How long a boundary may be, in bytes (RFC 2046, 5.1.1).
+/// The maximum length of a boundary, in bytes (RFC 2046, 5.1.1).
 const MAX_BOUNDARY_BYTES: usize = 70;
 
-/// The parts of a form, in their order. Its `Debug` shows how many.
+/// The parts of a form, in order. `Debug` shows only their number.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Multipart<'b>(Vec<Part<'b>>);
 
-/// A part of a form. Its `Debug` shows whether it is a file.
+/// A part of a form. `Debug` shows only whether the part is a file.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Part<'b> {
-    /// The field's name, as it stands: a percent sign in it is one. Bytes that are not UTF-8 are replaced.
+    /// The name of the field, taken literally: percent signs are not decoded. Bytes that are not UTF-8 are replaced.
     pub name: String,
-    /// Whether it has a file's name.
+    /// Whether the part has a file name.
     pub is_file: bool,
-    /// Its content, as it stands.
+    /// The content, unchanged.
     pub value: &'b [u8],
 }
 
 impl<'b> Multipart<'b> {
-    /// Reads a body under this `Content-Type`. `None` if the type is another one or names no boundary, the framing is not by the letter,
-    /// anything stands before the first or behind the last boundary, a part names its field or encodes its content in a way that readers
-    /// disagree about, or there are too many parts. A body without a byte has no parts.
+    /// Parses a body under this `Content-Type`. `None` if the type is another one or names no boundary, the framing is not exact, data
+    /// stands before the first or after the last boundary, a part names its field or encodes its content in a way on which parsers
+    /// disagree, or there are too many parts. An empty body has no parts.
     #[must_use]
     pub fn parse(content_type: &str, body: &'b [u8]) -> Option<Self> {
         let delimiter = format!("\r\n--{}", boundary(content_type)?);
@@ -37,7 +37,7 @@ impl<'b> Multipart<'b> {
         if body.is_empty() {
             return Some(Self::default());
         }
-        // The line end before the first boundary belongs to it, and may be missing.
+        // The line end before the first boundary is part of the boundary, and may be missing.
         let first = body.strip_prefix(delimiter);
         let mut rest = first.or_else(|| body.strip_prefix(delimiter.get(2..)?))?;
         let mut parts = Vec::new();
@@ -55,12 +55,13 @@ impl<'b> Multipart<'b> {
         }
     }
 
-    /// Its parts.
+    /// The parts, in order.
     pub fn parts(&self) -> impl Iterator<Item = &Part<'b>> {
         self.0.iter()
     }
 
-    /// The same form urlencoded, without its files: to be read as any other form is, with the same strictness about bytes and doubled names.
+    /// The same form urlencoded, without the files, so that the parser of urlencoded forms applies the same strictness about bytes and
+    /// duplicate names.
     #[must_use]
     pub fn urlencoded(&self) -> Vec<u8> {
         let fields = self.0.iter().filter(|part| !part.is_file).map(|part| {
@@ -85,14 +86,14 @@ impl<'b> Part<'b> {
             }
             match name.to_ascii_lowercase().as_str() {
                 "content-disposition" if disposition.is_some() => return None,
-                "content-disposition" => disposition = Some(Parameters::parse(value)?),
-                "content-transfer-encoding" if !is_plain(value) => return None,
+                "content-disposition" => disposition = Some(ParameterizedValue::parse(value)?),
+                "content-transfer-encoding" if !is_identity_encoding(value) => return None,
                 _ => {}
             }
         }
-        let disposition = disposition.filter(|found| found.of == "form-data")?;
+        let disposition = disposition.filter(|found| found.value == "form-data")?;
         let name = disposition.get("name")?;
-        // `name*` is not for forms (RFC 7578, 4.2), and a reader that knows it, or escapes, would see another name.
+        // `name*` does not belong in forms (RFC 7578, 4.2). A parser that supports `name*`, or escapes, would read another name.
         if disposition.get("name*").is_some() || name.contains('\\') {
             return None;
         }
@@ -106,8 +107,8 @@ impl<'b> Part<'b> {
 
 /// The boundary that a `Content-Type` names.
 fn boundary(content_type: &str) -> Option<String> {
-    let found =
-        Parameters::parse(content_type).filter(|found| found.of == "multipart/form-data")?;
+    let found = ParameterizedValue::parse(content_type)
+        .filter(|found| found.value == "multipart/form-data")?;
     let boundary = found.get("boundary")?;
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&byte);
     let is_good = (1..=MAX_BOUNDARY_BYTES).contains(&boundary.len())
@@ -116,30 +117,30 @@ fn boundary(content_type: &str) -> Option<String> {
     is_good.then(|| boundary.to_owned())
 }
 
-/// Whether a `Content-Transfer-Encoding` changes nothing about the content.
-fn is_plain(encoding: &str) -> bool {
+/// Whether a `Content-Transfer-Encoding` leaves the content unchanged.
+fn is_identity_encoding(encoding: &str) -> bool {
     ["7bit", "8bit", "binary"].iter().any(|plain| encoding.trim().eq_ignore_ascii_case(plain))
 }
 
-/// A header's value with parameters: `form-data; name="a"`.
-struct Parameters {
-    /// What they are parameters of, in lower case.
-    of: String,
-    /// Their names, in lower case and once each, and their values.
-    all: Vec<(String, String)>,
+/// A header value with parameters: `form-data; name="a"`.
+struct ParameterizedValue {
+    /// The value before the parameters, in lower case.
+    value: String,
+    /// The parameters: names in lower case and without duplicates, and values.
+    parameters: Vec<(String, String)>,
 }
 
-impl Parameters {
+impl ParameterizedValue {
     fn parse(value: &str) -> Option<Self> {
-        let (of, mut rest) = value.split_once(';').unwrap_or((value, ""));
-        let mut all: Vec<(String, String)> = Vec::new();
+        let (main_value, mut rest) = value.split_once(';').unwrap_or((value, ""));
+        let mut parameters: Vec<(String, String)> = Vec::new();
         while !rest.trim().is_empty() {
             let (name, after) = rest.split_once('=')?;
             let name = name.trim().to_ascii_lowercase();
             let (value, after) = match after.strip_prefix('"') {
                 Some(quoted) => {
                     let (value, after) = quoted.split_once('"')?;
-                    // To some readers an escaped quote, to others a backslash and the end.
+                    // Some parsers read an escaped quote here, others a backslash and the end of the value.
                     if value.ends_with('\\') {
                         return None;
                     }
@@ -151,18 +152,18 @@ impl Parameters {
                     (Some(value.trim()).filter(|value| is_token(value))?, after)
                 }
             };
-            if !is_token(&name) || all.iter().any(|(other, _)| *other == name) {
+            if !is_token(&name) || parameters.iter().any(|(other, _)| *other == name) {
                 return None;
             }
-            all.push((name, value.to_owned()));
+            parameters.push((name, value.to_owned()));
             let after = after.trim_start();
             rest = if after.is_empty() { after } else { after.strip_prefix(';')? };
         }
-        Some(Self { of: of.trim().to_ascii_lowercase(), all })
+        Some(Self { value: main_value.trim().to_ascii_lowercase(), parameters })
     }
 
     fn get(&self, name: &str) -> Option<&str> {
-        self.all.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+        self.parameters.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -170,7 +171,7 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || ";\"=".contains(c))
 }
 
-/// Where a text first stands in another.
+/// The first position of one text in another.
 fn find(text: &[u8], sought: &[u8]) -> Option<usize> {
     text.windows(sought.len()).position(|window| window == sought)
 }

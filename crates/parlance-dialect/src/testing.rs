@@ -1,4 +1,4 @@
-//! A world for tests: a clock that stands until it is moved, entropy from a seed, a store in memory, and an exchange as text.
+//! A test world: a clock that a test moves, seeded entropy, a store in memory, and an exchange as text.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -6,29 +6,29 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use parlance_core::ports::{Clock, Entropy, EntropyError, Unobserved};
-use parlance_core::reference::Reference;
-use parlance_core::{Authority, HashThreads, NewUser, PasswordPolicy, Secret, Timestamp};
+use parlance_core::ports::{Clock, Entropy, EntropyError, NoopObserver};
+use parlance_core::reference::ReferenceStore;
+use parlance_core::{Authority, HashQueue, NewUser, PasswordPolicy, Secret, Timestamp};
 
-use crate::{Desk, Dialect, Request, Response, Service};
+use crate::{Dialect, DialectHandler, DialectService, Request, Response};
 
-/// A clock that stands still until it is moved.
+/// A clock that stands still until a test moves the time.
 #[derive(Debug)]
 pub struct TestClock(AtomicI64);
 
 impl TestClock {
-    /// A clock that shows this moment.
+    /// A clock that shows this time.
     #[must_use]
     pub fn at(now: Timestamp) -> Self {
         Self(AtomicI64::new(now.millis()))
     }
 
-    /// Moves it to this moment, forward or back.
+    /// Sets the clock to this time, forward or back.
     pub fn set(&self, now: Timestamp) {
         self.0.store(now.millis(), Ordering::SeqCst);
     }
 
-    /// Moves it forward.
+    /// Moves the clock forward.
     pub fn advance(&self, span: Duration) {
         self.0.store(self.now().plus(span).millis(), Ordering::SeqCst);
     }
@@ -40,7 +40,7 @@ impl Clock for TestClock {
     }
 }
 
-/// The same bytes in the same order, every time (SplitMix64): for snapshots only.
+/// Seeded random numbers (SplitMix64): the same bytes in the same order in every run, for snapshots only.
 #[derive(Debug, Default)]
 pub struct SeededEntropy(AtomicU64);
 
@@ -60,35 +60,35 @@ impl Entropy for SeededEntropy {
     }
 }
 
-/// Everything that a dialect needs around it.
+/// The dependencies of a dialect under test.
 #[derive(Debug)]
-pub struct World {
+pub struct TestWorld {
     /// The clock; 2022-05-01T12:00:00Z at first.
     pub clock: Arc<TestClock>,
     /// The store.
-    pub store: Arc<Reference>,
-    /// The authority over them.
+    pub store: Arc<ReferenceStore>,
+    /// The authority over this store.
     pub authority: Arc<Authority>,
-    /// Where requests come from.
+    /// The client address of requests.
     pub peer: Option<IpAddr>,
-    /// Whether they come over TLS.
+    /// Whether requests come over TLS.
     pub secure: bool,
 }
 
-impl Default for World {
+impl Default for TestWorld {
     fn default() -> Self {
         let clock = Arc::new(TestClock::at(Timestamp::from_seconds(1_651_406_400)));
-        let store = Arc::new(Reference::default());
-        let threads = HashThreads::start(1, Arc::<TestClock>::clone(&clock));
-        // The cheapest that argon2 takes: tests are about rules, not about its cost.
+        let store = Arc::new(ReferenceStore::default());
+        let hash_queue = HashQueue::start(1, Arc::<TestClock>::clone(&clock));
+        // The cheapest parameters of Argon2: tests check rules, not the cost of hashing.
         let policy = PasswordPolicy::new(8, 1, 1).unwrap_or_default();
         let entropy = Arc::new(SeededEntropy::default());
         let authority = Authority::new(
-            Arc::<Reference>::clone(&store),
-            threads,
+            Arc::<ReferenceStore>::clone(&store),
+            hash_queue,
             policy,
             entropy,
-            Arc::new(Unobserved),
+            Arc::new(NoopObserver),
         );
         Self {
             clock,
@@ -100,8 +100,8 @@ impl Default for World {
     }
 }
 
-impl World {
-    /// A world with one user, `csmith`, whose password is `XXX`, with one role, unrestricted.
+impl TestWorld {
+    /// A world with one user, `csmith`, with the password `XXX` and one role, unrestricted.
     #[must_use]
     pub fn with_csmith() -> Self {
         let world = Self::default();
@@ -109,35 +109,35 @@ impl World {
         world
     }
 
-    /// Makes a user with one role.
+    /// Adds a user with one role, unrestricted.
     ///
     /// # Panics
-    /// The user cannot be made.
+    /// The user cannot be added.
     pub fn add_user(&self, name: &str, password: &str) {
         let role = uuid::Uuid::from_u128(0x9745_b902_2a36_4035_bdd6_012e_0dae_66c0);
         let password = Secret::new(password.to_owned());
         let user =
             NewUser { name: name.to_owned(), password, roles: vec![role], unrestricted: true };
-        let added = self.run(self.authority.add_user(user, self.clock.now()));
+        let added = self.block_on(self.authority.add_user(user, self.clock.now()));
         assert!(added.is_ok(), "{added:?}");
     }
 
-    /// Waits for a future.
-    pub fn run<F: Future>(&self, future: F) -> F::Output {
+    /// Waits for a future on this thread.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         futures_executor::block_on(future)
     }
 
-    /// A dialect's desk in this world.
+    /// The service of a dialect in this world.
     #[must_use]
-    pub fn desk<D: Dialect>(&self, dialect: D) -> Desk<D> {
-        Desk::new(dialect, Arc::clone(&self.authority))
+    pub fn service<D: Dialect>(&self, dialect: D) -> DialectService<D> {
+        DialectService::new(dialect, Arc::clone(&self.authority))
     }
 
     /// Sends a request to a service: the request line and header lines, an empty line, the body.
     ///
     /// # Panics
-    /// The text is not a request, or its path is not the service's.
-    pub fn send(&self, service: &dyn Service, request: &str) -> Response {
+    /// The text is not a request, or the path does not belong to the service.
+    pub fn send(&self, service: &dyn DialectHandler, request: &str) -> Response {
         let (head, body) = request.split_once("\n\n").unwrap_or((request, ""));
         let mut lines = head.lines();
         let mut words = lines.next().unwrap_or_default().split(' ');
@@ -160,11 +160,11 @@ impl World {
             secure,
             now,
         };
-        self.run(service.serve(&request))
+        self.block_on(service.serve(&request))
     }
 
     /// [`Self::send`], with the response as text: the status, the headers that are not on every answer, an empty line, the body.
-    pub fn exchange(&self, service: &dyn Service, request: &str) -> String {
+    pub fn exchange(&self, service: &dyn DialectHandler, request: &str) -> String {
         text(&self.send(service, request))
     }
 }
@@ -172,9 +172,9 @@ impl World {
 /// A response as text, without the three headers that every answer carries alike.
 #[must_use]
 pub fn text(response: &Response) -> String {
-    let plain = Response::new(0).headers;
+    let common_headers = Response::new(0).headers;
     let mut text = format!("{}\n", response.status);
-    for (name, value) in response.headers.iter().filter(|header| !plain.contains(header)) {
+    for (name, value) in response.headers.iter().filter(|header| !common_headers.contains(header)) {
         let _ = writeln!(text, "{name}: {value}");
     }
     if !response.body.is_empty() {

@@ -1,4 +1,4 @@
-//! Claims about what a dialect is given to read and to write with.
+//! Tests of the parsers, encoders and guards that all dialects share.
 
 mod basics;
 mod forms;

@@ -1,4 +1,4 @@
-//! Requests and responses as plain bytes.
+//! HTTP requests and responses as plain bytes.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -6,76 +6,77 @@ use std::net::IpAddr;
 use parlance_core::Timestamp;
 use serde::de::IgnoredAny;
 
-/// A header line: its name in any case, its value as it came.
+/// A header line: the name in any case, the value as received.
 pub type Header<'r> = (&'r str, &'r [u8]);
 
-/// A request. It keeps every header line in its order: a map that hands out the first would hide the doubled one that must be refused.
-/// Its `Debug` shows no path, query, header value or body, since each may hold a credential.
+/// A request. Every header line is kept, in order: a map that returns the first one would hide a duplicate that must be refused. `Debug`
+/// shows no path, query, header value or body, since each may hold a credential.
 #[derive(Clone, Copy)]
 pub struct Request<'r> {
     /// `GET`, `POST`, ...
     pub method: &'r str,
     /// The path as it stands in the request line, percent-encoded, without the mount's prefix.
     pub path: &'r str,
-    /// What follows the first `?`.
+    /// The text after the first `?`.
     pub query: Option<&'r str>,
     /// All header lines.
     pub headers: &'r [Header<'r>],
     /// The body.
     pub body: &'r [u8],
-    /// The client's address, as far as it can be believed.
+    /// The client's address, if a trustworthy one is known.
     pub peer: Option<IpAddr>,
-    /// Whether it came over TLS.
+    /// Whether the request came over TLS.
     pub secure: bool,
-    /// When it came.
+    /// The time of arrival.
     pub now: Timestamp,
 }
 
 impl<'r> Request<'r> {
     /// All values of a header.
-    pub fn values(&self, name: &str) -> impl Iterator<Item = &'r [u8]> {
+    pub fn header_values(&self, name: &str) -> impl Iterator<Item = &'r [u8]> {
         self.headers
             .iter()
             .filter(move |(other, _)| other.eq_ignore_ascii_case(name))
             .map(|(_, value)| *value)
     }
 
-    /// The value of a header that stands once and is visible ASCII with blanks.
+    /// The value of a header that occurs once and consists of visible ASCII and spaces.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&'r str> {
-        let mut values = self.values(name);
+        let mut values = self.header_values(name);
         let value = values.next().filter(|_| values.next().is_none())?;
         std::str::from_utf8(value)
             .ok()
             .filter(|value| value.bytes().all(|byte| (0x20..0x7f).contains(&byte)))
     }
 
-    /// Whether a header stands there at all.
+    /// Whether a header occurs at all.
     #[must_use]
-    pub fn has(&self, name: &str) -> bool {
-        self.values(name).next().is_some()
+    pub fn has_header(&self, name: &str) -> bool {
+        self.header_values(name).next().is_some()
     }
 
-    /// Whether the media type is this one, whatever its parameters (RFC 9110, 8.3.1).
+    /// Whether the media type is this one, regardless of its parameters (RFC 9110, 8.3.1).
     #[must_use]
     pub fn is_media_type(&self, media_type: &str) -> bool {
         let shown = self.header("content-type").and_then(|value| value.split(';').next());
         shown.is_some_and(|shown| shown.trim().eq_ignore_ascii_case(media_type))
     }
 
-    /// Whether the body is to be read as JSON, where nothing else is documented: by its media type, or by none; as `text/plain`, which is
-    /// what a browser's `fetch` calls a text; or as a form, curl's word for whatever it sends, if it is a JSON object all the same.
+    /// Whether the body is to be read as JSON, where nothing else is documented: with the media type of JSON, or with none; with
+    /// `text/plain`, the type that a browser's `fetch` gives to a text; or with the type of a form, the default of curl for any data, if
+    /// the body is a JSON object all the same.
     #[must_use]
     pub fn is_json(&self) -> bool {
-        !self.has("content-type")
+        !self.has_header("content-type")
             || self.is_media_type("application/json")
             || self.is_media_type("text/plain")
             || (self.is_media_type("application/x-www-form-urlencoded")
-                && crate::from_json::<crate::Object<IgnoredAny>>(self.body).is_ok())
+                && crate::from_json::<crate::StrictObject<IgnoredAny>>(self.body).is_ok())
     }
 }
 
-/// A response. Its `Debug` shows no header value and no body, since each may hold a credential.
+/// A response. `Debug` shows no header value and no body, since each may hold a credential.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Response {
     /// The status code.
@@ -87,8 +88,8 @@ pub struct Response {
 }
 
 impl Response {
-    /// A response with no body. It is not to be stored or sniffed, and its address is told to nobody: answers of a login wire hold
-    /// secrets, and so may their addresses.
+    /// A response with no body. Headers forbid caches, content sniffing and the `Referer` header: responses of a login wire hold secrets,
+    /// and so may their URLs.
     #[must_use]
     pub fn new(status: u16) -> Self {
         let headers = vec![
@@ -105,7 +106,7 @@ impl Response {
         Self { body: body.into(), ..Self::new(status) }.header("content-type", content_type)
     }
 
-    /// Sets a header, in lower case, in place of one of the same name.
+    /// Sets a header, with the name in lower case, and replaces one of the same name.
     #[must_use]
     pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         match self.headers.iter_mut().find(|(other, _)| *other == name) {
@@ -116,16 +117,16 @@ impl Response {
     }
 }
 
-/// What a client puts on a guarded request to be known again. Its `Debug` shows no value and no body: each is a credential.
+/// A credential as a client attaches it to a guarded request. `Debug` shows no value and no body: each is a credential.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Shown {
+pub struct RequestCredential {
     /// Header lines.
     pub headers: Vec<(&'static str, String)>,
     /// The body, where the credential travels there.
     pub body: String,
 }
 
-impl Shown {
+impl RequestCredential {
     /// A credential in a header.
     #[must_use]
     pub fn header(name: &'static str, value: impl Into<String>) -> Self {
@@ -144,9 +145,9 @@ impl Shown {
     }
 }
 
-impl fmt::Debug for Shown {
+impl fmt::Debug for RequestCredential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shown")
+        f.debug_struct("RequestCredential")
             .field("headers", &self.headers.iter().map(|(name, _)| name).collect::<Vec<_>>())
             .field("body_len", &self.body.len())
             .finish()

@@ -12,23 +12,24 @@ pub use call::{Call, Page};
 use chrono_tz::Tz;
 use parlance_core::ports::{Entropy, EntropyError};
 use parlance_core::{
-    Binding, Command, Credential, Digest, Failure, Grant, Lifetime, Mint, Minted, Open, Outcome,
-    Rivals, Secret, Session, Terms, Timestamp, User, uuid_v4,
+    AddressBinding, Command, ConcurrentSessions, Credential, Digest, Failure, IssueContext,
+    IssuedToken, Lifetime, Login, Outcome, Secret, Session, SessionPolicy, Timestamp, TokenIssuer,
+    User, uuid_v4,
 };
 use parlance_dialect::{
-    Configure, Dialect, Kind, Rejection, Request, Response, Setting, Shown, Unread, Values,
-    encode_user_and_secret,
+    Configure, Dialect, Rejection, Request, RequestCredential, Response, Setting, SettingKind,
+    SettingValues, Unread, encode_user_and_secret,
 };
 
-/// What an operator may set.
+/// The settings of an operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// How long a token lives from its login; `None` is for ever, and leaves `expirationTime` out. The document names no lifetime.
+    /// Lifetime of a token from its login; `None` is for ever, and leaves `expirationTime` out. The document names no lifetime.
     pub lifetime: Option<Duration>,
-    /// The zone in which dates are written.
+    /// Time zone of the dates in the answers.
     pub zone: Tz,
-    /// From where a session counts.
-    pub bind_address: Binding,
+    /// The addresses from which a session counts.
+    pub bind_sessions_to: AddressBinding,
     /// Whether a 401 of `/auth/login` asks for Basic. A browser then asks its user for a name and a password, over the page's own form.
     pub basic_challenge: bool,
 }
@@ -37,7 +38,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             lifetime: Some(Duration::from_secs(30 * 24 * 60 * 60)),
-            bind_address: Binding::Off,
+            bind_sessions_to: AddressBinding::Off,
             basic_challenge: true,
             zone: Tz::UTC,
         }
@@ -57,7 +58,7 @@ impl FlaskUsertoken {
         Self { settings }
     }
 
-    /// What a 401 of `/auth/login` asks for.
+    /// The challenge of a 401 of `/auth/login`.
     fn login_challenge(&self) -> &'static str {
         if self.settings.basic_challenge { reply::BASIC_CHALLENGE } else { reply::TOKEN_CHALLENGE }
     }
@@ -67,24 +68,28 @@ impl FlaskUsertoken {
     }
 }
 
-impl Mint for FlaskUsertoken {
+impl TokenIssuer for FlaskUsertoken {
     fn dialect(&self) -> &'static str {
         Self::NAME
     }
 
-    fn terms(&self) -> Terms {
-        Terms {
+    fn session_policy(&self) -> SessionPolicy {
+        SessionPolicy {
             lifetime: self.lifetime(),
             max_lifetime: None,
-            bind_address: self.settings.bind_address,
-            tell_end_once: false,
+            address_binding: self.settings.bind_sessions_to,
+            report_end_once: false,
         }
     }
 
-    fn mint(&self, _: &Grant<'_>, entropy: &dyn Entropy) -> Result<Minted, EntropyError> {
+    fn issue(
+        &self,
+        _: &IssueContext<'_>,
+        entropy: &dyn Entropy,
+    ) -> Result<IssuedToken, EntropyError> {
         let secret = Secret::new(uuid_v4(entropy)?.to_string());
         let digest = Digest::of(Self::NAME, secret.expose());
-        Ok(Minted { secret, digest, sid: None })
+        Ok(IssuedToken { secret, digest, public_id: None })
     }
 }
 
@@ -96,7 +101,7 @@ impl Dialect for FlaskUsertoken {
         &["/auth/login", "/auth/bump", "/auth/logout", "/user", "/user/{name}"];
 
     fn claims(path: &str) -> bool {
-        call::Resource::of(path).is_some()
+        call::Resource::from_path(path).is_some()
     }
 
     fn decode(&self, request: &Request<'_>) -> Result<Call, Rejection> {
@@ -105,55 +110,56 @@ impl Dialect for FlaskUsertoken {
 
     fn command(&self, call: &Call) -> Command {
         match call {
-            Call::Login(login) => Command::Open(Open {
-                shown: None,
-                outer: None,
-                login: Some(login.clone()),
+            Call::Login(login) => Command::Login(Login {
+                existing_credential: None,
+                outer_credentials: None,
+                credentials: Some(login.clone()),
                 lifetime: self.lifetime(),
-                rivals: Rivals::Allow,
+                concurrent_sessions: ConcurrentSessions::Allow,
             }),
-            Call::Bump(shown) => Command::Bump(shown.clone()),
-            Call::Logout(shown) => Command::Close(shown.clone()),
+            Call::Bump(shown) => Command::RecordLogin(shown.clone()),
+            Call::Logout(shown) => Command::Logout(shown.clone()),
             Call::Users(shown, page) => Command::ListUsers(shown.clone(), page.offset(), page.size),
-            Call::BadPage(shown) => Command::Look(shown.clone()),
+            Call::InvalidPage(shown) => Command::Peek(shown.clone()),
             Call::User(shown, name) => Command::ShowUser(shown.clone(), name.clone()),
         }
     }
 
     fn encode(&self, call: &Call, result: Result<&Outcome, &Failure>, _: Timestamp) -> Response {
         match result {
-            Ok(outcome) => reply::done(call, outcome, self.settings.zone),
-            Err(why) => reply::refused(
+            Ok(outcome) => reply::encode_outcome(call, outcome, self.settings.zone),
+            Err(why) => reply::encode_failure(
                 *why,
                 match call {
                     Call::Login(_) => self.login_challenge(),
                     Call::Bump(_)
                     | Call::Logout(_)
                     | Call::Users(..)
-                    | Call::BadPage(_)
+                    | Call::InvalidPage(_)
                     | Call::User(..) => reply::TOKEN_CHALLENGE,
                 },
             ),
         }
     }
 
-    fn present(&self, request: &Request<'_>) -> Option<Credential> {
-        call::shown(request)
+    fn extract_credential(&self, request: &Request<'_>) -> Option<Credential> {
+        call::credential_from_header(request)
     }
 
-    fn credential(&self, shown: &str) -> Option<Credential> {
-        call::pair(shown).or_else(|| call::token(Secret::new(shown.to_owned())))
+    fn parse_credential(&self, shown: &str) -> Option<Credential> {
+        call::credential_from_pair(shown)
+            .or_else(|| call::credential_from_token(Secret::new(shown.to_owned())))
     }
 
-    fn show(&self, _: &Session, user: &User, secret: &Secret) -> Shown {
-        Shown::header("x-auth-token", encode_user_and_secret(&user.name, secret))
+    fn attach_credential(&self, _: &Session, user: &User, secret: &Secret) -> RequestCredential {
+        RequestCredential::header("x-auth-token", encode_user_and_secret(&user.name, secret))
     }
 
-    fn deny(&self, why: &Failure) -> Response {
-        reply::refused(*why, reply::TOKEN_CHALLENGE)
+    fn challenge(&self, why: &Failure) -> Response {
+        reply::encode_failure(*why, reply::TOKEN_CHALLENGE)
     }
 
-    fn unread(&self, why: Unread) -> Response {
+    fn body_error(&self, why: Unread) -> Response {
         reply::message(why.status(), &why.to_string())
     }
 }
@@ -162,14 +168,14 @@ impl Configure for FlaskUsertoken {
     const SETTINGS: &'static [Setting] = &[
         Setting {
             key: "lifetime",
-            kind: Kind::DurationOrNever,
+            kind: SettingKind::DurationOrNever,
             default: "30d",
             about: "How long a token lives from its login; never leaves expirationTime out.",
         },
-        Setting::bind_address(Binding::Off),
+        Setting::bind_sessions_to(AddressBinding::Off),
         Setting {
             key: "basic_challenge",
-            kind: Kind::Switch,
+            kind: SettingKind::Boolean,
             default: "true",
             about: "Whether a 401 of /auth/login asks for Basic, upon which a browser shows a dialog of its own.",
         },
@@ -177,11 +183,11 @@ impl Configure for FlaskUsertoken {
 
     const TOUR: &'static str = include_str!("tour.sh");
 
-    fn configure(values: &Values) -> Self {
+    fn configure(values: &SettingValues) -> Self {
         Self::new(Settings {
             lifetime: values.duration("lifetime"),
-            bind_address: values.binding().unwrap_or(Settings::default().bind_address),
-            basic_challenge: values.switch("basic_challenge"),
+            bind_sessions_to: values.binding().unwrap_or(Settings::default().bind_sessions_to),
+            basic_challenge: values.boolean("basic_challenge"),
             zone: values.zone,
         })
     }

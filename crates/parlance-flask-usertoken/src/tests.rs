@@ -1,4 +1,4 @@
-//! Claims about the wire.
+//! Tests of the wire.
 
 mod refusals;
 mod users;
@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use expect_test::{Expect, expect};
 use parlance_core::ports::Clock as _;
-use parlance_dialect::testing::{World, text};
-use parlance_dialect::{Configure as _, Desk, Dialect as _, Request, Service as _, Value, Values};
+use parlance_dialect::testing::{TestWorld, text};
+use parlance_dialect::{
+    Configure as _, Dialect as _, DialectHandler as _, DialectService, Request, SettingValue,
+    SettingValues,
+};
 
 use crate::{FlaskUsertoken, Settings};
 
@@ -16,43 +19,43 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 /// `csmith:XXX`
 const BASIC: &str = "Basic Y3NtaXRoOlhYWA==";
 
-/// A world with `csmith`, and this wire in it.
-struct Wire {
-    world: World,
-    desk: Desk<FlaskUsertoken>,
+/// A test world with `csmith` and this wire.
+struct DialectHarness {
+    world: TestWorld,
+    service: DialectService<FlaskUsertoken>,
 }
 
-impl Wire {
+impl DialectHarness {
     fn new() -> Self {
         Self::with(Settings::default())
     }
 
     fn with(settings: Settings) -> Self {
-        let world = World::with_csmith();
-        Self { desk: world.desk(FlaskUsertoken::new(settings)), world }
+        let world = TestWorld::with_csmith();
+        Self { service: world.service(FlaskUsertoken::new(settings)), world }
     }
 
     fn send(&self, request: &str) -> String {
-        self.world.exchange(&self.desk, request)
+        self.world.exchange(&self.service, request)
     }
 
     fn status(&self, request: &str) -> u16 {
-        self.world.send(&self.desk, request).status
+        self.world.send(&self.service, request).status
     }
 
-    fn login(&self) -> String {
+    fn login_response(&self) -> String {
         self.send(&format!("POST /auth/login\nauthorization: {BASIC}"))
     }
 
-    /// Logs in and gives the token.
+    /// Logs in and returns the token.
     fn log_in(&self) -> String {
-        let answer = self.login();
+        let answer = self.login_response();
         let (_, rest) = answer.split_once("\"token\":\"").unwrap();
         rest.split('"').next().unwrap().to_owned()
     }
 
     /// A request that shows a token as `csmith`'s.
-    fn shown(&self, line: &str, token: &str) -> String {
+    fn send_with_token(&self, line: &str, token: &str) -> String {
         self.send(&format!("{line}\nx-auth-token: {}", base64(&format!("csmith:{token}"))))
     }
 
@@ -69,12 +72,12 @@ impl Wire {
             secure,
             now,
         };
-        let admitted = self.world.run(self.desk.admit(&request));
-        admitted.map(|caller| caller.name).map_err(|refusal| text(&refusal.answer))
+        let admitted = self.world.block_on(self.service.admit(&request));
+        admitted.map(|caller| caller.name).map_err(|refusal| text(&refusal.response))
     }
 }
 
-/// Base64 as RFC 4648 has it, padded.
+/// Base64 of RFC 4648, padded.
 fn base64(text: &str) -> String {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut encoded = String::new();
@@ -98,7 +101,7 @@ fn check(answer: &str, expected: &Expect) {
 #[test]
 fn login_answers_a_user_token_in_alphabetical_order() {
     check(
-        &Wire::new().login(),
+        &DialectHarness::new().login_response(),
         &expect![[r#"
         200
         content-type: application/json
@@ -111,9 +114,9 @@ fn login_answers_a_user_token_in_alphabetical_order() {
 
 #[test]
 fn a_token_without_an_end_has_no_expiration_time() {
-    let wire = Wire::with(Settings { lifetime: None, ..Settings::default() });
+    let harness = DialectHarness::with(Settings { lifetime: None, ..Settings::default() });
     check(
-        &wire.login(),
+        &harness.login_response(),
         &expect![[r#"
         200
         content-type: application/json
@@ -122,9 +125,9 @@ fn a_token_without_an_end_has_no_expiration_time() {
         {"creationTime":"2022-05-01T12:00:00+00:00","enabled":true,"token":"e132451f-be9a-422c-bcab-16c93a1384c5","version":0}
     "#]],
     );
-    let token = wire.log_in();
-    wire.world.clock.advance(100_000 * HOUR);
-    assert!(wire.shown("POST /auth/bump", &token).starts_with("200\n"));
+    let token = harness.log_in();
+    harness.world.clock.advance(100_000 * HOUR);
+    assert!(harness.send_with_token("POST /auth/bump", &token).starts_with("200\n"));
 }
 
 #[test]
@@ -136,33 +139,37 @@ fn dates_are_written_in_the_configured_zone() {
         (chrono_tz::Tz::UTC, HOUR, "2022-05-01T13:00:00+00:00"),
         (chrono_tz::Asia::Kolkata, Duration::MAX, "9999-12-31T23:59:59+00:00"),
     ] {
-        let answer =
-            Wire::with(Settings { lifetime: Some(lifetime), zone, ..Settings::default() }).login();
+        let answer = DialectHarness::with(Settings {
+            lifetime: Some(lifetime),
+            zone,
+            ..Settings::default()
+        })
+        .login_response();
         assert!(answer.contains(&format!("\"expirationTime\":\"{end}\"")), "{answer}");
     }
 }
 
 #[test]
 fn a_password_may_hold_colons() {
-    let wire = Wire::new();
-    wire.world.add_user("colon", "a:b:");
+    let harness = DialectHarness::new();
+    harness.world.add_user("colon", "a:b:");
     assert_eq!(
-        wire.status(&format!("POST /auth/login\nauthorization: basic {}", base64("colon:a:b:"))),
+        harness.status(&format!("POST /auth/login\nauthorization: basic {}", base64("colon:a:b:"))),
         200
     );
     assert_eq!(
-        wire.status(&format!("POST /auth/login\nauthorization: Basic {}", base64("colon:a"))),
+        harness.status(&format!("POST /auth/login\nauthorization: Basic {}", base64("colon:a"))),
         401
     );
 }
 
 #[test]
 fn bump_moves_the_last_login_and_not_the_tokens_end() {
-    let wire = Wire::new();
-    let token = wire.log_in();
-    wire.world.clock.advance(HOUR);
+    let harness = DialectHarness::new();
+    let token = harness.log_in();
+    harness.world.clock.advance(HOUR);
     check(
-        &wire.shown("POST /auth/bump", &token),
+        &harness.send_with_token("POST /auth/bump", &token),
         &expect![[r#"
         200
         content-type: application/json
@@ -172,22 +179,23 @@ fn bump_moves_the_last_login_and_not_the_tokens_end() {
     "#]],
     );
     assert!(
-        wire.shown("GET /user/csmith", &token)
+        harness
+            .send_with_token("GET /user/csmith", &token)
             .contains("\"lastLoginTime\":\"2022-05-01T13:00:00+00:00\"")
     );
-    wire.world.clock.advance(30 * 24 * HOUR - HOUR - Duration::from_secs(1));
-    assert!(wire.shown("POST /auth/bump", &token).starts_with("200\n"));
-    wire.world.clock.advance(Duration::from_secs(1));
-    assert!(wire.shown("POST /auth/bump", &token).starts_with("401\n"));
+    harness.world.clock.advance(30 * 24 * HOUR - HOUR - Duration::from_secs(1));
+    assert!(harness.send_with_token("POST /auth/bump", &token).starts_with("200\n"));
+    harness.world.clock.advance(Duration::from_secs(1));
+    assert!(harness.send_with_token("POST /auth/bump", &token).starts_with("401\n"));
 }
 
 #[test]
 fn logout_ends_the_token_once_and_no_other() {
-    let wire = Wire::new();
-    let (token, other) = (wire.log_in(), wire.log_in());
+    let harness = DialectHarness::new();
+    let (token, other) = (harness.log_in(), harness.log_in());
     assert_ne!(token, other);
     check(
-        &wire.shown("POST /auth/logout", &token),
+        &harness.send_with_token("POST /auth/logout", &token),
         &expect![[r#"
         200
         content-type: application/json
@@ -197,7 +205,7 @@ fn logout_ends_the_token_once_and_no_other() {
     "#]],
     );
     check(
-        &wire.shown("POST /auth/logout", &token),
+        &harness.send_with_token("POST /auth/logout", &token),
         &expect![[r#"
         401
         content-type: application/json
@@ -207,14 +215,14 @@ fn logout_ends_the_token_once_and_no_other() {
         {"message":"Authorization failed"}
     "#]],
     );
-    assert!(wire.shown("POST /auth/bump", &other).starts_with("200\n"));
+    assert!(harness.send_with_token("POST /auth/bump", &other).starts_with("200\n"));
 }
 
 #[test]
-fn the_name_beside_the_token_may_be_spelt_otherwise_but_not_be_anothers() {
-    let wire = Wire::new();
-    wire.world.add_user("other", "XXX");
-    let token = wire.log_in();
+fn the_name_with_the_token_is_the_users_in_any_spelling() {
+    let harness = DialectHarness::new();
+    harness.world.add_user("other", "XXX");
+    let token = harness.log_in();
     for (shown, status) in [
         (format!("csmith:{token}"), 200),
         (format!("CSmith:{token}"), 200),
@@ -223,17 +231,17 @@ fn the_name_beside_the_token_may_be_spelt_otherwise_but_not_be_anothers() {
         (format!(":{token}"), 401),
     ] {
         let request = format!("POST /auth/bump\nX-Auth-Token: {}", base64(&shown));
-        assert_eq!(wire.status(&request), status, "{shown}");
+        assert_eq!(harness.status(&request), status, "{shown}");
     }
 }
 
 #[test]
 fn a_guarded_request_shows_name_and_token() {
-    let wire = Wire::new();
-    let token = wire.log_in();
+    let harness = DialectHarness::new();
+    let token = harness.log_in();
     let shown = base64(&format!("csmith:{token}"));
-    assert_eq!(wire.admit(&[("X-Auth-Token", shown.as_bytes())]).as_deref(), Ok("csmith"));
-    let refusal = wire.admit(&[]).unwrap_err();
+    assert_eq!(harness.admit(&[("X-Auth-Token", shown.as_bytes())]).as_deref(), Ok("csmith"));
+    let refusal = harness.admit(&[]).unwrap_err();
     check(
         &refusal,
         &expect![[r#"
@@ -251,7 +259,7 @@ fn a_guarded_request_shows_name_and_token() {
         vec![("authorization", BASIC.as_bytes())],
         vec![("x-auth-token", shown.as_bytes()), ("x-auth-token", shown.as_bytes())],
     ] {
-        assert_eq!(wire.admit(&headers).as_ref(), Err(&refusal), "{headers:?}");
+        assert_eq!(harness.admit(&headers).as_ref(), Err(&refusal), "{headers:?}");
     }
 }
 
@@ -260,7 +268,7 @@ fn a_call_shows_no_secret() {
     let shown = base64("csmith:b94cf5c7-cddc-4610-9d4c-6b8e04088ae8");
     let headers: &[(&str, &[u8])] =
         &[("authorization", BASIC.as_bytes()), ("x-auth-token", shown.as_bytes())];
-    let now = World::default().clock.now();
+    let now = TestWorld::default().clock.now();
     for path in ["/auth/login", "/auth/bump"] {
         let request = Request {
             method: "POST",
@@ -282,10 +290,10 @@ fn a_call_shows_no_secret() {
 
 #[test]
 fn the_settings_defaults_are_the_configurations() {
-    let mut values = Values::defaults(FlaskUsertoken::SETTINGS, chrono_tz::UTC);
+    let mut values = SettingValues::defaults(FlaskUsertoken::SETTINGS, chrono_tz::UTC);
     assert_eq!(FlaskUsertoken::configure(&values).settings, Settings::default());
-    values.set("basic_challenge", Value::Switch(false));
+    values.set("basic_challenge", SettingValue::Boolean(false));
     assert!(!FlaskUsertoken::configure(&values).settings.basic_challenge);
-    values.set("lifetime", Value::Never);
+    values.set("lifetime", SettingValue::Never);
     assert_eq!(FlaskUsertoken::configure(&values).settings.lifetime, None);
 }

@@ -11,35 +11,42 @@ pub use call::Call;
 use chrono_tz::Tz;
 use parlance_core::ports::{Entropy, EntropyError};
 use parlance_core::{
-    Binding, Command, Credential, Digest, Failure, Grant, LOWER_AND_DIGITS, Lifetime, Login, Mint,
-    Minted, Open, Outcome, Rivals, Secret, Session, Terms, Timestamp, User, draw,
+    AddressBinding, Command, ConcurrentSessions, Credential, Digest, Failure, IssueContext,
+    IssuedToken, LOWER_AND_DIGITS, Lifetime, Login, Outcome, PasswordCredentials, Secret, Session,
+    SessionPolicy, Timestamp, TokenIssuer, User, random_string,
 };
 use parlance_dialect::{
-    Configure, Dialect, Kind, Rejection, Request, Response, Setting, Shown, Unread, Values,
+    Configure, Dialect, Rejection, Request, RequestCredential, Response, Setting, SettingKind,
+    SettingValues, Unread,
 };
 
-/// The length of a token, in letters of 5.17 random bits each: 330 bits.
+/// Length of a token, in letters of 5.17 random bits each: 330 bits.
 const TOKEN_LENGTH: usize = 64;
-/// The one resource.
-const RESOURCE: &str = "/login";
+/// The only resource.
+const LOGIN_PATH: &str = "/login";
 
-/// What an operator may set.
+/// The settings of an operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// How long a token lives without `longtoken`. The document says 24 hours.
+    /// Lifetime of a token without `longtoken`. The document says 24 hours.
     pub lifetime: Duration,
-    /// How long a token lives with `longtoken`. The document says 30 days.
+    /// Lifetime of a token with `longtoken`. The document says 30 days.
     pub long_lifetime: Duration,
-    /// The zone in which `validTo` is written.
+    /// Time zone of `validTo`.
     pub zone: Tz,
-    /// From where a session counts.
-    pub bind_address: Binding,
+    /// The addresses from which a session counts.
+    pub bind_sessions_to: AddressBinding,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         let day = Duration::from_secs(24 * 60 * 60);
-        Self { lifetime: day, long_lifetime: 30 * day, bind_address: Binding::Off, zone: Tz::UTC }
+        Self {
+            lifetime: day,
+            long_lifetime: 30 * day,
+            bind_sessions_to: AddressBinding::Off,
+            zone: Tz::UTC,
+        }
     }
 }
 
@@ -61,24 +68,28 @@ impl PolishLongtoken {
     }
 }
 
-impl Mint for PolishLongtoken {
+impl TokenIssuer for PolishLongtoken {
     fn dialect(&self) -> &'static str {
         Self::NAME
     }
 
-    fn terms(&self) -> Terms {
-        Terms {
+    fn session_policy(&self) -> SessionPolicy {
+        SessionPolicy {
             lifetime: self.lifetime(false),
             max_lifetime: None,
-            bind_address: self.settings.bind_address,
-            tell_end_once: false,
+            address_binding: self.settings.bind_sessions_to,
+            report_end_once: false,
         }
     }
 
-    fn mint(&self, _: &Grant<'_>, entropy: &dyn Entropy) -> Result<Minted, EntropyError> {
-        let secret = draw(LOWER_AND_DIGITS, TOKEN_LENGTH, entropy)?;
+    fn issue(
+        &self,
+        _: &IssueContext<'_>,
+        entropy: &dyn Entropy,
+    ) -> Result<IssuedToken, EntropyError> {
+        let secret = random_string(LOWER_AND_DIGITS, TOKEN_LENGTH, entropy)?;
         let digest = Digest::of(Self::NAME, secret.expose());
-        Ok(Minted { secret, digest, sid: None })
+        Ok(IssuedToken { secret, digest, public_id: None })
     }
 }
 
@@ -98,37 +109,39 @@ impl Dialect for PolishLongtoken {
 
     fn command(&self, call: &Call) -> Command {
         match call {
-            Call::Login(login, long) => Command::Open(open(login.clone(), self.lifetime(*long))),
-            Call::Look(shown) => Command::Look(shown.clone()),
+            Call::Login(login, long) => {
+                Command::Login(login_command(login.clone(), self.lifetime(*long)))
+            }
+            Call::Peek(shown) => Command::Peek(shown.clone()),
             Call::Renew(shown, long) => Command::Renew(shown.clone(), self.lifetime(*long)),
-            Call::End(shown) => Command::Close(shown.clone()),
+            Call::Logout(shown) => Command::Logout(shown.clone()),
         }
     }
 
     fn encode(&self, call: &Call, result: Result<&Outcome, &Failure>, _: Timestamp) -> Response {
         match result {
-            Ok(outcome) => reply::done(call, outcome, self.settings.zone),
-            Err(why) => reply::refused(*why),
+            Ok(outcome) => reply::encode_outcome(call, outcome, self.settings.zone),
+            Err(why) => reply::encode_failure(*why),
         }
     }
 
-    fn present(&self, request: &Request<'_>) -> Option<Credential> {
+    fn extract_credential(&self, request: &Request<'_>) -> Option<Credential> {
         call::bearer(request).ok().flatten().and_then(call::credential)
     }
 
-    fn credential(&self, shown: &str) -> Option<Credential> {
+    fn parse_credential(&self, shown: &str) -> Option<Credential> {
         call::credential(shown.as_bytes())
     }
 
-    fn show(&self, _: &Session, _: &User, secret: &Secret) -> Shown {
-        Shown::header("x-auth-bearer", secret.expose())
+    fn attach_credential(&self, _: &Session, _: &User, secret: &Secret) -> RequestCredential {
+        RequestCredential::header("x-auth-bearer", secret.expose())
     }
 
-    fn deny(&self, why: &Failure) -> Response {
-        reply::denied(*why)
+    fn challenge(&self, why: &Failure) -> Response {
+        reply::encode_challenge(*why)
     }
 
-    fn unread(&self, why: Unread) -> Response {
+    fn body_error(&self, why: Unread) -> Response {
         reply::error(why.status(), &why.to_string())
     }
 }
@@ -137,32 +150,38 @@ impl Configure for PolishLongtoken {
     const SETTINGS: &'static [Setting] = &[
         Setting {
             key: "lifetime",
-            kind: Kind::Duration,
+            kind: SettingKind::Duration,
             default: "24h",
             about: "How long a token lives from its login or renewal without longtoken.",
         },
         Setting {
             key: "long_lifetime",
-            kind: Kind::Duration,
+            kind: SettingKind::Duration,
             default: "30d",
             about: "How long a token lives from its login or renewal with longtoken.",
         },
-        Setting::bind_address(Binding::Off),
+        Setting::bind_sessions_to(AddressBinding::Off),
     ];
 
     const TOUR: &'static str = include_str!("tour.sh");
 
-    fn configure(values: &Values) -> Self {
+    fn configure(values: &SettingValues) -> Self {
         let default = Settings::default();
         Self::new(Settings {
             lifetime: values.duration("lifetime").unwrap_or(default.lifetime),
             long_lifetime: values.duration("long_lifetime").unwrap_or(default.long_lifetime),
-            bind_address: values.binding().unwrap_or(default.bind_address),
+            bind_sessions_to: values.binding().unwrap_or(default.bind_sessions_to),
             zone: values.zone,
         })
     }
 }
 
-fn open(login: Login, lifetime: Lifetime) -> Open {
-    Open { shown: None, outer: None, login: Some(login), lifetime, rivals: Rivals::Allow }
+fn login_command(login: PasswordCredentials, lifetime: Lifetime) -> Login {
+    Login {
+        existing_credential: None,
+        outer_credentials: None,
+        credentials: Some(login),
+        lifetime,
+        concurrent_sessions: ConcurrentSessions::Allow,
+    }
 }

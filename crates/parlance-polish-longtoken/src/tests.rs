@@ -1,4 +1,4 @@
-//! Claims about the wire.
+//! Tests of the wire.
 
 mod refusals;
 
@@ -6,35 +6,37 @@ use std::time::Duration;
 
 use expect_test::{Expect, expect};
 use parlance_core::ports::Clock as _;
-use parlance_dialect::testing::{World, text};
-use parlance_dialect::{Configure as _, Desk, Dialect, Request, Service as _, Values};
+use parlance_dialect::testing::{TestWorld, text};
+use parlance_dialect::{
+    Configure as _, Dialect, DialectHandler as _, DialectService, Request, SettingValues,
+};
 
 use crate::{PolishLongtoken, Settings};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
-/// A world with `csmith`, and this wire in it.
-struct Wire {
-    world: World,
-    desk: Desk<PolishLongtoken>,
+/// A test world with `csmith` and this wire.
+struct DialectHarness {
+    world: TestWorld,
+    service: DialectService<PolishLongtoken>,
 }
 
-impl Wire {
+impl DialectHarness {
     fn new() -> Self {
         Self::with(Settings::default())
     }
 
     fn with(settings: Settings) -> Self {
-        let world = World::with_csmith();
-        Self { desk: world.desk(PolishLongtoken::new(settings)), world }
+        let world = TestWorld::with_csmith();
+        Self { service: world.service(PolishLongtoken::new(settings)), world }
     }
 
     fn send(&self, request: &str) -> String {
-        self.world.exchange(&self.desk, request)
+        self.world.exchange(&self.service, request)
     }
 
     fn status(&self, request: &str) -> u16 {
-        self.world.send(&self.desk, request).status
+        self.world.send(&self.service, request).status
     }
 
     fn post(&self, form: &str) -> String {
@@ -47,13 +49,13 @@ impl Wire {
         self.send(&format!("PUT /login\ncontent-type: application/json\n\n{json}"))
     }
 
-    /// Logs in and gives the token.
+    /// Logs in and returns the token.
     fn log_in(&self, longtoken: &str) -> String {
         field(&self.post(&format!("login=csmith&pass=XXX&longtoken={longtoken}")), "token")
     }
 
-    /// Sends bytes that need not be text; the head is not split at `?`.
-    fn raw(
+    /// Sends bytes that need not be text. The head is not split at `?`.
+    fn send_bytes(
         &self,
         method: &str,
         query: Option<&str>,
@@ -62,7 +64,7 @@ impl Wire {
     ) -> u16 {
         let (peer, secure, now) = (self.world.peer, false, self.world.clock.now());
         let request = Request { method, path: "/login", query, headers, body, peer, secure, now };
-        self.world.run(self.desk.serve(&request)).status
+        self.world.block_on(self.service.serve(&request)).status
     }
 
     /// A guarded request: the caller's name, or the refusal.
@@ -78,8 +80,8 @@ impl Wire {
             secure,
             now,
         };
-        let admitted = self.world.run(self.desk.admit(&request));
-        admitted.map(|caller| caller.name).map_err(|refusal| text(&refusal.answer))
+        let admitted = self.world.block_on(self.service.admit(&request));
+        admitted.map(|caller| caller.name).map_err(|refusal| text(&refusal.response))
     }
 }
 
@@ -97,7 +99,7 @@ fn check(answer: &str, expected: &Expect) {
 #[test]
 fn login_answers_token_end_and_user_in_the_order_of_the_document() {
     check(
-        &Wire::new().post("login=csmith&pass=XXX"),
+        &DialectHarness::new().post("login=csmith&pass=XXX"),
         &expect![[r#"
         200
         content-type: application/json; charset=utf-8
@@ -109,12 +111,12 @@ fn login_answers_token_end_and_user_in_the_order_of_the_document() {
 
 #[test]
 fn the_user_is_answered_in_the_operators_spelling() {
-    assert_eq!(field(&Wire::new().post("login=CSMITH&pass=XXX"), "user"), "csmith");
+    assert_eq!(field(&DialectHarness::new().post("login=CSMITH&pass=XXX"), "user"), "csmith");
 }
 
 #[test]
 fn only_true_makes_a_login_last_thirty_days() {
-    let wire = Wire::new();
+    let harness = DialectHarness::new();
     for (form, end) in [
         ("", "2022-05-02T12:00:00+00:00"),
         ("&longtoken=false", "2022-05-02T12:00:00+00:00"),
@@ -124,7 +126,7 @@ fn only_true_makes_a_login_last_thirty_days() {
         ("&longtoken=true", "2022-05-31T12:00:00+00:00"),
     ] {
         assert_eq!(
-            field(&wire.post(&format!("login=csmith&pass=XXX{form}")), "validTo"),
+            field(&harness.post(&format!("login=csmith&pass=XXX{form}")), "validTo"),
             end,
             "{form}"
         );
@@ -137,18 +139,18 @@ fn the_end_is_written_in_the_configured_zone() {
         (chrono_tz::Europe::Warsaw, 24 * HOUR, "2022-05-02T14:00:00+02:00"),
         (chrono_tz::Europe::Warsaw, 250 * 24 * HOUR, "2023-01-06T13:00:00+01:00"),
         (chrono_tz::Asia::Kolkata, HOUR, "2022-05-01T18:30:00+05:30"),
-        // Where the local year would have five digits it is UTC's.
+        // Where the local year would have five digits, the date is in UTC.
         (chrono_tz::Asia::Kolkata, Duration::MAX, "9999-12-31T23:59:59+00:00"),
     ] {
-        let wire = Wire::with(Settings { lifetime, zone, ..Settings::default() });
-        assert_eq!(field(&wire.post("login=csmith&pass=XXX"), "validTo"), end);
+        let harness = DialectHarness::with(Settings { lifetime, zone, ..Settings::default() });
+        assert_eq!(field(&harness.post("login=csmith&pass=XXX"), "validTo"), end);
     }
 }
 
 #[test]
 fn get_answers_as_the_login_did_and_extends_nothing() {
-    let wire = Wire::new();
-    let login = wire.post("login=csmith&pass=XXX");
+    let harness = DialectHarness::new();
+    let login = harness.post("login=csmith&pass=XXX");
     let token = field(&login, "token");
     for request in [
         format!("GET /login?token={token}"),
@@ -156,18 +158,18 @@ fn get_answers_as_the_login_did_and_extends_nothing() {
         format!("GET /login\nX-Auth-Bearer: {token}"),
         format!("GET /login?token={token}\nx-auth-bearer: {token}"),
     ] {
-        wire.world.clock.advance(HOUR);
-        assert_eq!(wire.send(&request), login, "{request}");
+        harness.world.clock.advance(HOUR);
+        assert_eq!(harness.send(&request), login, "{request}");
     }
-    wire.world.clock.advance(20 * HOUR);
-    assert_eq!(wire.status(&format!("GET /login?token={token}")), 404);
+    harness.world.clock.advance(20 * HOUR);
+    assert_eq!(harness.status(&format!("GET /login?token={token}")), 404);
 }
 
 #[test]
 fn put_counts_from_now_and_may_shorten() {
-    let wire = Wire::new();
-    let token = wire.log_in("true");
-    wire.world.clock.advance(HOUR);
+    let harness = DialectHarness::new();
+    let token = harness.log_in("true");
+    harness.world.clock.advance(HOUR);
     for (rest, end) in [
         ("", "2022-05-02T13:00:00+00:00"),
         (",\"longtoken\":true", "2022-05-31T13:00:00+00:00"),
@@ -176,7 +178,7 @@ fn put_counts_from_now_and_may_shorten() {
         (",\"longtoken\":\"false\"", "2022-05-02T13:00:00+00:00"),
         (",\"longtoken\":null,\"more\":[1]", "2022-05-02T13:00:00+00:00"),
     ] {
-        let answer = wire.put(&format!("{{\"token\":\"{token}\"{rest}}}"));
+        let answer = harness.put(&format!("{{\"token\":\"{token}\"{rest}}}"));
         assert_eq!(
             (field(&answer, "token"), field(&answer, "validTo").as_str()),
             (token.clone(), end),
@@ -184,7 +186,7 @@ fn put_counts_from_now_and_may_shorten() {
         );
     }
     check(
-        &wire.put(&format!("{{\"token\":\"{token}\"}}")),
+        &harness.put(&format!("{{\"token\":\"{token}\"}}")),
         &expect![[r#"
         200
         content-type: application/json; charset=utf-8
@@ -192,23 +194,23 @@ fn put_counts_from_now_and_may_shorten() {
         {"token":"jo75kkwiy1wvwtyrp4v3amn0w66s6ae1jz7yfus34gtfic5opdhi1q70lzwinj58","validTo":"2022-05-02T13:00:00+00:00","user":"csmith"}
     "#]],
     );
-    wire.world.clock.advance(24 * HOUR);
-    assert_eq!(wire.status(&format!("GET /login?token={token}")), 404);
+    harness.world.clock.advance(24 * HOUR);
+    assert_eq!(harness.status(&format!("GET /login?token={token}")), 404);
 }
 
 #[test]
 fn delete_ends_the_token_and_no_other() {
-    let wire = Wire::new();
-    let (token, other) = (wire.log_in("false"), wire.log_in("false"));
+    let harness = DialectHarness::new();
+    let (token, other) = (harness.log_in("false"), harness.log_in("false"));
     check(
-        &wire.send(&format!("DELETE /login?token={token}")),
+        &harness.send(&format!("DELETE /login?token={token}")),
         &expect![[r#"
         204
     "#]],
     );
-    assert_eq!(wire.status(&format!("DELETE /login?token={token}")), 404);
-    assert_eq!(wire.status(&format!("GET /login&token={token}")), 404);
-    assert_eq!(wire.status(&format!("DELETE /login&token={other}")), 204);
+    assert_eq!(harness.status(&format!("DELETE /login?token={token}")), 404);
+    assert_eq!(harness.status(&format!("GET /login&token={token}")), 404);
+    assert_eq!(harness.status(&format!("DELETE /login&token={other}")), 204);
 }
 
 #[test]
@@ -231,10 +233,13 @@ fn two_paths_are_claimed_and_no_other() {
 
 #[test]
 fn a_guarded_request_shows_its_token_in_the_header_alone() {
-    let wire = Wire::new();
-    let token = wire.log_in("false");
-    assert_eq!(wire.admit(None, &[("X-Auth-Bearer", token.as_bytes())]).as_deref(), Ok("csmith"));
-    let refusal = wire.admit(None, &[]).unwrap_err();
+    let harness = DialectHarness::new();
+    let token = harness.log_in("false");
+    assert_eq!(
+        harness.admit(None, &[("X-Auth-Bearer", token.as_bytes())]).as_deref(),
+        Ok("csmith")
+    );
+    let refusal = harness.admit(None, &[]).unwrap_err();
     check(
         &refusal,
         &expect![[r#"
@@ -254,17 +259,17 @@ fn a_guarded_request_shows_its_token_in_the_header_alone() {
         vec![("authorization", bearer.as_bytes())],
         vec![("x-auth-bearer", token.as_bytes()), ("x-auth-bearer", token.as_bytes())],
     ] {
-        assert_eq!(wire.admit(Some(&query), &headers).as_ref(), Err(&refusal), "{headers:?}");
+        assert_eq!(harness.admit(Some(&query), &headers).as_ref(), Err(&refusal), "{headers:?}");
     }
-    wire.world.run(wire.world.authority.set_enabled("csmith", false)).unwrap();
-    assert_eq!(wire.admit(None, &[("x-auth-bearer", token.as_bytes())]), Err(refusal));
+    harness.world.block_on(harness.world.authority.set_enabled("csmith", false)).unwrap();
+    assert_eq!(harness.admit(None, &[("x-auth-bearer", token.as_bytes())]), Err(refusal));
 }
 
 #[test]
 fn a_call_shows_no_secret() {
     let headers: &[(&str, &[u8])] =
         &[("content-type", b"application/x-www-form-urlencoded"), ("x-auth-bearer", b"geheim")];
-    let now = World::default().clock.now();
+    let now = TestWorld::default().clock.now();
     for (method, body) in [("POST", &b"login=csmith&pass=geheim"[..]), ("GET", b"")] {
         let request = Request {
             method,
@@ -283,6 +288,6 @@ fn a_call_shows_no_secret() {
 
 #[test]
 fn the_settings_defaults_are_the_configurations() {
-    let values = Values::defaults(PolishLongtoken::SETTINGS, chrono_tz::UTC);
+    let values = SettingValues::defaults(PolishLongtoken::SETTINGS, chrono_tz::UTC);
     assert_eq!(PolishLongtoken::configure(&values).settings, Settings::default());
 }

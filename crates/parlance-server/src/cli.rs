@@ -1,4 +1,4 @@
-//! The command line: what it takes, and how it ends.
+//! The command line: flags, commands and exit codes.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use parlance::core::OperatorError;
 
 use crate::config::{CONFIG_VARIABLE, Config, ConfigError, DEFAULT_FILE, Flags};
-use crate::output::tell;
+use crate::output::write_stderr;
 use crate::{commands, demo, serve};
 
 /// One session authority that speaks many login dialects.
@@ -15,14 +15,14 @@ use crate::{commands, demo, serve};
 #[command(name = "parlance", version, propagate_version = true)]
 pub(crate) struct Cli {
     #[command(flatten)]
-    pub(crate) common: Common,
+    pub(crate) common: CommonArgs,
     #[command(subcommand)]
     command: Command,
 }
 
 /// The flags that every command takes. No `Debug`: a database URL may hold a password.
 #[derive(Clone, Args)]
-pub(crate) struct Common {
+pub(crate) struct CommonArgs {
     #[arg(
         long,
         global = true,
@@ -37,7 +37,7 @@ pub(crate) struct Common {
         help = "The database: sqlite:PATH or postgres://user:password@host/name [default: sqlite:parlance.db]"
     )]
     pub(crate) database: Option<String>,
-    /// Print data, and what was done, as JSON
+    /// Print data, and the result of a change, as JSON
     #[arg(long, global = true)]
     pub(crate) json: bool,
 }
@@ -45,9 +45,9 @@ pub(crate) struct Common {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the server
-    Serve(Listen),
+    Serve(ListenArgs),
     /// Try everything: a throw-away database, one user, commands to paste
-    Demo(Listen),
+    Demo(ListenArgs),
     /// Make, change and list users
     #[command(subcommand)]
     User(commands::user::Command),
@@ -62,9 +62,9 @@ enum Command {
     Key(commands::key::Command),
     /// Copy the database into a file, while it is served
     Backup(commands::backup::Backup),
-    /// Put a backup in the place of the database, which nobody may have open; ends all sessions
+    /// Put a backup in the place of the database, which no program may have open; ends all sessions
     Restore(commands::backup::Restore),
-    /// What is compiled in, what is enabled, where it is mounted
+    /// Show the dialects: compiled in, enabled, and where each is mounted
     #[command(subcommand)]
     Dialect(commands::dialect::Command),
     /// Run the dialects' vectors against any server
@@ -74,13 +74,13 @@ enum Command {
     Config(commands::config::Command),
 }
 
-/// Where a server listens.
+/// The addresses that a server listens on.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct Listen {
+pub(crate) struct ListenArgs {
     /// Where the dialects listen; port 0 picks a free port [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<String>,
-    /// Where health, metrics, forward auth and services' questions listen [default: 127.0.0.1:8081]
+    /// Where health checks, metrics, forward auth, introspection and revocation listen [default: 127.0.0.1:8081]
     #[arg(long, value_name = "ADDR")]
     pub(crate) admin_listen: Option<String>,
     /// Where the gRPC of axxon-jsonrpc listens [default: 127.0.0.1:20109, if that is free; for the demo: nowhere]
@@ -90,34 +90,34 @@ pub(crate) struct Listen {
 }
 
 /// The exit code of wrong usage.
-pub(crate) const USAGE: u8 = 2;
+pub(crate) const EXIT_USAGE: u8 = 2;
 
-/// How a command fails.
+/// The failure of a command.
 #[derive(Debug)]
-pub(crate) enum Failed {
+pub(crate) enum CommandError {
     /// Refused, or not found: exit code 1.
     Refused(String),
     /// Wrong usage: exit code 2.
     Usage(String),
 }
 
-impl Failed {
+impl CommandError {
     /// The exit code.
-    pub(crate) fn code(&self) -> u8 {
+    pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Refused(_) => 1,
-            Self::Usage(_) => USAGE,
+            Self::Usage(_) => EXIT_USAGE,
         }
     }
 
-    /// Refused, for this reason, which is one line: a database's own words have several.
+    /// A refusal with this reason, joined to one line: a database's own message has several.
     pub(crate) fn refused(reason: impl fmt::Display) -> Self {
         let reason = reason.to_string();
         Self::Refused(reason.lines().map(str::trim).collect::<Vec<_>>().join(" "))
     }
 }
 
-impl fmt::Display for Failed {
+impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(text) | Self::Usage(text) => f.write_str(text),
@@ -125,21 +125,21 @@ impl fmt::Display for Failed {
     }
 }
 
-impl From<ConfigError> for Failed {
+impl From<ConfigError> for CommandError {
     fn from(error: ConfigError) -> Self {
         Self::Usage(error.to_string())
     }
 }
 
-impl From<OperatorError> for Failed {
+impl From<OperatorError> for CommandError {
     fn from(error: OperatorError) -> Self {
         Self::refused(error)
     }
 }
 
-impl Common {
-    /// The configuration that these flags ask for.
-    pub(crate) fn load(&self, listen: Option<&Listen>) -> Result<Config, Failed> {
+impl CommonArgs {
+    /// Loads the configuration that these flags select.
+    pub(crate) fn load(&self, listen: Option<&ListenArgs>) -> Result<Config, CommandError> {
         let flags = Flags {
             database: self.database.clone(),
             listen: listen.and_then(|listen| listen.listen.clone()),
@@ -152,10 +152,15 @@ impl Common {
         let variable = std::env::var_os(CONFIG_VARIABLE);
         let file = Config::find(self.config.as_deref(), variable, Path::new(DEFAULT_FILE))?;
         let config = Config::load(file.as_deref(), std::env::vars_os(), flags)?;
-        // Only `serve` and `demo` log; the others say it plainly.
+        // Only `serve` and `demo` log; the other commands write a warning to standard error.
         if listen.is_none() {
             for name in &config.unknown_variables {
-                tell(&format!("parlance: warning: variable {name} is not known and was ignored"));
+                write_stderr(&format!(
+                    "parlance: warning: variable {name} is not known and was ignored"
+                ));
+            }
+            for warning in &config.former_names {
+                write_stderr(&format!("parlance: warning: {warning}"));
             }
         }
         Ok(config)
@@ -163,8 +168,8 @@ impl Common {
 }
 
 impl Cli {
-    /// Does what was asked.
-    pub(crate) fn run(self) -> Result<(), Failed> {
+    /// Runs the command.
+    pub(crate) fn run(self) -> Result<(), CommandError> {
         let common = &self.common;
         match self.command {
             Command::Serve(listen) => {

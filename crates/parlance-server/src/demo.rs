@@ -1,43 +1,45 @@
-//! `parlance demo`: everything at once, on a database that is thrown away.
+//! `parlance demo`: all dialects at once, on a throw-away database.
 
 use std::net::{SocketAddr, TcpListener};
 
 use actix_web::rt;
-use parlance::core::{LOWER_AND_DIGITS, NewUser, Secret, draw};
+use parlance::core::{LOWER_AND_DIGITS, NewUser, Secret, random_string};
 use parlance::system::SystemEntropy;
 
-use crate::cli::{Common, Failed, Listen};
+use crate::cli::{CommandError, CommonArgs, ListenArgs};
 use crate::config::Config;
 use crate::logging;
-use crate::serve::{Running, ServerSignals};
+use crate::serve::{RunningServer, ServerSignals};
 
 const USER: &str = "demo";
 
-/// Runs the server on a throw-away database until a signal, and says how to try each dialect.
-pub(crate) fn run(common: &Common, listen: &Listen) -> Result<(), Failed> {
+/// Runs the server on a throw-away database until a signal, and prints commands to try each dialect.
+pub(crate) fn run(common: &CommonArgs, listen: &ListenArgs) -> Result<(), CommandError> {
     if common.database.is_some() {
-        return Err(Failed::Usage(
-            "the demo brings its own database, which is thrown away: leave out --database, or run `parlance serve`"
+        return Err(CommandError::Usage(
+            "the demo has a database of its own, which is deleted at its end: leave out --database, or run `parlance serve`"
                 .to_owned(),
         ));
     }
     let mut config = common.load(Some(listen))?;
     let folder = tempfile::Builder::new().prefix("parlance-demo-").tempdir();
-    let folder = folder
-        .map_err(|error| Failed::refused(format!("cannot make a temporary folder: {error}")))?;
+    let folder = folder.map_err(|error| {
+        CommandError::refused(format!("cannot make a temporary folder: {error}"))
+    })?;
     config.database = format!("sqlite:{}", folder.path().join("parlance.db").display());
     config.key_file = folder.path().join("parlance.key");
-    config.listen = free(config.listen);
-    config.admin_listen = free(config.admin_listen);
-    // No command below needs it, and its usual port may be somebody's.
-    config.axxon_grpc = config.axxon_grpc.filter(|grpc| grpc.asked);
-    // What a newcomer should read are the commands, not a record for each of them.
+    config.listen = or_free_port(config.listen);
+    config.admin_listen = or_free_port(config.admin_listen);
+    // No command below needs gRPC, and another program may listen on its usual port.
+    config.axxon_grpc = config.axxon_grpc.filter(|grpc| grpc.is_explicit);
+    // Newcomers should read the commands, not a record for each of them.
     config.log_level = "warn".to_owned();
     let _log = logging::start(&config)?;
     rt::System::new().block_on(async {
         let signals = ServerSignals::new()?;
-        let server = Running::start(&config).await?;
-        let password = draw(LOWER_AND_DIGITS, 20, &SystemEntropy).map_err(Failed::refused)?;
+        let server = RunningServer::start(&config).await?;
+        let password =
+            random_string(LOWER_AND_DIGITS, 20, &SystemEntropy).map_err(CommandError::refused)?;
         let user = NewUser {
             name: USER.to_owned(),
             password: password.clone(),
@@ -45,21 +47,21 @@ pub(crate) fn run(common: &Common, listen: &Listen) -> Result<(), Failed> {
             unrestricted: false,
         };
         server.authority.add_user(user, server.clock.now()).await?;
-        server.announce(&tours(&config, server.dialects, &password))?;
-        server.wait(&config, signals, None).await
+        server.announce(&usage_examples(&config, server.dialects, &password))?;
+        server.run_until_stopped(&config, signals, None).await
     })
 }
 
-/// The address, with any free port if somebody listens there already.
-fn free(address: SocketAddr) -> SocketAddr {
+/// The address, with any free port if the given port is taken.
+fn or_free_port(address: SocketAddr) -> SocketAddr {
     match TcpListener::bind(address) {
         Ok(_) => address,
         Err(_) => SocketAddr::new(address.ip(), 0),
     }
 }
 
-/// For each dialect, commands that work as they stand.
-fn tours(config: &Config, address: SocketAddr, password: &Secret) -> String {
+/// Commands for each dialect, ready to paste.
+fn usage_examples(config: &Config, address: SocketAddr, password: &Secret) -> String {
     let mut text = format!(
         "parlance serves every dialect at http://{address}, for the user {USER} with the password {}.\n\
          Paste any block into another shell: it logs in, uses its session, logs out, and is refused.\n\

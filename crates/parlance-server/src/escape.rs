@@ -1,8 +1,9 @@
-//! Characters that no line for people may hold as they are.
+//! Escaping of characters that a line for people must not hold: the defence against log injection and forged terminal
+//! output.
 
 use std::fmt::Write as _;
 
-/// Whether a character breaks a line, colours a terminal, turns the direction of a text or hides in it.
+/// Whether a character breaks a line, colours a terminal, turns the direction of a text or is invisible.
 pub(crate) fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(
@@ -12,8 +13,8 @@ pub(crate) fn is_hidden(c: char) -> bool {
         )
 }
 
-/// A text for a terminal: each hidden character is written as an escape, such as `\u{9b}` or `\n`.
-pub(crate) fn plain(text: &str) -> String {
+/// A text for a terminal: each hidden character becomes an escape, such as `\u{9b}` or `\n`.
+pub(crate) fn escape_for_terminal(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         if is_hidden(c) {
@@ -25,8 +26,8 @@ pub(crate) fn plain(text: &str) -> String {
     shown
 }
 
-/// As [`plain`], but in JSON's way: such characters stand within its strings alone, as `\u009b`.
-pub(crate) fn plain_json(json: &str) -> String {
+/// As [`escape_for_terminal`], with the escapes of JSON, such as `\u009b`: in JSON such characters occur only within strings.
+pub(crate) fn escape_json(json: &str) -> String {
     let mut shown = String::with_capacity(json.len());
     for c in json.chars() {
         if is_hidden(c) {
@@ -46,11 +47,14 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, terminal: &str, json: &str) {
-        assert_eq!((plain(text), plain_json(text)), (terminal.to_owned(), json.to_owned()));
+        assert_eq!(
+            (escape_for_terminal(text), escape_json(text)),
+            (terminal.to_owned(), json.to_owned())
+        );
     }
 
     #[test]
-    fn what_hides_is_escaped_alike_and_reads_back_in_json() {
+    fn hidden_characters_are_escaped_in_both_formats_and_json_round_trips() {
         check(
             "zażółć gęślą 日本 e\u{301}",
             "zażółć gęślą 日本 e\u{301}",
@@ -63,7 +67,7 @@ mod tests {
         check("\u{e0041}", "\\u{e0041}", "\\udb40\\udc41");
         check("a\nb", "a\\nb", "a\\u000ab");
         let name = "\u{9b}\u{85}\u{2028}\u{e0041}";
-        let read: String = serde_json::from_str(&plain_json(&format!("\"{name}\""))).unwrap();
+        let read: String = serde_json::from_str(&escape_json(&format!("\"{name}\""))).unwrap();
         assert_eq!(read, name);
     }
 }

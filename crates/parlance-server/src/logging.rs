@@ -1,10 +1,11 @@
 //! The log: one line a record on standard error.
 //!
-//! No secret, no query string and no request header is ever logged. What a record holds is escaped before it is queued, so that nothing
-//! that a client chose (the name it showed at a login) can forge a line or colour a terminal.
+//! No secret, no query string and no request header is ever logged. A record is escaped before it is queued, so that no
+//! text of a client (the name shown at a login) can forge a line or colour a terminal: the defence against log
+//! injection.
 
 mod queue;
-mod repeats;
+mod refusals;
 
 use std::io;
 use std::net::IpAddr;
@@ -21,51 +22,54 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Registry, fmt, reload};
 
-use self::queue::QUEUE;
-pub(crate) use self::queue::Queue;
-pub(crate) use self::repeats::{Refusal, refused, tell_all, tell_due};
-use crate::cli::Failed;
+use self::queue::LOG_QUEUE;
+pub(crate) use self::queue::LogQueue;
+pub(crate) use self::refusals::{
+    CountedRefusal, log_all_refusals, log_due_refusals, record_refusal,
+};
+use crate::cli::CommandError;
 use crate::config::Config;
-use crate::escape::{plain, plain_json};
+use crate::escape::{escape_for_terminal, escape_json};
 use crate::metrics::Metrics;
 use crate::output::STALL_TIMEOUT;
 
-/// The modules that tell of what a peer sends: no HTTP, a wrong frame, a broken handshake. Any stranger can have them do so.
-const STRANGERS: [&str; 7] =
+/// Modules that log the input of a peer: no HTTP, a wrong frame, a broken handshake. Any stranger can cause such
+/// records.
+const PROTOCOL_TARGETS: [&str; 7] =
     ["actix_http", "h2", "hyper", "hyper_util", "rustls", "tokio_rustls", "tonic"];
-/// How often the same trouble with the database is told.
-const REMIND_EVERY: Duration = Duration::from_secs(60);
-/// How often, where the database was well in between: some requests may fail while others do not.
-const REMIND_AFTER_RECOVERY: Duration = Duration::from_secs(5);
-/// How many troubles are told apart; more than these are not told meanwhile.
+/// Interval at which the same failure of the database is logged again.
+const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
+/// The interval after a success in between: some requests may fail while others do not.
+const REMINDER_INTERVAL_AFTER_RECOVERY: Duration = Duration::from_secs(5);
+/// Most failures told apart. Further ones are not logged within the interval.
 const MAX_CAUSES: usize = 8;
 
-/// Which records are written, to be changed while the program runs.
+/// The filter of records, which a reload changes.
 static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 
-/// The log at work. Once this is dropped what was logged is written, if it is read within [`STALL_TIMEOUT`].
+/// The running log. Its drop writes the queued records, as far as they are read within [`STALL_TIMEOUT`].
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct Log(());
+pub(crate) struct LogGuard(());
 
-/// Starts logging: what this program says, and what goes wrong in the libraries below it.
+/// Starts the log of this program, and of errors and warnings in the libraries below.
 ///
 /// # Errors
 /// The thread that writes does not start.
-pub(crate) fn start(config: &Config) -> Result<Log, Failed> {
+pub(crate) fn start(config: &Config) -> Result<LogGuard, CommandError> {
     let tell = |dropped| warn!(dropped, "log records were dropped: they were not read fast enough");
     std::thread::Builder::new()
         .name("log".to_owned())
-        .spawn(move || QUEUE.write_to(&io::stderr(), tell))
+        .spawn(move || LOG_QUEUE.write_to(&io::stderr(), tell))
         .map_err(|error| {
-            Failed::refused(format!("the thread that writes the log does not start: {error}"))
+            CommandError::refused(format!("the thread that writes the log does not start: {error}"))
         })?;
     let (filter, handle) = reload::Layer::new(filter(&config.log_level));
     let log = fmt::layer().with_ansi(false).with_target(false).log_internal_errors(false);
     let log = if config.log_json {
-        log.json().with_writer(Records { json: true }).boxed()
+        log.json().with_writer(RecordWriter { json: true }).boxed()
     } else {
-        log.with_writer(Records { json: false }).boxed()
+        log.with_writer(RecordWriter { json: false }).boxed()
     };
     let _once = tracing_subscriber::registry().with(log.with_filter(filter)).try_init();
     let _once = FILTER.set(handle);
@@ -77,27 +81,27 @@ pub(crate) fn start(config: &Config) -> Result<Log, Failed> {
         let location = panic.location().map(tracing::field::display);
         error!(thread = thread.name(), location, cause, "a thread panicked");
     }));
-    Ok(Log(()))
+    Ok(LogGuard(()))
 }
 
-impl Drop for Log {
+impl Drop for LogGuard {
     fn drop(&mut self) {
-        QUEUE.flush(STALL_TIMEOUT);
+        LOG_QUEUE.flush(STALL_TIMEOUT);
     }
 }
 
-/// The log's queue: how full it is, and what it had to drop.
-pub(crate) fn queue() -> &'static Queue {
-    &QUEUE
+/// The log's queue, whose length and number of dropped records are metrics.
+pub(crate) fn log_queue() -> &'static LogQueue {
+    &LOG_QUEUE
 }
 
-/// Queues what is formatted, each record escaped and in one piece.
+/// Escapes each formatted record and queues the record in one piece.
 #[derive(Debug, Clone, Copy)]
-struct Records {
+struct RecordWriter {
     json: bool,
 }
 
-impl MakeWriter<'_> for Records {
+impl MakeWriter<'_> for RecordWriter {
     type Writer = Self;
 
     fn make_writer(&self) -> Self {
@@ -105,9 +109,9 @@ impl MakeWriter<'_> for Records {
     }
 }
 
-impl io::Write for Records {
+impl io::Write for RecordWriter {
     fn write(&mut self, record: &[u8]) -> io::Result<usize> {
-        QUEUE.push(line(record, self.json).as_bytes());
+        LOG_QUEUE.push(escape_record(record, self.json).as_bytes());
         Ok(record.len())
     }
 
@@ -116,91 +120,108 @@ impl io::Write for Records {
     }
 }
 
-/// A record as one line without a character that hides.
-fn line(record: &[u8], json: bool) -> String {
+/// A record as one line, with hidden characters escaped.
+fn escape_record(record: &[u8], json: bool) -> String {
     let text = String::from_utf8_lossy(record);
     let text = text.strip_suffix('\n').unwrap_or(&text);
-    let mut line = if json { plain_json(text) } else { plain(text) };
+    let mut line = if json { escape_json(text) } else { escape_for_terminal(text) };
     line.push('\n');
     line
 }
 
-/// From now on the log has the records of this level (`error`, `warn`, `info`, `debug`) and of those above it. Without a log that was
-/// started nothing happens.
+/// Changes the log level (`error`, `warn`, `info`, `debug`): records of this level and graver ones are logged. Does
+/// nothing before the log has started.
 pub(crate) fn set_level(level: &str) {
     if let Some(handle) = FILTER.get() {
-        // It fails only where there is no log any more.
+        // Fails only after the subscriber has gone.
         let _gone = handle.reload(filter(level));
     }
 }
 
-/// Which records a level lets through. A level that is no level counts as `info`.
+/// The filter of a level. An unknown level counts as `info`.
 fn filter(level: &str) -> Targets {
     let level = level.parse().unwrap_or(LevelFilter::INFO);
-    let strangers = if level < LevelFilter::DEBUG { LevelFilter::OFF } else { LevelFilter::WARN };
+    let protocol_level =
+        if level < LevelFilter::DEBUG { LevelFilter::OFF } else { LevelFilter::WARN };
     Targets::new()
-        .with_targets(STRANGERS.map(|module| (module, strangers)))
+        .with_targets(PROTOCOL_TARGETS.map(|module| (module, protocol_level)))
         .with_target("parlance", level)
         .with_default(level.min(LevelFilter::WARN))
 }
 
-/// Says loudly that the database's file is another one than is open, and that it is the right one again.
+/// Logs that the database's file was replaced by another while open, and that the open file is in place again.
 pub(crate) fn file_replaced(what: Option<&str>) {
     match what {
         Some(what) => error!("{what}"),
-        None => warn!("the database's file is the one that is open again"),
+        None => warn!("the file at the database's path is the open database again"),
     }
 }
 
-/// Counts and logs what the authority decides.
+/// Counts and logs the decisions of the authority.
 #[derive(Debug)]
-pub(crate) struct Recorder {
+pub(crate) struct LoggingObserver {
     metrics: Metrics,
-    trouble: Mutex<Trouble>,
+    reported: Mutex<ReportedErrors>,
 }
 
-/// What was told of the database lately.
+/// Failures of the database that were logged lately.
 #[derive(Debug, Default)]
-struct Trouble {
+struct ReportedErrors {
     causes: Vec<(String, Stopwatch)>,
-    /// Whether it has read and written since.
+    /// Whether the database has read and written since.
     is_over: bool,
 }
 
-impl Recorder {
+impl LoggingObserver {
     pub(crate) fn new(metrics: Metrics) -> Self {
-        Self { metrics, trouble: Mutex::default() }
+        Self { metrics, reported: Mutex::default() }
     }
 }
 
-impl Observer for Recorder {
+impl Observer for LoggingObserver {
     fn observe(&self, event: &Event<'_>) {
-        self.metrics.count(event);
-        let Event { dialect, action, failure, user, shown, peer, foreign, failures, .. } = *event;
-        let (reason, own_name) = (event.reason(), event.name);
+        self.metrics.count_event(event);
+        let Event {
+            dialect,
+            action,
+            failure,
+            user,
+            presented_name: shown,
+            peer,
+            unexpected_address: foreign,
+            previous_failures: failures,
+            ..
+        } = *event;
+        let (reason, own_name) = (event.reason(), event.user_name);
         let (address, account) = (peer, user);
         let peer = peer.map(tracing::field::display);
         let user = user.map(tracing::field::display);
         if foreign {
-            info!(dialect, action = name(action), user, peer, "use from a foreign address");
+            info!(
+                dialect,
+                action = action_name(action),
+                user,
+                peer,
+                "use from an unexpected address"
+            );
         }
         match (action, failure) {
             (_, Some(failure @ (Failure::Busy | Failure::Unavailable))) => {
-                refused(Refusal::NotServed(failure), address);
+                record_refusal(CountedRefusal::NotServed(failure), address);
             }
-            (_, Some(failure @ Failure::Throttled)) => {
-                refused(Refusal::Login(failure, None), address);
+            (_, Some(failure @ Failure::RateLimited)) => {
+                record_refusal(CountedRefusal::Login(failure, None), address);
             }
             (_, Some(failure @ Failure::Locked { .. })) => {
-                refused(Refusal::Login(failure, account), address);
+                record_refusal(CountedRefusal::Login(failure, account), address);
             }
             (Action::Login, Some(_)) => {
                 info!(
                     dialect,
                     reason,
                     user,
-                    // Either format writes a text escaped. What holds a NUL stands for a name that could not be read.
-                    shown = shown.filter(|shown| !shown.contains('\0')).map(short),
+                    // Either format escapes text. A text with a NUL stands for an unreadable name.
+                    shown = shown.filter(|shown| !shown.contains('\0')).map(truncate_name),
                     peer,
                     "login refused"
                 );
@@ -211,47 +232,48 @@ impl Observer for Recorder {
                 } else {
                     info!(dialect, user, name = own_name, peer, "login");
                 }
-                // It was read and written.
-                self.trouble.lock().unwrap_or_else(PoisonError::into_inner).is_over = true;
+                // A login reads and writes the database, so the database works again.
+                self.reported.lock().unwrap_or_else(PoisonError::into_inner).is_over = true;
             }
-            (Action::End, None) => info!(dialect, user, name = own_name, peer, "logout"),
-            (Action::Check | Action::Renewal | Action::End, _) => {
-                debug!(dialect, action = name(action), reason, user, peer, "session");
+            (Action::Logout, None) => info!(dialect, user, name = own_name, peer, "logout"),
+            (Action::Check | Action::Renewal | Action::Logout, _) => {
+                debug!(dialect, action = action_name(action), reason, user, peer, "session");
             }
         }
     }
 
     fn turned_away(&self, dialect: &'static str, why: TurnedAway, peer: Option<IpAddr>) {
-        self.metrics.turned_away(dialect, why);
+        self.metrics.count_rejection(dialect, why);
         match why {
-            // Somebody may be looking for what is wrong with a client of theirs.
+            // Developers may be looking for the mistake in their client.
             TurnedAway::Malformed | TurnedAway::WrongMediaType | TurnedAway::MissingField => {
-                refused(Refusal::Call(dialect, why), peer);
+                record_refusal(CountedRefusal::Call(dialect, why), peer);
             }
             TurnedAway::NoCredential => {
                 let peer = peer.map(tracing::field::display);
-                debug!(dialect, action = CALL, reason = why.reason(), peer, "call refused");
+                debug!(dialect, action = CALL_ACTION, reason = why.reason(), peer, "call refused");
             }
         }
     }
 
     fn store_failed(&self, error: &StoreError) {
         match error {
-            // Each of them is in the record of its call.
+            // The record of each refused call has this failure.
             StoreError::Busy => {}
-            StoreError::Unavailable(cause) if self.is_news(cause) => {
-                warn!(cause, "the database does not do what is asked of it");
+            StoreError::Unavailable(cause) if self.should_report(cause) => {
+                warn!(cause, "the database failed at a request");
             }
             StoreError::Unavailable(_) => {}
         }
     }
 }
 
-impl Recorder {
-    /// Whether this is news: another trouble than the last ones, or the same after a while.
-    fn is_news(&self, cause: &str) -> bool {
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        let stands = if trouble.is_over { REMIND_AFTER_RECOVERY } else { REMIND_EVERY };
+impl LoggingObserver {
+    /// Whether a failure is news: another cause than the last ones, or the same cause after the interval.
+    fn should_report(&self, cause: &str) -> bool {
+        let mut trouble = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        let stands =
+            if trouble.is_over { REMINDER_INTERVAL_AFTER_RECOVERY } else { REMINDER_INTERVAL };
         trouble.causes.retain(|(_, told)| told.elapsed() < stands);
         let is_told = trouble.causes.iter().any(|(told, _)| told == cause);
         if is_told || trouble.causes.len() >= MAX_CAUSES {
@@ -263,28 +285,29 @@ impl Recorder {
     }
 }
 
-/// No more of a shown name than a name can have.
-fn short(shown: &str) -> &str {
+/// Cuts a shown name to the greatest length of a name.
+fn truncate_name(shown: &str) -> &str {
     shown.char_indices().nth(128).map_or(shown, |(end, _)| shown.get(..end).unwrap_or_default())
 }
 
-/// A request for a path that nothing here answers. Its query is left out; the rest is escaped, and no longer than a name.
-pub(crate) fn unclaimed(listener: &'static str, method: &str, path: &str) {
-    // A client with a wrong base path sends its parameters behind the path too, a token among them: `/login&token=...` is documented.
+/// Logs a request for an unknown path. The query is left out; the rest is escaped, and no longer than a name.
+pub(crate) fn log_unclaimed(listener: &'static str, method: &str, path: &str) {
+    // A client with a wrong base path sends its parameters behind the path too, a token among them: `/login&token=...`
+    // is documented.
     let path = path.find(['&', ';', '=']).and_then(|end| path.get(..end)).unwrap_or(path);
-    debug!(listener, method = short(method), path = short(path), "no such path");
+    debug!(listener, method = truncate_name(method), path = truncate_name(path), "no such path");
 }
 
-/// The action of a request that never became one of the others.
-pub(crate) const CALL: &str = "call";
+/// The action of a request that a dialect refuses before the authority.
+pub(crate) const CALL_ACTION: &str = "call";
 
-/// An action in one word.
-pub(crate) fn name(action: Action) -> &'static str {
+/// An action as a label of logs and metrics.
+pub(crate) fn action_name(action: Action) -> &'static str {
     match action {
         Action::Login => "login",
         Action::Check => "check",
         Action::Renewal => "renewal",
-        Action::End => "end",
+        Action::Logout => "end",
     }
 }
 
@@ -297,8 +320,8 @@ mod tests {
     #[test]
     fn a_record_is_one_line_in_both_formats() {
         let check = |record: &str, text: &str, json: &str| {
-            assert_eq!(line(record.as_bytes(), false), text);
-            assert_eq!(line(record.as_bytes(), true), json);
+            assert_eq!(escape_record(record.as_bytes(), false), text);
+            assert_eq!(escape_record(record.as_bytes(), true), json);
         };
         check("plain\n", "plain\n", "plain\n");
         check("no end", "no end\n", "no end\n");
@@ -312,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_level_lets_through_its_own_records_and_graver_ones() {
+    fn a_log_level_admits_its_own_and_more_severe_records() {
         for (level, debug, info, warn) in
             [("debug", true, true, true), ("info", false, true, true), ("warn", false, false, true)]
         {

@@ -1,4 +1,4 @@
-//! What is counted, for Prometheus.
+//! The metrics, for Prometheus.
 
 mod process;
 mod text;
@@ -21,13 +21,13 @@ use prometheus_client::registry::Registry;
 
 type Labels = Vec<(&'static str, &'static str)>;
 
-/// All counters.
+/// All counters, cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Metrics(Arc<Inner>);
 
 struct Inner {
     registry: Registry,
-    dialects: HashMap<&'static str, PerDialect>,
+    dialects: HashMap<&'static str, DialectCounters>,
     refusals: Family<Labels, Counter>,
     connections_refused: Counter,
     unclaimed: Family<Labels, Counter>,
@@ -36,7 +36,7 @@ struct Inner {
     log_queue: Gauge,
 }
 
-/// How the counters are written.
+/// The text format of the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     /// `OpenMetrics` 1.0.
@@ -46,7 +46,7 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// Its media type.
+    /// The media type.
     pub(crate) fn media_type(self) -> &'static str {
         match self {
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -55,17 +55,17 @@ impl Format {
     }
 }
 
-/// The listener that was asked for a path which it does not answer.
+/// The listener that got a request for an unknown path.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum UnclaimedBy {
-    /// The dialects'.
+pub(crate) enum ListenerKind {
+    /// The listener of the dialects.
     Dialects,
-    /// The operators'.
+    /// The admin listener.
     Admin,
 }
 
-impl UnclaimedBy {
-    /// Its name, for metrics and logs.
+impl ListenerKind {
+    /// The name, for metrics and logs.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Dialects => "dialects",
@@ -74,8 +74,8 @@ impl UnclaimedBy {
     }
 }
 
-/// A dialect's counters, made once so that a request only adds.
-struct PerDialect {
+/// A dialect's counters, created once so that a request only adds.
+struct DialectCounters {
     logins: Counter,
     checks: Counter,
     renewals: Counter,
@@ -85,59 +85,55 @@ struct PerDialect {
 }
 
 impl Metrics {
-    /// All counters at zero, one row a compiled-in dialect.
+    /// All counters at zero, one row for each compiled-in dialect.
     pub(crate) fn new() -> Self {
         let mut root = Registry::default();
         root.register_collector(Box::new(process::Process::new()));
         let registry = root.sub_registry_with_prefix("parlance");
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("build", "The program that runs", build);
+        registry.register("build", "The build of the running program", build);
         let counter = |registry: &mut Registry, name: &str, help: &str| {
             let family = Family::<Labels, Counter>::default();
             registry.register(name, help, family.clone());
             family
         };
-        let logins = counter(registry, "logins", "Logins that opened or possessed a session");
-        let checks = counter(registry, "checks", "Uses of a session that were let pass");
+        let logins = counter(registry, "logins", "Logins that opened or took over a session");
+        let checks = counter(registry, "checks", "Uses of a session that passed");
         let renewals = counter(registry, "renewals", "Sessions that were renewed");
-        let ends = counter(registry, "ends", "Sessions that their clients ended");
+        let ends = counter(registry, "ends", "Logouts: sessions that their clients ended");
         let foreign_uses = counter(
             registry,
             "foreign_uses",
-            "Uses of a session that were let pass from another address than that of its login",
+            "Uses of a session that passed from an unexpected address: another than that of the login",
         );
-        let refusals = counter(registry, "refusals", "Refusals by what was asked and why");
+        let refusals = counter(registry, "refusals", "Refusals by action and reason");
         let connections_refused = Counter::default();
         registry.register(
             "connections_refused",
-            "Connections that were ended at once: their address held as many as it may",
+            "Connections that were ended at once: the address or the listener was at its connection limit",
             connections_refused.clone(),
         );
         registry.register(
             "log_records_dropped",
             "Log records that were dropped: they were not read fast enough, or could not be written",
-            crate::logging::queue().dropped(),
+            crate::logging::log_queue().dropped(),
         );
         let unclaimed =
-            counter(registry, "unclaimed_requests", "Requests for a path that nothing answers");
-        for by in [UnclaimedBy::Dialects, UnclaimedBy::Admin] {
+            counter(registry, "unclaimed_requests", "Requests for a path without an answer (404)");
+        for by in [ListenerKind::Dialects, ListenerKind::Admin] {
             drop(unclaimed.get_or_create(&vec![("listener", by.name())]));
         }
         let queues = Family::<Labels, Gauge>::default();
-        registry.register(
-            "queue_depth",
-            "Pieces of work that wait, by their queue",
-            queues.clone(),
-        );
+        registry.register("queue_depth", "Jobs that wait, by queue", queues.clone());
         let log_queue = Gauge::default();
-        registry.register("log_queue_bytes", "Log records that wait to be read", log_queue.clone());
-        let live = Family::<Labels, Gauge>::default();
         registry.register(
-            "live_sessions",
-            "Sessions that lived when they were last counted",
-            live.clone(),
+            "log_queue_bytes",
+            "Bytes of log records that wait to be read",
+            log_queue.clone(),
         );
-        // From 50 microseconds to some 1.6 seconds, each bucket twice the one before.
+        let live = Family::<Labels, Gauge>::default();
+        registry.register("live_sessions", "Live sessions at the last count", live.clone());
+        // Latency buckets from 50 microseconds to some 1.6 seconds, each bucket twice the one before.
         let latency = Family::<Labels, Histogram>::new_with_constructor(|| {
             Histogram::new(exponential_buckets(0.000_05, 2.0, 16))
         });
@@ -148,7 +144,7 @@ impl Metrics {
         );
         let dialects = TABLE.iter().map(|entry| {
             let labels = vec![("dialect", entry.name)];
-            let counters = PerDialect {
+            let counters = DialectCounters {
                 logins: logins.get_or_create_owned(&labels),
                 checks: checks.get_or_create_owned(&labels),
                 renewals: renewals.get_or_create_owned(&labels),
@@ -156,7 +152,7 @@ impl Metrics {
                 foreign_uses: foreign_uses.get_or_create_owned(&labels),
                 latency: latency.get_or_create_owned(&labels),
             };
-            // What has no series before the first of its kind hides that one from `increase()`.
+            // A series that begins with its first event hides that event from `increase()`.
             for (action, reason) in possible_refusals() {
                 let labels = vec![("dialect", entry.name), ("action", action), ("reason", reason)];
                 drop(refusals.get_or_create(&labels));
@@ -176,10 +172,10 @@ impl Metrics {
         }))
     }
 
-    /// Counts what the authority decided.
-    pub(crate) fn count(&self, event: &Event<'_>) {
+    /// Counts a decision of the authority.
+    pub(crate) fn count_event(&self, event: &Event<'_>) {
         if let Some(reason) = event.reason() {
-            self.refused(event.dialect, crate::logging::name(event.action), reason);
+            self.count_refusal(event.dialect, crate::logging::action_name(event.action), reason);
             return;
         }
         let Some(dialect) = self.0.dialects.get(event.dialect) else { return };
@@ -187,43 +183,43 @@ impl Metrics {
             Action::Login => &dialect.logins,
             Action::Check => &dialect.checks,
             Action::Renewal => &dialect.renewals,
-            Action::End => &dialect.ends,
+            Action::Logout => &dialect.ends,
         };
         counter.inc();
-        if event.foreign {
+        if event.unexpected_address {
             dialect.foreign_uses.inc();
         }
     }
 
-    /// Counts what a dialect refused by itself.
-    pub(crate) fn turned_away(&self, dialect: &'static str, why: TurnedAway) {
-        self.refused(dialect, crate::logging::CALL, why.reason());
+    /// Counts a call that a dialect refused before the authority.
+    pub(crate) fn count_rejection(&self, dialect: &'static str, why: TurnedAway) {
+        self.count_refusal(dialect, crate::logging::CALL_ACTION, why.reason());
     }
 
-    /// Counts a connection that was ended at once.
-    pub(crate) fn connection_refused(&self) {
+    /// Counts a connection that was closed at once.
+    pub(crate) fn count_refused_connection(&self) {
         self.0.connections_refused.inc();
     }
 
-    /// Counts a request for a path that nothing answers.
-    pub(crate) fn unclaimed(&self, by: UnclaimedBy) {
+    /// Counts a request for an unknown path.
+    pub(crate) fn count_unclaimed(&self, by: ListenerKind) {
         self.0.unclaimed.get_or_create(&vec![("listener", by.name())]).inc();
     }
 
-    fn refused(&self, dialect: &'static str, action: &'static str, reason: &'static str) {
+    fn count_refusal(&self, dialect: &'static str, action: &'static str, reason: &'static str) {
         let labels = vec![("dialect", dialect), ("action", action), ("reason", reason)];
         self.0.refusals.get_or_create(&labels).inc();
     }
 
-    /// Counts how long an answer took.
-    pub(crate) fn answered(&self, dialect: &'static str, took: Duration) {
+    /// Counts the latency of an answer.
+    pub(crate) fn observe_latency(&self, dialect: &'static str, took: Duration) {
         if let Some(dialect) = self.0.dialects.get(dialect) {
             dialect.latency.observe(took.as_secs_f64());
         }
     }
 
-    /// The text, with the sessions that live now, if that is known, and with what waits in these queues.
-    pub(crate) fn text(
+    /// Renders the metrics, with the number of live sessions, if known, and the depths of these queues.
+    pub(crate) fn render(
         &self,
         format: Format,
         live: Option<&[(String, u64)]>,
@@ -232,7 +228,7 @@ impl Metrics {
         for (queue, depth) in queues {
             self.0.queues.get_or_create(&vec![("queue", *queue)]).set(gauge(*depth));
         }
-        self.0.log_queue.set(gauge(crate::logging::queue().waiting_bytes()));
+        self.0.log_queue.set(gauge(crate::logging::log_queue().waiting_bytes()));
         match live {
             None => self.0.live.clear(),
             Some(live) => {
@@ -257,19 +253,20 @@ fn gauge(value: usize) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// Every action and reason of a refusal that can come about.
+/// Every possible pair of action and reason of a refusal: some 150 series of `parlance_refusals_total` from the start.
+/// An unforeseen reason still counts, from its first refusal on.
 fn possible_refusals() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let actions = [Action::Login, Action::Check, Action::Renewal, Action::End];
+    let actions = [Action::Login, Action::Check, Action::Renewal, Action::Logout];
     let failures = actions.into_iter().flat_map(|action| {
         let failures = Failure::ALL.into_iter().filter(move |why| is_possible(action, *why));
-        failures.map(move |why| (crate::logging::name(action), why.reason()))
+        failures.map(move |why| (crate::logging::action_name(action), why.reason()))
     });
-    let calls = TurnedAway::ALL.into_iter().map(|why| (crate::logging::CALL, why.reason()));
-    let unreadable = (crate::logging::name(Action::Login), UNREADABLE_HASH);
+    let calls = TurnedAway::ALL.into_iter().map(|why| (crate::logging::CALL_ACTION, why.reason()));
+    let unreadable = (crate::logging::action_name(Action::Login), UNREADABLE_HASH);
     failures.chain(calls).chain([unreadable])
 }
 
-/// Whether an action can be refused so.
+/// Whether an action can be refused for this reason.
 fn is_possible(action: Action, why: Failure) -> bool {
     let is_login = action == Action::Login;
     match why {
@@ -280,12 +277,12 @@ fn is_possible(action: Action, why: Failure) -> bool {
         | Failure::OuterCredential
         | Failure::UnservedCall
         | Failure::Locked { .. }
-        | Failure::Throttled => is_login,
+        | Failure::RateLimited => is_login,
         Failure::UnknownCredential
-        | Failure::EndedSession
-        | Failure::ForeignAddress
-        | Failure::ForeignUser => !is_login,
-        // The dialects see to it, and it counts as their own refusal.
+        | Failure::RevokedOrExpired
+        | Failure::UnexpectedAddress
+        | Failure::UnexpectedUser => !is_login,
+        // The dialects check for a credential, and count the refusal as their own.
         Failure::NoCredential => false,
         Failure::Busy | Failure::Unavailable => true,
     }

@@ -1,6 +1,14 @@
-//! What the program writes for people and scripts: data on standard output, the rest on standard error.
+//! The program's output for people and scripts: data on standard output, the rest on standard error.
 //!
-//! A reader of standard output that has gone (`| head`) is no failure; any other error of a write is, and ends the command with a sentence.
+//! A reader of standard output that has gone (`| head`) is no failure; any other error of a write ends the command with
+//! a sentence and exit code 1. A change made before stays made. `serve` does not start without a written ready line: a
+//! program that waits for the line would wait for ever.
+//!
+//! With `--json` an act answers one object, so that a script learns the act and its extent. `done` is the command with
+//! a dot (`user.disable`). Beside `done` stand the names of the objects (`user` and `id`, `session`, `client`, `kid`,
+//! `file`) and counts (`sessions_ended`, counted before the act, so that a login in between is ended and not counted;
+//! `added`). An error prints no object, and the exit code says that nothing was done, except where standard output
+//! cannot be written after the act, which the sentence says.
 
 use std::io::{self, Write as _};
 use std::sync::mpsc;
@@ -9,46 +17,49 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::cli::Failed;
-pub(crate) use crate::escape::plain;
+use crate::cli::CommandError;
+pub(crate) use crate::escape::escape_for_terminal;
 
-/// How long the program waits for a reader of what it writes before it goes on, or ends.
+/// Longest wait for a stalled reader of the output before the program goes on, or ends.
 pub(crate) const STALL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Writes to standard output, and says whether anybody still reads it.
+/// Writes to standard output. `false` if the reader has gone.
 ///
 /// # Errors
-/// It cannot be written, for another reason than that its reader has gone.
-pub(crate) fn print_more(text: &str) -> Result<bool, Failed> {
+/// The write fails, for another reason than that the reader has gone.
+pub(crate) fn try_print(text: &str) -> Result<bool, CommandError> {
     let mut out = io::stdout().lock();
-    written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+    write_outcome(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
 }
 
-fn written(done: io::Result<()>) -> Result<bool, Failed> {
+fn write_outcome(done: io::Result<()>) -> Result<bool, CommandError> {
     match done {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(Failed::refused(format!("cannot write to standard output: {error}"))),
+        Err(error) => {
+            Err(CommandError::refused(format!("cannot write to standard output: {error}")))
+        }
     }
 }
 
 /// Writes to standard output.
 ///
 /// # Errors
-/// As [`print_more`].
-pub(crate) fn print(text: &str) -> Result<(), Failed> {
-    print_more(text).map(drop)
+/// As [`try_print`].
+pub(crate) fn print(text: &str) -> Result<(), CommandError> {
+    try_print(text).map(drop)
 }
 
-/// Writes what is shown once and kept nowhere. That its reader has gone is an error here: nothing else would tell of the loss.
+/// Writes a secret that is shown once and stored nowhere. A reader that has gone is an error here: nothing else would
+/// tell of the loss.
 ///
 /// # Errors
-/// It was not written.
-pub(crate) fn print_once(text: &str) -> Result<(), Failed> {
-    if print_more(text)? {
+/// The secret was not written.
+pub(crate) fn print_once(text: &str) -> Result<(), CommandError> {
+    if try_print(text)? {
         Ok(())
     } else {
-        Err(Failed::refused(
+        Err(CommandError::refused(
             "cannot write to standard output: its reader has gone; nothing was changed",
         ))
     }
@@ -57,53 +68,58 @@ pub(crate) fn print_once(text: &str) -> Result<(), Failed> {
 /// Writes the help, or the version.
 ///
 /// # Errors
-/// As [`print_more`].
-pub(crate) fn print_help(help: &clap::Error) -> Result<(), Failed> {
-    written(help.print().and_then(|()| io::stdout().flush())).map(drop)
+/// As [`try_print`].
+pub(crate) fn print_help(help: &clap::Error) -> Result<(), CommandError> {
+    write_outcome(help.print().and_then(|()| io::stdout().flush())).map(drop)
 }
 
 /// Writes JSON to standard output, indented.
 ///
 /// # Errors
-/// As [`print_more`].
-pub(crate) fn print_json(value: &Value) -> Result<(), Failed> {
+/// As [`try_print`].
+pub(crate) fn print_json(value: &Value) -> Result<(), CommandError> {
     print(&format!("{value:#}\n"))
 }
 
-/// A JSON object with one member more.
-pub(crate) fn with(mut object: Value, key: &str, value: impl Into<Value>) -> Value {
+/// Adds a member to a JSON object.
+pub(crate) fn with_member(mut object: Value, key: &str, value: impl Into<Value>) -> Value {
     if let Some(members) = object.as_object_mut() {
         members.insert(key.to_owned(), value.into());
     }
     object
 }
 
-/// Says that an act is done: a sentence, or as JSON an object whose `done` names the act, as in `user.disable`, beside what it was done to and
-/// how many.
+/// Reports a completed act: a sentence, or as JSON an object whose `done` names the act, as in `user.disable`, beside
+/// the objects and the counts of the act.
 ///
 /// # Errors
-/// As [`print_more`]; the act stays done, and the error says so.
+/// As [`try_print`]; the act stays done, and the error says so.
 pub(crate) fn print_done(
     as_json: bool,
     act: &str,
     sentence: &str,
     what: Value,
-) -> Result<(), Failed> {
-    let text =
-        if as_json { format!("{:#}\n", with(what, "done", act)) } else { format!("{sentence}\n") };
-    print(&text).map_err(|error| Failed::refused(format!("{error}; {act} is done all the same")))
+) -> Result<(), CommandError> {
+    let text = if as_json {
+        format!("{:#}\n", with_member(what, "done", act))
+    } else {
+        format!("{sentence}\n")
+    };
+    print(&text)
+        .map_err(|error| CommandError::refused(format!("{error}; {act} is done nevertheless")))
 }
 
 /// Writes rows under a heading, in columns.
 ///
 /// # Errors
-/// As [`print_more`].
-pub(crate) fn print_table(heading: &[&str], rows: &[Vec<String>]) -> Result<(), Failed> {
+/// As [`try_print`].
+pub(crate) fn print_table(heading: &[&str], rows: &[Vec<String>]) -> Result<(), CommandError> {
     let mut listing = Listing::new(false, heading);
     listing.page(rows, |_| Value::Null, Clone::clone).map(drop)
 }
 
-/// A list that is written a page at a time: an array in JSON, otherwise columns under a heading, which may grow wider from page to page.
+/// A list that is written page by page: an array in JSON, otherwise columns under a heading, which may grow wider from
+/// page to page.
 pub(crate) struct Listing<'h> {
     json: bool,
     heading: &'h [&'h str],
@@ -117,16 +133,16 @@ impl<'h> Listing<'h> {
         Self { json, heading, widths: vec![0; heading.len()], shown: 0, begun: false }
     }
 
-    /// Writes some more, and says whether anybody still reads.
+    /// Writes a page. `false` if the reader has gone.
     ///
     /// # Errors
-    /// As [`print_more`].
+    /// As [`try_print`].
     pub(crate) fn page<T>(
         &mut self,
         items: &[T],
         json: impl Fn(&T) -> Value,
         row: impl Fn(&T) -> Vec<String>,
-    ) -> Result<bool, Failed> {
+    ) -> Result<bool, CommandError> {
         let mut text = String::new();
         if self.json {
             for item in items {
@@ -139,7 +155,7 @@ impl<'h> Listing<'h> {
             if !std::mem::replace(&mut self.begun, true) {
                 lines.push(self.heading.iter().map(|&name| name.to_owned()).collect());
             }
-            let cells = |item| row(item).iter().map(|cell| plain(cell)).collect();
+            let cells = |item| row(item).iter().map(|cell| escape_for_terminal(cell)).collect();
             lines.extend(items.iter().map(cells));
             for line in &lines {
                 for (width, cell) in self.widths.iter_mut().zip(line) {
@@ -153,14 +169,14 @@ impl<'h> Listing<'h> {
                 text.push('\n');
             }
         }
-        print_more(&text)
+        try_print(&text)
     }
 
-    /// Writes the end: of a list in columns this sentence.
+    /// Writes the end of the list: the closing bracket in JSON, otherwise this sentence.
     ///
     /// # Errors
-    /// As [`print_more`].
-    pub(crate) fn end(self, counts: &str) -> Result<(), Failed> {
+    /// As [`try_print`].
+    pub(crate) fn end(self, counts: &str) -> Result<(), CommandError> {
         match (self.json, self.shown) {
             (true, 0) => print("[]\n"),
             (true, _) => print("\n]\n"),
@@ -169,24 +185,24 @@ impl<'h> Listing<'h> {
     }
 }
 
-/// Writes a line for people to standard error. `eprintln!` would panic where that cannot be written, and change how the program ends.
-pub(crate) fn tell(line: &str) {
+/// Writes a line for people to standard error. `eprintln!` would panic on a failed write, and change the exit code.
+pub(crate) fn write_stderr(line: &str) {
     let _nobody_hears = writeln!(io::stderr().lock(), "{line}");
 }
 
-/// A program's last line for people. Whoever does not read it holds up the end for no longer than [`STALL_TIMEOUT`].
-pub(crate) fn tell_last(line: &str) {
+/// Writes the program's last line for people. A stalled reader delays the end for at most [`STALL_TIMEOUT`].
+pub(crate) fn write_stderr_with_timeout(line: &str) {
     let own = line.to_owned();
-    if in_time(move || tell(&own)).is_err() {
-        tell(line);
+    if run_with_timeout(move || write_stderr(&own)).is_err() {
+        write_stderr(line);
     }
 }
 
-/// Does this, a write, on a thread of its own. `None` if it is not done within [`STALL_TIMEOUT`]: whoever reads has stalled.
+/// Runs a write on its own thread. `None` if the write takes longer than [`STALL_TIMEOUT`]: the reader has stalled.
 ///
 /// # Errors
-/// The thread does not start, and nothing is done.
-pub(crate) fn in_time<T: Send + 'static>(
+/// The thread does not start, and nothing is written.
+pub(crate) fn run_with_timeout<T: Send + 'static>(
     write: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<Option<T>> {
     let (done, is_done) = mpsc::channel();

@@ -1,4 +1,5 @@
-//! The threads that the program works with: one that is gone is a fault, and a program without it is deaf or forgetful.
+//! The threads that the program needs to work. The end of one is a fault: without its threads the program no longer
+//! answers, or loses writes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,31 +7,31 @@ use std::{fs, io};
 
 use actix_web::rt;
 
-/// How often they are counted.
-const EVERY: Duration = Duration::from_secs(5);
-/// What the names of those begin with that work as long as the program does.
-const LASTING: &[&str] = &["actix-", "hash-", "log", "r2d2-", "sign", "store-"];
+/// Interval between two counts.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+/// Prefixes of the names of threads that run as long as the program does.
+const PERMANENT_THREAD_PREFIXES: &[&str] = &["actix-", "hash-", "log", "r2d2-", "sign", "store-"];
 
-/// How many threads there are of each name. Nothing where the system does not say (`/proc`).
+/// The number of threads of each name. Empty where the system has no `/proc`.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Threads(BTreeMap<String, usize>);
+pub(crate) struct ThreadCounts(BTreeMap<String, usize>);
 
-impl Threads {
-    /// Those that there are now.
-    pub(crate) fn now() -> Self {
-        Self::read().unwrap_or_default()
+impl ThreadCounts {
+    /// Counts the threads, leniently.
+    pub(crate) fn snapshot() -> Self {
+        Self::try_snapshot().unwrap_or_default()
     }
 
-    /// Those that there are now.
+    /// Counts the threads.
     ///
     /// # Errors
-    /// The system does not say.
-    fn read() -> io::Result<Self> {
+    /// `/proc` cannot be read.
+    fn try_snapshot() -> io::Result<Self> {
         let mut names = Vec::new();
         for task in fs::read_dir("/proc/self/task")? {
             match fs::read_to_string(task?.path().join("comm")) {
                 Ok(name) => names.push(name),
-                // It ended between the two looks; the kernel says ESRCH of one that is about to.
+                // The thread ended between the two reads; the kernel returns ESRCH for a thread about to end.
                 Err(error)
                     if error.kind() == io::ErrorKind::NotFound
                         || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => {
@@ -38,38 +39,39 @@ impl Threads {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Self::named(names))
+        Ok(Self::from_names(names))
     }
 
-    fn named(names: impl IntoIterator<Item = String>) -> Self {
+    fn from_names(names: impl IntoIterator<Item = String>) -> Self {
         let mut threads = BTreeMap::new();
         for name in names {
             let name = name.trim_end();
-            if LASTING.iter().any(|lasting| name.starts_with(lasting)) {
+            if PERMANENT_THREAD_PREFIXES.iter().any(|lasting| name.starts_with(lasting)) {
                 *threads.entry(name.to_owned()).or_default() += 1;
             }
         }
         Self(threads)
     }
 
-    /// The name of one that is not among these any more.
+    /// The name of a thread of `self` that is gone from `now`.
     fn missing_from(&self, now: &Self) -> Option<&str> {
         let gone =
             |(name, count): &(&String, &usize)| now.0.get(*name).is_none_or(|now| now < *count);
         self.0.iter().find(gone).map(|(name, _)| name.as_str())
     }
 
-    /// As [`Self::missing_from`]. A look that failed misses nothing: a process without a descriptor left has its threads still.
-    fn missing_from_look(&self, look: &io::Result<Self>) -> Option<&str> {
+    /// As [`Self::missing_from`]. A failed look misses no thread: a process without a free descriptor still has its
+    /// threads.
+    fn missing_from_result(&self, look: &io::Result<Self>) -> Option<&str> {
         look.as_ref().ok().and_then(|now| self.missing_from(now))
     }
 
-    /// Waits until one of them has ended, and says which. A worker that was started again in between is as good.
-    pub(crate) async fn one_ends(&self) -> String {
-        let mut tick = rt::time::interval(EVERY);
+    /// Waits until a thread has ended, and returns its name. A worker that was restarted in between counts as running.
+    pub(crate) async fn wait_for_missing(&self) -> String {
+        let mut tick = rt::time::interval(CHECK_INTERVAL);
         loop {
             tick.tick().await;
-            if let Some(name) = self.missing_from_look(&Self::read()) {
+            if let Some(name) = self.missing_from_result(&Self::try_snapshot()) {
                 return name.to_owned();
             }
         }
@@ -80,16 +82,16 @@ impl Threads {
 mod tests {
     use super::*;
 
-    /// Of these names, then of those, this one is missed.
+    /// Checks the thread that is missed after a change of names.
     #[track_caller]
     fn check(before: &[&str], after: &[&str], missing: Option<&str>) {
-        let [before, after] =
-            [before, after].map(|names| Threads::named(names.iter().map(ToString::to_string)));
+        let [before, after] = [before, after]
+            .map(|names| ThreadCounts::from_names(names.iter().map(ToString::to_string)));
         assert_eq!(before.missing_from(&after), missing);
     }
 
     #[test]
-    fn a_thread_that_has_ended_is_missed_and_one_that_came_and_went_is_not() {
+    fn an_ended_thread_is_missing_and_a_short_lived_one_is_not() {
         check(&["hash-0\n", "log\n"], &["hash-0\n", "log\n", "hash-1\n"], None);
         check(
             &["hash-0", "store-checks", "store-checks"],
@@ -106,21 +108,21 @@ mod tests {
     }
 
     #[test]
-    fn without_a_descriptor_to_look_with_no_thread_is_missed() {
-        let before = Threads::named(["hash-0".to_owned()]);
+    fn a_failed_thread_listing_reports_no_thread_missing() {
+        let before = ThreadCounts::from_names(["hash-0".to_owned()]);
         let look = Err(io::Error::from(rustix::io::Errno::MFILE));
-        assert_eq!(before.missing_from_look(&look), None);
-        assert_eq!(before.missing_from_look(&Ok(Threads::default())), Some("hash-0"));
+        assert_eq!(before.missing_from_result(&look), None);
+        assert_eq!(before.missing_from_result(&Ok(ThreadCounts::default())), Some("hash-0"));
     }
 
     #[test]
-    fn a_thread_of_our_own_is_seen_and_its_end_as_well() {
+    fn the_start_and_the_end_of_a_real_thread_are_detected() {
         let (stop, stopped) = std::sync::mpsc::channel::<()>();
         let thread = std::thread::Builder::new().name("store-test".to_owned());
         let thread = thread.spawn(move || stopped.recv().unwrap_err()).unwrap();
         // A thread names itself once it runs.
         let with = loop {
-            let now = Threads::now();
+            let now = ThreadCounts::snapshot();
             if now.0.contains_key("store-test") {
                 break now;
             }
@@ -128,8 +130,8 @@ mod tests {
         };
         drop(stop);
         thread.join().unwrap();
-        // The kernel takes a moment to forget it.
-        while with.missing_from(&Threads::now()) != Some("store-test") {
+        // The kernel takes a moment to remove the thread.
+        while with.missing_from(&ThreadCounts::snapshot()) != Some("store-test") {
             std::thread::yield_now();
         }
     }

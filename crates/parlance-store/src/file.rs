@@ -1,7 +1,7 @@
-//! The file of a SQLite database while it is open: that it may be opened at all, and that it is still the one that stands at its path.
+//! The file of a SQLite database while open: checks at opening, and detection of a replaced file.
 //!
-//! SQLite goes on with the file that it has opened, whatever is put at its path meanwhile. So each batch looks whether the path still leads
-//! to that file, its folder and its write-ahead log, and is refused once it does not.
+//! SQLite continues with the file that was opened, even if another one is put at the path. So each batch checks whether
+//! the path still leads to that file, its folder and its write-ahead log, and is refused if not.
 
 pub(crate) mod examine;
 pub(crate) mod lock;
@@ -16,106 +16,116 @@ use std::sync::{Mutex, PoisonError};
 
 use diesel::connection::SimpleConnection as _;
 
-use self::lock::Lock;
-use crate::any::AnyConnection;
-use crate::connection::{establish, set_up};
-use crate::options::{FILE_REPLACED, OpenError, Told};
+use self::lock::DatabaseLock;
+use crate::backend::AnyConnection;
+use crate::connection::{connect_sqlite, set_up};
+use crate::options::{FILE_REPLACED_PREFIX, FileReplacedCallback, OpenError};
 
-/// Which file something is, as long as anybody has it open.
+/// Identity of a file, valid as long as any process has the file open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct FileId {
     device: u64,
     inode: u64,
 }
 
-/// What stands at a path.
+/// The files that belong to a path.
 #[derive(Debug, PartialEq, Eq)]
-struct Place {
+struct FileIds {
     file: FileId,
     folder: FileId,
-    log: FileId,
-    /// The index of the log. A process that makes another one sees nothing of what this one does, and neither keeps the other from the log.
-    index: FileId,
+    wal: FileId,
+    /// The index of the log. A process with another index sees no change of this process, and neither process keeps the
+    /// other from the log.
+    wal_index: FileId,
 }
 
-/// The paths that lead to a `Place`. Each batch looks at all of them, so none is put together anew.
-struct Paths {
-    /// As the operator named it.
-    named: PathBuf,
-    /// The folder in which that name stands; that of the file itself where the name is a symbolic link.
+/// The paths that lead to a `FileIds`. Each batch looks at all of them, so they are built once.
+struct DatabasePaths {
+    /// As named by the operator.
+    as_named: PathBuf,
+    /// The folder of that name; for a symbolic link, the folder of the file itself.
     folder: PathBuf,
     /// Without symbolic links.
     real: PathBuf,
-    log: PathBuf,
-    index: PathBuf,
+    wal: PathBuf,
+    wal_index: PathBuf,
 }
 
-/// The open file. A connection of its own, over which nothing is asked, keeps the write-ahead log from being removed and the numbers of
-/// the files from being given to others.
+/// The open file. A connection of its own (the anchor), never used for queries, keeps the write-ahead log from being
+/// removed and the inode numbers from being reused.
 pub(crate) struct DatabaseFile {
-    paths: Paths,
-    opened: Place,
+    paths: DatabasePaths,
+    ids_at_open: FileIds,
     replaced: AtomicBool,
-    told: Option<Told>,
-    anchor: Mutex<Option<AnyConnection>>,
-    lock: Lock,
+    on_replaced: Option<FileReplacedCallback>,
+    idle_connection: Mutex<Option<AnyConnection>>,
+    lock: DatabaseLock,
 }
 
 impl DatabaseFile {
-    /// Opens the file, and has a connection to it tried out.
+    /// Opens the file, and tries out a connection to it.
     ///
     /// # Errors
-    /// It is not there, not safe to use, being restored, or not what the trial wants.
+    /// The file is missing, unsafe to use, being restored, or fails the trial.
     pub(crate) fn open(
         path: &Path,
-        told: Option<Told>,
-        trial: impl FnOnce(&mut AnyConnection) -> Result<(), OpenError>,
+        on_replaced: Option<FileReplacedCallback>,
+        check: impl FnOnce(&mut AnyConnection) -> Result<(), OpenError>,
     ) -> Result<Self, OpenError> {
-        let real = examine::check(path)?;
-        let lock = Lock::share(&real)?;
+        let real = examine::check_database_file(path)?;
+        let lock = DatabaseLock::acquire_shared(&real)?;
         let unknown = |reason| OpenError::unreadable(path, reason);
-        let paths = Paths::of(path, real).map_err(unknown)?;
+        let paths = DatabasePaths::of(path, real).map_err(unknown)?;
         let before = FileId::of(path).map_err(unknown)?;
-        let mut anchor = establish(path)?;
-        set_up(&mut anchor)?;
-        trial(&mut anchor)?;
-        let opened = paths.look().map_err(unknown)?;
-        if opened.file != before {
-            return Err(OpenError::Replaced(path.to_owned()));
+        let mut idle_connection = connect_sqlite(path)?;
+        set_up(&mut idle_connection)?;
+        check(&mut idle_connection)?;
+        let ids_at_open = paths.read_ids().map_err(unknown)?;
+        if ids_at_open.file != before {
+            return Err(OpenError::FileReplaced(path.to_owned()));
         }
-        lock.mark(&paths.real);
-        let anchor = Mutex::new(Some(anchor));
-        Ok(Self { paths, opened, replaced: AtomicBool::new(false), told, anchor, lock })
+        lock.record_open_files(&paths.real);
+        let idle_connection = Mutex::new(Some(idle_connection));
+        Ok(Self {
+            paths,
+            ids_at_open,
+            replaced: AtomicBool::new(false),
+            on_replaced,
+            idle_connection,
+            lock,
+        })
     }
 
-    /// Looks whether the path still leads to what is open.
+    /// Checks whether the path still leads to the open file.
     ///
     /// # Errors
-    /// It does not. The text is for operators.
+    /// The path leads to another file, or to none. The text is for operators.
     pub(crate) fn verify(&self) -> Result<(), String> {
-        let fault = match self.paths.look() {
-            Ok(found) if found == self.opened => None,
-            Ok(found) if found.file != self.opened.file => Some(String::new()),
-            Ok(found) if found.log != self.opened.log => Some(" (its write-ahead log)".to_owned()),
-            Ok(found) if found.index != self.opened.index => {
+        let difference = match self.paths.read_ids() {
+            Ok(found) if found == self.ids_at_open => None,
+            Ok(found) if found.file != self.ids_at_open.file => Some(String::new()),
+            Ok(found) if found.wal != self.ids_at_open.wal => {
+                Some(" (its write-ahead log)".to_owned())
+            }
+            Ok(found) if found.wal_index != self.ids_at_open.wal_index => {
                 Some(" (the index of its write-ahead log, -shm)".to_owned())
             }
             Ok(_) => Some(" (its folder)".to_owned()),
             Err(reason) => Some(format!(" ({reason})")),
         };
-        let was = self.replaced.swap(fault.is_some(), Ordering::Relaxed);
-        let result = match fault {
+        let was = self.replaced.swap(difference.is_some(), Ordering::Relaxed);
+        let result = match difference {
             None => Ok(()),
-            Some(what) => Err(format!(
-                "{FILE_REPLACED}{what}: {} is not what this program has open, and nothing is served from that any more; stop \
-                 parlance and start it again to serve what stands there now (a backup is put in place by `parlance restore`)",
-                self.paths.named.display()
+            Some(what_differs) => Err(format!(
+                "{FILE_REPLACED_PREFIX}{what_differs}: {} is not the file that this program has open, and the program uses neither file any more; stop \
+                 parlance and start it again to serve the file that is there now (to put a backup in place, use `parlance restore`)",
+                self.paths.as_named.display()
             )),
         };
         if was != result.is_err()
-            && let Some(told) = self.told
+            && let Some(on_replaced) = self.on_replaced
         {
-            told(result.as_ref().err().map(String::as_str));
+            on_replaced(result.as_ref().err().map(String::as_str));
         }
         result
     }
@@ -123,27 +133,29 @@ impl DatabaseFile {
 
 impl fmt::Debug for DatabaseFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DatabaseFile").field("path", &self.paths.named).finish_non_exhaustive()
+        f.debug_struct("DatabaseFile").field("path", &self.paths.as_named).finish_non_exhaustive()
     }
 }
 
 impl Drop for DatabaseFile {
     fn drop(&mut self) {
-        let anchor = self.anchor.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let idle_connection =
+            self.idle_connection.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         let is_ours = |path: &Path, id: FileId| FileId::of(path).is_ok_and(|found| found == id);
-        let Paths { real, log, index, .. } = &self.paths;
-        // SQLite tidies up after itself where its file is still in its place.
-        if is_ours(real, self.opened.file) || !is_ours(log, self.opened.log) {
+        let DatabasePaths { real, wal, wal_index, .. } = &self.paths;
+        // SQLite cleans up by itself where its file is still in place.
+        if is_ours(real, self.ids_at_open.file) || !is_ours(wal, self.ids_at_open.wal) {
             return;
         }
-        let Some(mut anchor) = anchor else { return };
-        if self.lock.is_last() {
-            // What is in the log gets into the file to which it belongs, wherever that is; then it must not be taken for the other's.
-            let kept = anchor.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)");
-            drop(anchor);
+        let Some(mut idle_connection) = idle_connection else { return };
+        if self.lock.try_upgrade() {
+            // The content of the log goes into the file to which the log belongs, wherever that is. Afterwards nothing
+            // must take the log for that of the other file.
+            let kept = idle_connection.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)");
+            drop(idle_connection);
             if kept.is_ok() {
-                let _gone = fs::remove_file(log);
-                let _gone = fs::remove_file(index);
+                let _gone = fs::remove_file(wal);
+                let _gone = fs::remove_file(wal_index);
             }
         }
     }
@@ -161,25 +173,25 @@ impl From<&Metadata> for FileId {
     }
 }
 
-impl Paths {
+impl DatabasePaths {
     fn of(path: &Path, real: PathBuf) -> io::Result<Self> {
         let is_link = fs::symlink_metadata(path)?.is_symlink();
         Ok(Self {
-            named: path.to_owned(),
-            folder: examine::folder(if is_link { &real } else { path }),
-            log: examine::beside(&real, "-wal"),
-            index: examine::beside(&real, "-shm"),
+            as_named: path.to_owned(),
+            folder: examine::parent_folder(if is_link { &real } else { path }),
+            wal: examine::sidecar_path(&real, "-wal"),
+            wal_index: examine::sidecar_path(&real, "-shm"),
             real,
         })
     }
 
-    /// Looks at what stands there now.
-    fn look(&self) -> io::Result<Place> {
-        Ok(Place {
-            file: FileId::of(&self.named)?,
+    /// Looks at the files that stand there now.
+    fn read_ids(&self) -> io::Result<FileIds> {
+        Ok(FileIds {
+            file: FileId::of(&self.as_named)?,
             folder: FileId::of(&self.folder)?,
-            log: FileId::of(&self.log)?,
-            index: FileId::of(&self.index)?,
+            wal: FileId::of(&self.wal)?,
+            wal_index: FileId::of(&self.wal_index)?,
         })
     }
 }

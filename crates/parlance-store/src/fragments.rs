@@ -1,5 +1,5 @@
-//! The pieces of SQL that diesel's own language lacks, and one that it writes too slowly. Each means the same on both databases, and each can
-//! be kept prepared.
+//! The pieces of SQL that diesel's own language lacks, and one that diesel writes too slowly. Each means the same on
+//! both databases, and each can be kept prepared.
 
 use std::sync::LazyLock;
 
@@ -15,42 +15,43 @@ use diesel::sql_types::{BigInt, Binary, Bool, HasSqlType, Nullable};
 use diesel::{QueryResult, QuerySource};
 use parlance_core::ports::Touch;
 
-use crate::any::Any;
+use crate::backend::AnyBackend;
 use crate::rows::{SessionRow, UserRow};
 use crate::schema::{sessions, users};
 
-/// How many values one statement asks about at most; far below what either database binds (32 766 and 65 535).
-pub(crate) const MOST: usize = 512;
+/// Maximum number of values in one statement; far below the limits of SQLite (32 766) and PostgreSQL (65 535).
+pub(crate) const MAX_KEYS_PER_STATEMENT: usize = 512;
 
-/// `column IN (...)`. The list is filled up to a power of two with its last value, so that there are ten such statements and not one
-/// for each length, and all of them stay prepared. diesel's own `eq_any` is prepared anew each time on SQLite.
-pub(crate) struct OneOf<'v, C, V: ?Sized> {
+/// `column IN (...)`. The list is filled up to a power of two with its last value: there are ten such statements
+/// instead of one for each length, and all of them stay prepared. diesel's own `eq_any` is prepared anew each time on
+/// SQLite.
+pub(crate) struct InList<'v, C, V: ?Sized> {
     column: C,
     values: Vec<&'v V>,
 }
 
-impl<'v, C, V: ?Sized> OneOf<'v, C, V> {
-    /// At most [`MOST`] values. None match nothing.
+impl<'v, C, V: ?Sized> InList<'v, C, V> {
+    /// At most [`MAX_KEYS_PER_STATEMENT`] values. An empty list matches nothing.
     pub(crate) fn new(column: C, values: impl IntoIterator<Item = &'v V>) -> Self {
         Self { column, values: values.into_iter().collect() }
     }
 }
 
-/// The values, and the last of them again and again up to a power of two.
-fn filled<T>(values: &[T]) -> impl Iterator<Item = &T> {
+/// The values, with the last one repeated up to a power of two.
+fn padded<T>(values: &[T]) -> impl Iterator<Item = &T> {
     let missing = values.len().next_power_of_two() - values.len();
     values.iter().chain(std::iter::repeat_n(values.last(), missing).flatten())
 }
 
-/// `(VALUES (...),(...)) AS t`: a row for each of these, and of the last one as many as [`OneOf`] has. Both databases call the columns
-/// `column1` and so on.
-pub(crate) fn values<'b, T, DB: Backend>(
+/// `(VALUES (...),(...)) AS t`: a row for each of these, with the last one repeated as in [`InList`]. Both databases
+/// call the columns `column1` and so on.
+pub(crate) fn push_values<'b, T, DB: Backend>(
     mut out: AstPass<'_, 'b, DB>,
     rows: &'b [T],
     bind: impl Fn(&'b T, AstPass<'_, 'b, DB>) -> QueryResult<()>,
 ) -> QueryResult<()> {
     out.push_sql("(VALUES ");
-    for (number, row) in filled(rows).enumerate() {
+    for (number, row) in padded(rows).enumerate() {
         out.push_sql(if number > 0 { ",(" } else { "(" });
         bind(row, out.reborrow())?;
         out.push_sql(")");
@@ -59,33 +60,33 @@ pub(crate) fn values<'b, T, DB: Backend>(
     Ok(())
 }
 
-impl<C: Column, V: ?Sized> Expression for OneOf<'_, C, V> {
+impl<C: Column, V: ?Sized> Expression for InList<'_, C, V> {
     type SqlType = Bool;
 }
 
-impl<C: Column + AppearsOnTable<QS>, V: ?Sized, QS: ?Sized> AppearsOnTable<QS> for OneOf<'_, C, V> where
+impl<C: Column + AppearsOnTable<QS>, V: ?Sized, QS: ?Sized> AppearsOnTable<QS> for InList<'_, C, V> where
     Self: Expression
 {
 }
 
 impl<C: Column + SelectableExpression<QS>, V: ?Sized, QS: ?Sized> SelectableExpression<QS>
-    for OneOf<'_, C, V>
+    for InList<'_, C, V>
 where
     Self: AppearsOnTable<QS>,
 {
 }
 
-impl<C, V: ?Sized> ValidGrouping<()> for OneOf<'_, C, V> {
+impl<C, V: ?Sized> ValidGrouping<()> for InList<'_, C, V> {
     type IsAggregate = is_aggregate::No;
 }
 
-impl<C, V: ?Sized> QueryId for OneOf<'_, C, V> {
+impl<C, V: ?Sized> QueryId for InList<'_, C, V> {
     type QueryId = ();
     // The text differs from length to length.
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
-impl<C, V, DB> QueryFragment<DB> for OneOf<'_, C, V>
+impl<C, V, DB> QueryFragment<DB> for InList<'_, C, V>
 where
     C: Column + QueryFragment<DB>,
     C::Table: QuerySource,
@@ -99,7 +100,7 @@ where
         }
         self.column.walk_ast(out.reborrow())?;
         out.push_sql(" IN (");
-        for (number, value) in filled(&self.values).enumerate() {
+        for (number, value) in padded(&self.values).enumerate() {
             if number > 0 {
                 out.push_sql(",");
             }
@@ -110,24 +111,24 @@ where
     }
 }
 
-/// Sessions with their users, by digest. diesel writes the text once and not each time anew, name by name: a statement that is kept prepared
-/// is found again by its text.
-pub(crate) struct SessionsAndUsers<'v>(pub(crate) OneOf<'v, sessions::digest, [u8]>);
+/// Sessions with their users, by digest. diesel builds the text once instead of name by name for each query: a
+/// statement that is kept prepared is found again by its text.
+pub(crate) struct SessionsAndUsers<'v>(pub(crate) InList<'v, sessions::digest, [u8]>);
 
 #[cfg(feature = "sqlite")]
-type Writes = diesel::sqlite::Sqlite;
+type TextBackend = diesel::sqlite::Sqlite;
 #[cfg(not(feature = "sqlite"))]
-type Writes = diesel::pg::Pg;
+type TextBackend = diesel::pg::Pg;
 
-static SESSIONS_AND_USERS: LazyLock<String> = LazyLock::new(|| {
-    let columns: (AsSelect<SessionRow, Writes>, AsSelect<UserRow, Writes>) =
+static SESSIONS_AND_USERS_SQL: LazyLock<String> = LazyLock::new(|| {
+    let columns: (AsSelect<SessionRow, TextBackend>, AsSelect<UserRow, TextBackend>) =
         (SessionRow::as_select(), UserRow::as_select());
     let query = sessions::table.inner_join(users::table).select(columns);
-    let mut text = <Writes as Backend>::QueryBuilder::default();
-    // Writing it cannot fail; the databases would refuse an empty text.
-    let written = QueryFragment::<Writes>::to_sql(&query, &mut text, &Writes::default());
+    let mut text = <TextBackend as Backend>::QueryBuilder::default();
+    // Building the text cannot fail; the databases would refuse an empty text.
+    let written = QueryFragment::<TextBackend>::to_sql(&query, &mut text, &TextBackend::default());
     let text = written.map(|()| text.finish()).unwrap_or_default();
-    // Both databases take the quotes of the standard.
+    // Both databases accept the quotes of the standard.
     text.replace('`', "\"") + " WHERE "
 });
 
@@ -138,26 +139,27 @@ impl QueryId for SessionsAndUsers<'_> {
 }
 
 impl Query for SessionsAndUsers<'_> {
-    type SqlType = (SqlTypeOf<AsSelect<SessionRow, Any>>, SqlTypeOf<AsSelect<UserRow, Any>>);
+    type SqlType =
+        (SqlTypeOf<AsSelect<SessionRow, AnyBackend>>, SqlTypeOf<AsSelect<UserRow, AnyBackend>>);
 }
 
 impl<Conn> RunQueryDsl<Conn> for SessionsAndUsers<'_> {}
 
 impl<'v, DB: Backend> QueryFragment<DB> for SessionsAndUsers<'v>
 where
-    OneOf<'v, sessions::digest, [u8]>: QueryFragment<DB>,
+    InList<'v, sessions::digest, [u8]>: QueryFragment<DB>,
 {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
-        out.push_sql(&SESSIONS_AND_USERS);
+        out.push_sql(&SESSIONS_AND_USERS_SQL);
         self.0.walk_ast(out)
     }
 }
 
-/// An `INSERT` that leaves a row alone that is there already.
+/// An `INSERT` that leaves an existing row alone.
 #[derive(Debug, QueryId)]
-pub(crate) struct OrNothing<I>(pub(crate) I);
+pub(crate) struct OnConflictDoNothing<I>(pub(crate) I);
 
-impl<I: QueryFragment<DB>, DB: Backend> QueryFragment<DB> for OrNothing<I> {
+impl<I: QueryFragment<DB>, DB: Backend> QueryFragment<DB> for OnConflictDoNothing<I> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
         self.0.walk_ast(out.reborrow())?;
         out.push_sql(" ON CONFLICT DO NOTHING");
@@ -165,23 +167,23 @@ impl<I: QueryFragment<DB>, DB: Backend> QueryFragment<DB> for OrNothing<I> {
     }
 }
 
-impl<I, Conn> RunQueryDsl<Conn> for OrNothing<I> {}
+impl<I, Conn> RunQueryDsl<Conn> for OnConflictDoNothing<I> {}
 
-/// Writes touches: forward only, and to no session that has been ended.
+/// Writes touches: forward only, and never to a session that has been ended.
 #[derive(Debug)]
-pub(crate) struct TouchAll(Vec<TouchValues>);
+pub(crate) struct WriteTouches(Vec<TouchRow>);
 
 #[derive(Debug)]
-struct TouchValues {
+struct TouchRow {
     id: [u8; 16],
     used: i64,
     expires: Option<i64>,
 }
 
-impl TouchAll {
-    /// At most [`MOST`] touches, and at least one.
+impl WriteTouches {
+    /// At most [`MAX_KEYS_PER_STATEMENT`] touches, and at least one.
     pub(crate) fn new(touches: &[Touch]) -> Self {
-        let values = |touch: &Touch| TouchValues {
+        let values = |touch: &Touch| TouchRow {
             id: touch.id.0.into_bytes(),
             used: touch.used.millis(),
             expires: touch.expires.map(parlance_core::Timestamp::millis),
@@ -190,12 +192,12 @@ impl TouchAll {
     }
 }
 
-impl QueryId for TouchAll {
+impl QueryId for WriteTouches {
     type QueryId = ();
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
-impl<DB> QueryFragment<DB> for TouchAll
+impl<DB> QueryFragment<DB> for WriteTouches
 where
     DB: Backend + HasSqlType<Binary> + HasSqlType<BigInt> + HasSqlType<Nullable<BigInt>>,
     [u8]: ToSql<Binary, DB>,
@@ -209,7 +211,7 @@ where
              expires_at = CASE WHEN expires_at < t.column3 THEN t.column3 ELSE expires_at END \
              FROM ",
         );
-        values(out.reborrow(), &self.0, |touch, mut out| {
+        push_values(out.reborrow(), &self.0, |touch, mut out| {
             out.push_bind_param::<Binary, [u8]>(&touch.id)?;
             out.push_sql(",");
             out.push_bind_param::<BigInt, i64>(&touch.used)?;
@@ -221,4 +223,4 @@ where
     }
 }
 
-impl<Conn> RunQueryDsl<Conn> for TouchAll {}
+impl<Conn> RunQueryDsl<Conn> for WriteTouches {}

@@ -3,44 +3,45 @@
 #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
 compile_error!("parlance-store needs a database: enable its feature `sqlite` or `postgres`");
 
-mod any;
+mod attempts;
+mod backend;
 mod backup;
-mod cap;
+mod batch_order;
+mod bulk_update;
 mod changes;
-mod checks;
+mod coalesce;
 mod connection;
+mod failure_budget;
 #[cfg(feature = "sqlite")]
 mod file;
 mod fragments;
-mod gather;
-mod ladder;
-mod lane;
-mod live;
+mod keys_and_clients;
+mod liveness;
 mod lockout;
-mod many;
+mod lookups;
 mod migrations;
 mod options;
 #[cfg(feature = "sqlite")]
 mod owner;
-mod patience;
 mod queue;
 #[cfg(feature = "sqlite")]
 mod readers;
 mod reports;
+mod revocation;
 mod rows;
 mod schema;
-mod services;
+mod session_limit;
 mod store;
 mod touches;
-mod turn;
 mod url;
-mod writer;
+mod worker;
+mod writes;
 
 #[cfg(test)]
 mod tests;
 
-pub use backup::{BackedUp, BackupError, Restored, backup, partial, restore};
-pub use migrations::{is_there, make, migrate};
-pub use options::{FILE_REPLACED, OpenError, Options, Soon, Told};
-pub use store::{Database, advice, open};
+pub use backup::{BackupError, BackupSummary, RestoreSummary, backup, partial_file, restore};
+pub use migrations::{database_exists, migrate, migrate_if_empty};
+pub use options::{Defer, FILE_REPLACED_PREFIX, FileReplacedCallback, OpenError, Options};
+pub use store::{Database, open, security_warning};
 pub use url::UrlError;

@@ -1,22 +1,22 @@
-//! Whose a file is, and who else may change it: names from `/etc/passwd` and `/etc/group`, and what to advise.
+//! Owner of a file, and write access of other users: names from `/etc/passwd` and `/etc/group`, and advice.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-/// The user as whom this process opens files.
-pub(crate) fn own_user() -> u32 {
+/// The user id under which this process opens files.
+pub(crate) fn effective_uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// A user by name, and by number where no name is known.
+/// The name of a user, or the number where no name is known.
 pub(crate) fn user_name(user: u32) -> String {
     let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     name_of(&users, user).map_or_else(|| format!("user {user}"), ToOwned::to_owned)
 }
 
-/// What else to do, after the system has refused to let this process use something that belongs to this user.
-pub(crate) fn advice(path: &Path, owner: u32, user: u32) -> String {
+/// Advice after the system has denied this process something that belongs to this user.
+pub(crate) fn permission_hint(path: &Path, owner: u32, user: u32) -> String {
     let (name, number) = (user_name(owner), format!("'#{owner}'"));
     let sudo = if name.contains(' ') { &number } else { &name };
     let run = format!("run this as {name} (sudo -u {sudo} parlance ...)");
@@ -36,23 +36,26 @@ pub(crate) fn describe(path: &Path, found: &Metadata) -> String {
     format!("{} belongs to {owner} and has mode {mode:04o}", path.display())
 }
 
-/// Whether somebody beside its owner, root and this process may be in the group of a file, as far as the system's files tell.
+/// Whether users other than the owner, root and this process may be in the group of a file, as far as the system's
+/// files tell.
 pub(crate) fn group_is_shared(found: &Metadata) -> bool {
     let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
-    is_shared(&users, &groups, found.gid(), &[0, found.uid(), own_user()])
+    group_has_others(&users, &groups, found.gid(), &[0, found.uid(), effective_uid()])
 }
 
-/// Whether the group has a name here. The volumes of Kubernetes belong to a group that is a number alone, and that the pod is in.
+/// Whether the group has a name here. Volumes of Kubernetes belong to a group that is a number alone and that the pod
+/// is in.
 pub(crate) fn group_is_named(group: u32) -> bool {
     let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
-    members(&groups, group).is_some()
+    group_members(&groups, group).is_some()
 }
 
-/// Gives a file that root has made to the owner of something, so that a service which is not root can use it.
-pub(crate) fn give(file: &std::fs::File, like: &Metadata) -> std::io::Result<()> {
-    let mine = file.metadata()?;
-    if own_user() != 0 || (mine.uid(), mine.gid()) == (like.uid(), like.gid()) {
+/// Gives a file that root has created to the owner of something else, so that a service that is not root can use the
+/// file.
+pub(crate) fn chown_like(file: &std::fs::File, like: &Metadata) -> std::io::Result<()> {
+    let own = file.metadata()?;
+    if effective_uid() != 0 || (own.uid(), own.gid()) == (like.uid(), like.gid()) {
         return Ok(());
     }
     std::os::unix::fs::fchown(file, Some(like.uid()), Some(like.gid()))
@@ -67,23 +70,23 @@ fn name_of(users: &str, user: u32) -> Option<&str> {
 }
 
 /// The names that a group lists.
-fn members(groups: &str, group: u32) -> Option<&str> {
+fn group_members(groups: &str, group: u32) -> Option<&str> {
     groups.lines().find_map(|line| {
         let mut fields = line.split(':').skip(2);
         (fields.next()?.parse() == Ok(group)).then(|| fields.next().unwrap_or_default())
     })
 }
 
-fn is_shared(users: &str, groups: &str, group: u32, trusted: &[u32]) -> bool {
+fn group_has_others(users: &str, groups: &str, group: u32, trusted: &[u32]) -> bool {
     let trusted_names: Vec<_> = trusted.iter().filter_map(|user| name_of(users, *user)).collect();
-    let listed = members(groups, group).unwrap_or_default();
-    let stranger = |name: &str| !name.is_empty() && !trusted_names.contains(&name);
+    let listed = group_members(groups, group).unwrap_or_default();
+    let is_untrusted = |name: &str| !name.is_empty() && !trusted_names.contains(&name);
     let by_user = |line: &str| {
         let mut fields = line.split(':').skip(2);
         let (user, first) = (fields.next()?.parse::<u32>().ok()?, fields.next()?.parse::<u32>());
         Some(first == Ok(group) && !trusted.contains(&user))
     };
-    listed.split(',').any(stranger) || users.lines().any(|line| by_user(line).unwrap_or(false))
+    listed.split(',').any(is_untrusted) || users.lines().any(|line| by_user(line).unwrap_or(false))
 }
 
 #[cfg(test)]
@@ -95,18 +98,18 @@ mod tests {
         "root:x:0:\nalice:x:1000:\nbob:x:1001:alice\nusers:x:100:\nadmins:x:27:root,alice\n";
 
     #[test]
-    fn a_group_is_shared_by_those_whom_it_lists_or_who_begin_in_it() {
+    fn a_group_is_shared_by_its_members_and_by_users_with_it_as_primary_group() {
         let cases = [
             (1000, &[0, 1000][..], false, "a user's own group"),
             (1001, &[0, 1001][..], true, "a user's own group that lists another"),
             (1001, &[0, 1001, 1000][..], false, "the other is this process"),
             (100, &[0, 1000][..], true, "another user begins in it"),
-            (27, &[0, 1000][..], false, "root may anything"),
+            (27, &[0, 1000][..], false, "root may do anything"),
             (27, &[0, 1001][..], true, "alice is in it"),
-            (4711, &[0, 1000][..], false, "nobody is known to be in it"),
+            (4711, &[0, 1000][..], false, "no member is known"),
         ];
         for (group, trusted, shared, why) in cases {
-            assert_eq!(is_shared(USERS, GROUPS, group, trusted), shared, "{why}");
+            assert_eq!(group_has_others(USERS, GROUPS, group, trusted), shared, "{why}");
         }
     }
 
@@ -114,6 +117,6 @@ mod tests {
     fn a_user_has_a_name_or_a_number() {
         assert_eq!(name_of(USERS, 1001), Some("bob"));
         assert_eq!(name_of(USERS, 1003), None);
-        assert_eq!(members(GROUPS, 4711), None);
+        assert_eq!(group_members(GROUPS, 4711), None);
     }
 }

@@ -1,21 +1,21 @@
-//! Work that waits for a lane: data, bounded.
+//! The bounded queue of a worker. Jobs are data; a full queue refuses (backpressure).
 
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use futures_channel::oneshot;
-use parlance_core::ports::{Pending, StoreError};
+use parlance_core::ports::{StoreError, StoreFuture};
 
-/// Where an answer goes.
+/// The sender of an answer.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
-/// The jobs of one lane.
+/// The jobs of one worker.
 #[derive(Debug)]
 pub(crate) struct Queue<J> {
     state: Mutex<State<J>>,
-    filled: Condvar,
-    bound: usize,
+    not_empty: Condvar,
+    capacity: usize,
 }
 
 #[derive(Debug)]
@@ -25,10 +25,10 @@ struct State<J> {
 }
 
 impl<J> Queue<J> {
-    pub(crate) fn new(bound: usize) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         let state =
-            Mutex::new(State { jobs: VecDeque::with_capacity(bound.min(4096)), open: true });
-        Self { state, filled: Condvar::new(), bound }
+            Mutex::new(State { jobs: VecDeque::with_capacity(capacity.min(4096)), open: true });
+        Self { state, not_empty: Condvar::new(), capacity }
     }
 
     /// # Errors
@@ -36,95 +36,96 @@ impl<J> Queue<J> {
     pub(crate) fn push(&self, job: J) -> Result<(), StoreError> {
         let mut state = self.lock();
         if !state.open {
-            return Err(closed());
+            return Err(closed_error());
         }
-        if state.jobs.len() >= self.bound {
+        if state.jobs.len() >= self.capacity {
             return Err(StoreError::Busy);
         }
-        self.put(&mut state, job);
+        self.push_locked(&mut state, job);
         Ok(())
     }
 
     /// Queues jobs together.
     ///
     /// # Errors
-    /// Those that found no room, or all of them if the store is closed.
+    /// The jobs that found no room, or all of them if the store is closed.
     pub(crate) fn push_all(&self, mut jobs: Vec<J>) -> Result<(), (Vec<J>, StoreError)> {
         if jobs.is_empty() {
             return Ok(());
         }
         let mut state = self.lock();
         if !state.open {
-            return Err((jobs, closed()));
+            return Err((jobs, closed_error()));
         }
-        let room = self.bound.saturating_sub(state.jobs.len());
+        let room = self.capacity.saturating_sub(state.jobs.len());
         let refused = jobs.split_off(room.min(jobs.len()));
         state.jobs.extend(jobs);
-        self.filled.notify_one();
+        self.not_empty.notify_one();
         if refused.is_empty() { Ok(()) } else { Err((refused, StoreError::Busy)) }
     }
 
-    /// Queues a job of the store's own, whatever the bound; dropped if the queue is closed.
-    pub(crate) fn push_own(&self, job: J) {
+    /// Queues a job of the store itself, whatever the bound; the job is dropped if the queue is closed.
+    pub(crate) fn push_unbounded(&self, job: J) {
         let mut state = self.lock();
         if state.open {
-            self.put(&mut state, job);
+            self.push_locked(&mut state, job);
         }
     }
 
-    fn put(&self, state: &mut State<J>, job: J) {
+    fn push_locked(&self, state: &mut State<J>, job: J) {
         state.jobs.push_back(job);
-        self.filled.notify_one();
+        self.not_empty.notify_one();
     }
 
-    /// Takes what has gathered, at most so many. Waits for the first one if told to; `None` once the queue is closed and empty.
-    pub(crate) fn take(&self, most: usize, wait: bool) -> Option<Vec<J>> {
+    /// Takes the queued jobs, at most `most`. With `wait`, waits for the first job. `None` once the queue is closed and
+    /// empty.
+    pub(crate) fn take_batch(&self, max: usize, wait: bool) -> Option<Vec<J>> {
         let mut state = self.lock();
         if wait {
             let waits = |state: &mut State<J>| state.open && state.jobs.is_empty();
-            state = self.filled.wait_while(state, waits).unwrap_or_else(PoisonError::into_inner);
+            state = self.not_empty.wait_while(state, waits).unwrap_or_else(PoisonError::into_inner);
         }
         if state.jobs.is_empty() && !state.open {
             return None;
         }
-        let taken = state.jobs.len().min(most);
+        let taken = state.jobs.len().min(max);
         Some(state.jobs.drain(..taken).collect())
     }
 
-    /// How many jobs wait.
+    /// Number of queued jobs.
     pub(crate) fn len(&self) -> usize {
         self.lock().jobs.len()
     }
 
-    /// Takes no more jobs; those that wait are still done.
+    /// Accepts no more jobs; the queued ones are still done.
     pub(crate) fn close(&self) {
         self.lock().open = false;
-        self.filled.notify_all();
+        self.not_empty.notify_all();
     }
 
-    // A lane that panicked holds no lock: nothing that is done under it can panic halfway.
+    // A worker that panicked holds no lock: no code under this lock can panic halfway.
     fn lock(&self) -> MutexGuard<'_, State<J>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Queues a job, and gives back the answer that it will have.
-pub(crate) fn ask<J, T: Send + 'static>(
+/// Queues a job, and returns its future answer.
+pub(crate) fn submit<J, T: Send + 'static>(
     queue: &Queue<J>,
     job: impl FnOnce(Reply<T>) -> J,
-) -> Pending<T> {
+) -> StoreFuture<T> {
     let (reply, answer) = oneshot::channel();
     match queue.push(job(reply)) {
-        Ok(()) => await_answer(answer),
+        Ok(()) => await_reply(answer),
         Err(refusal) => ready(Err(refusal)),
     }
 }
 
-/// The answer to come.
-pub(crate) fn await_answer<T: Send + 'static>(
+/// The future answer of a queued job.
+pub(crate) fn await_reply<T: Send + 'static>(
     answer: oneshot::Receiver<Result<T, StoreError>>,
-) -> Pending<T> {
-    Box::pin(async move { answer.await.unwrap_or_else(|_| Err(lost())) })
+) -> StoreFuture<T> {
+    Box::pin(async move { answer.await.unwrap_or_else(|_| Err(dropped_error())) })
 }
 
 fn ready<T: Send + 'static>(
@@ -133,16 +134,16 @@ fn ready<T: Send + 'static>(
     Box::pin(std::future::ready(answer))
 }
 
-fn closed() -> StoreError {
+fn closed_error() -> StoreError {
     StoreError::Unavailable("the store is closed".to_owned())
 }
 
-/// The lane dropped the job: it panicked, or the store was closed.
-fn lost() -> StoreError {
+/// The worker dropped the job: because of a panic, or because the store was closed.
+fn dropped_error() -> StoreError {
     StoreError::Unavailable("the store dropped the call".to_owned())
 }
 
-/// Answers; whoever has stopped waiting is no error.
-pub(crate) fn answer<T>(reply: Reply<T>, result: Result<T, StoreError>) {
+/// Sends an answer. A caller that has stopped waiting is no error.
+pub(crate) fn send_reply<T>(reply: Reply<T>, result: Result<T, StoreError>) {
     drop(reply.send(result));
 }

@@ -1,48 +1,51 @@
-//! SQLite's readers: connections on which a caller's own thread looks up what it has gathered.
+//! SQLite's readers: connections on which a caller's own thread looks up its coalesced batch.
 //!
-//! A reader of a write-ahead log waits for nobody, so a look-up costs less than telling another thread of it. What a reader cannot
-//! answer at once is given back, for the lane, which may wait.
+//! A reader of a write-ahead log waits for no lock, so a look-up costs less than a hand-over to another thread: a lock,
+//! two wake-ups and the way back. Look-ups that a reader cannot answer at once are returned for the worker, which may
+//! wait. Look-ups one by one pay for a transaction each and did worse than the worker: the gain is a batch without a
+//! thread in between.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::checks::{Asked, Check, Checks};
-use crate::connection::{Manager, OpenFile, Pool, verify};
+use crate::connection::{ConnectionManager, OpenFile, Pool, verify_file};
+use crate::lookups::{Lookup, LookupBatch, LookupWorker};
 
-type Reader = r2d2::PooledConnection<Manager>;
+type Reader = r2d2::PooledConnection<ConnectionManager>;
 
 /// The readers of one database.
 pub(crate) struct Readers {
     pool: Pool,
     idle: Mutex<Vec<Reader>>,
-    checks: Checks,
+    worker: LookupWorker,
     file: OpenFile,
 }
 
 impl Readers {
-    /// Readers from this pool, which makes and heals them.
-    pub(crate) fn new(pool: Pool, checks: Checks, file: OpenFile) -> Self {
-        Self { pool, idle: Mutex::default(), checks, file }
+    /// Readers from this pool, which makes and repairs them.
+    pub(crate) fn new(pool: Pool, worker: LookupWorker, file: OpenFile) -> Self {
+        Self { pool, idle: Mutex::default(), worker, file }
     }
 
-    /// Answers look-ups, or gives them back: no reader is free or connected, it failed, or the file was replaced.
-    pub(crate) fn answer(&self, checks: Vec<Check>) -> Vec<Check> {
-        if checks.is_empty() || verify(&self.file).is_err() {
-            return checks;
+    /// Answers look-ups, or returns them: no reader is free or connected, the reader failed, or the file was replaced.
+    pub(crate) fn answer(&self, lookups: Vec<Lookup>) -> Vec<Lookup> {
+        if lookups.is_empty() || verify_file(&self.file).is_err() {
+            return lookups;
         }
         let idle = self.idle().pop();
-        let Some(mut reader) = idle.or_else(|| self.pool.try_get()) else { return checks };
-        let asked = Asked::of(checks);
-        let found = catch_unwind(AssertUnwindSafe(|| self.checks.look_up(&mut reader.any, &asked)));
+        let Some(mut reader) = idle.or_else(|| self.pool.try_get()) else { return lookups };
+        let batch = LookupBatch::from_lookups(lookups);
+        let found =
+            catch_unwind(AssertUnwindSafe(|| self.worker.look_up(&mut reader.conn, &batch)));
         match found {
             Ok(Ok(found)) => {
                 self.idle().push(reader);
-                asked.answer(found);
+                batch.resolve(found);
                 Vec::new()
             }
             Ok(Err(_)) | Err(_) => {
-                reader.spoilt = true;
-                asked.into_checks()
+                reader.poisoned = true;
+                batch.into_lookups()
             }
         }
     }

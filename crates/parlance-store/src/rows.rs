@@ -1,4 +1,4 @@
-//! Rows, and how they become what the core knows.
+//! Rows, and their conversion to types of the core.
 
 use std::net::IpAddr;
 
@@ -11,42 +11,42 @@ use parlance_core::{
 };
 use uuid::Uuid;
 
-use crate::any::{Any, AnyValue};
+use crate::backend::{AnyBackend, AnyValue};
 use crate::schema::{keys, service_clients, sessions, users};
 
 /// 16 bytes.
 #[derive(Debug, Clone, Copy, FromSqlRow)]
-pub(crate) struct Id(pub(crate) Uuid);
+pub(crate) struct IdColumn(pub(crate) Uuid);
 
 /// 32 bytes.
 #[derive(Debug, Clone, Copy, FromSqlRow)]
-pub(crate) struct Hash(pub(crate) Digest);
+pub(crate) struct DigestColumn(pub(crate) Digest);
 
 /// Milliseconds since 1970.
 #[derive(Debug, Clone, Copy, FromSqlRow)]
-pub(crate) struct Moment(pub(crate) Timestamp);
+pub(crate) struct TimestampColumn(pub(crate) Timestamp);
 
 /// An address, as text.
 #[derive(Debug, Clone, Copy, FromSqlRow)]
-pub(crate) struct Address(pub(crate) IpAddr);
+pub(crate) struct AddressColumn(pub(crate) IpAddr);
 
-/// 16 bytes an id, one after the other.
+/// 16 bytes for each id, one after the other.
 #[derive(Debug, Clone, FromSqlRow)]
-pub(crate) struct Roles(pub(crate) Vec<Uuid>);
+pub(crate) struct RolesColumn(pub(crate) Vec<Uuid>);
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = users)]
 pub(crate) struct UserRow {
-    id: Id,
+    id: IdColumn,
     name: String,
     canonical: String,
     password: Option<String>,
     enabled: bool,
     password_expired: bool,
     unrestricted: bool,
-    roles: Roles,
-    created_at: Moment,
-    last_login_at: Option<Moment>,
+    roles: RolesColumn,
+    created_at: TimestampColumn,
+    last_login_at: Option<TimestampColumn>,
     epoch: i64,
     version: i64,
 }
@@ -54,21 +54,21 @@ pub(crate) struct UserRow {
 #[derive(Debug, Queryable, Selectable)]
 #[diesel(table_name = sessions)]
 pub(crate) struct SessionRow {
-    id: Id,
+    id: IdColumn,
     dialect: String,
-    user_id: Id,
+    user_id: IdColumn,
     epoch: i64,
-    digest: Hash,
+    digest: DigestColumn,
     sid: Option<String>,
-    created_at: Moment,
-    last_used_at: Option<Moment>,
-    expires_at: Option<Moment>,
-    hard_end_at: Option<Moment>,
-    address: Option<Address>,
+    created_at: TimestampColumn,
+    last_used_at: Option<TimestampColumn>,
+    expires_at: Option<TimestampColumn>,
+    hard_end_at: Option<TimestampColumn>,
+    address: Option<AddressColumn>,
     note: Option<String>,
     enabled: bool,
     version: i64,
-    revoked_at: Option<Moment>,
+    revoked_at: Option<TimestampColumn>,
 }
 
 #[derive(Queryable, Selectable)]
@@ -76,8 +76,8 @@ pub(crate) struct SessionRow {
 pub(crate) struct KeyRow {
     kid: String,
     purpose: String,
-    created_at: Moment,
-    active_at: Moment,
+    created_at: TimestampColumn,
+    active_at: TimestampColumn,
     sealed: Vec<u8>,
 }
 
@@ -85,9 +85,9 @@ pub(crate) struct KeyRow {
 #[diesel(table_name = service_clients)]
 pub(crate) struct ClientRow {
     name: String,
-    id: Id,
-    digest: Hash,
-    created_at: Moment,
+    id: IdColumn,
+    digest: DigestColumn,
+    created_at: TimestampColumn,
 }
 
 impl From<UserRow> for User {
@@ -95,8 +95,8 @@ impl From<UserRow> for User {
         Self {
             id: UserId(row.id.0),
             name: row.name,
-            canonical: CanonicalName::stored(row.canonical),
-            password: row.password.map(PasswordHash::stored),
+            canonical: CanonicalName::from_stored(row.canonical),
+            password: row.password.map(PasswordHash::from_stored),
             enabled: row.enabled,
             password_expired: row.password_expired,
             unrestricted: row.unrestricted,
@@ -117,7 +117,7 @@ impl From<SessionRow> for Session {
             user: UserId(row.user_id.0),
             epoch: row.epoch,
             digest: row.digest.0,
-            sid: row.sid,
+            public_id: row.sid,
             created: row.created_at.0,
             last_used: row.last_used_at.map(|at| at.0),
             expires: row.expires_at.map(|at| at.0),
@@ -137,7 +137,7 @@ impl From<KeyRow> for SealedKey {
             kid: row.kid,
             purpose: row.purpose,
             created: row.created_at.0,
-            active: row.active_at.0,
+            active_from: row.active_at.0,
             sealed: row.sealed,
         }
     }
@@ -149,17 +149,20 @@ impl From<ClientRow> for Client {
     }
 }
 
-/// Role ids as they are stored.
-pub(crate) fn pack(roles: &[Uuid]) -> Vec<u8> {
+/// Role ids in their stored form.
+pub(crate) fn pack_roles(roles: &[Uuid]) -> Vec<u8> {
     roles.iter().flat_map(Uuid::as_bytes).copied().collect()
 }
 
-/// Reads bytes where they lie: a look-up reads five such columns, none of which is worth an allocation.
+/// Reads bytes in place: a look-up reads five such columns, none of which is worth an allocation.
 #[allow(
     clippy::needless_pass_by_value,
     reason = "whether it must be taken apart depends on the databases compiled in"
 )]
-fn read<T>(value: AnyValue<'_>, parse: impl FnOnce(&[u8]) -> Option<T>) -> deserialize::Result<T> {
+fn parse_bytes<T>(
+    value: AnyValue<'_>,
+    parse: impl FnOnce(&[u8]) -> Option<T>,
+) -> deserialize::Result<T> {
     let parsed = match value {
         #[cfg(feature = "postgres")]
         AnyValue::Postgres(value) => parse(value.as_bytes()),
@@ -169,21 +172,21 @@ fn read<T>(value: AnyValue<'_>, parse: impl FnOnce(&[u8]) -> Option<T>) -> deser
     parsed.ok_or_else(|| "bytes of an unknown length".into())
 }
 
-impl FromSql<Binary, Any> for Id {
+impl FromSql<Binary, AnyBackend> for IdColumn {
     fn from_sql(value: AnyValue<'_>) -> deserialize::Result<Self> {
-        read(value, |bytes| Uuid::from_slice(bytes).ok().map(Self))
+        parse_bytes(value, |bytes| Uuid::from_slice(bytes).ok().map(Self))
     }
 }
 
-impl FromSql<Binary, Any> for Hash {
+impl FromSql<Binary, AnyBackend> for DigestColumn {
     fn from_sql(value: AnyValue<'_>) -> deserialize::Result<Self> {
-        read(value, |bytes| Digest::stored(bytes).map(Self))
+        parse_bytes(value, |bytes| Digest::from_stored(bytes).map(Self))
     }
 }
 
-impl FromSql<Binary, Any> for Roles {
+impl FromSql<Binary, AnyBackend> for RolesColumn {
     fn from_sql(value: AnyValue<'_>) -> deserialize::Result<Self> {
-        let (ids, rest) = read(value, |bytes| {
+        let (ids, rest) = parse_bytes(value, |bytes| {
             let (ids, rest) = bytes.as_chunks::<16>();
             Some((ids.iter().map(|id| Uuid::from_bytes(*id)).collect(), rest.len()))
         })?;
@@ -191,15 +194,15 @@ impl FromSql<Binary, Any> for Roles {
     }
 }
 
-impl FromSql<BigInt, Any> for Moment {
+impl FromSql<BigInt, AnyBackend> for TimestampColumn {
     fn from_sql(value: AnyValue<'_>) -> deserialize::Result<Self> {
-        <i64 as FromSql<BigInt, Any>>::from_sql(value)
+        <i64 as FromSql<BigInt, AnyBackend>>::from_sql(value)
             .map(|millis| Self(Timestamp::from_millis(millis)))
     }
 }
 
-impl FromSql<Text, Any> for Address {
+impl FromSql<Text, AnyBackend> for AddressColumn {
     fn from_sql(value: AnyValue<'_>) -> deserialize::Result<Self> {
-        Ok(Self(<String as FromSql<Text, Any>>::from_sql(value)?.parse()?))
+        Ok(Self(<String as FromSql<Text, AnyBackend>>::from_sql(value)?.parse()?))
     }
 }

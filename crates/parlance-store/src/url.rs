@@ -1,10 +1,10 @@
-//! Where the database is: reading a URL, and never showing its password.
+//! Parses database URLs, and never shows their passwords.
 
 use std::fmt;
 #[cfg(feature = "sqlite")]
 use std::path::PathBuf;
 
-/// What a database URL names.
+/// The database that a URL names.
 #[derive(Clone)]
 pub(crate) enum Target {
     /// A file.
@@ -12,50 +12,50 @@ pub(crate) enum Target {
     Sqlite(PathBuf),
     /// A server.
     #[cfg(feature = "postgres")]
-    Postgres(Server),
+    Postgres(PostgresServer),
 }
 
 /// A PostgreSQL server and database.
 #[cfg(feature = "postgres")]
 #[derive(Clone)]
-pub(crate) struct Server {
-    /// What libpq is given.
+pub(crate) struct PostgresServer {
+    /// The URL for libpq.
     pub(crate) url: String,
-    /// What libpq may repeat in its messages and nobody may see.
+    /// Secrets that libpq may repeat in its messages, and that must never be shown.
     secrets: Vec<String>,
-    /// What the connection goes over unprotected, if it does.
-    pub(crate) exposed: Option<String>,
+    /// The host to which the connection is unprotected, if so.
+    pub(crate) unverified_host: Option<String>,
 }
 
 /// A URL that names no database.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
-    /// Neither of the known beginnings.
+    /// Neither of the known schemes.
     #[error("a database URL begins with `sqlite:` or `postgres://`")]
-    Scheme,
+    UnknownScheme,
     /// A database that this program was built without.
     #[error("this program was built without {missing}; it has {compiled}")]
     NotCompiled {
-        /// What the URL asks for.
+        /// The database that the URL asks for.
         missing: &'static str,
-        /// What there is instead.
+        /// The database that is compiled in.
         compiled: &'static str,
     },
-    /// `sqlite:` and nothing.
+    /// `sqlite:` without a path.
     #[error("`sqlite:` needs the path of a file, as in `sqlite:parlance.db`")]
-    NoPath,
+    MissingPath,
     /// `sqlite::memory:`.
     #[error(
-        "a database in memory would be another one for each connection: `sqlite:` needs the path of a file"
+        "a database in memory would be a different database for each connection: `sqlite:` needs the path of a file"
     )]
-    Memory,
+    InMemory,
     /// `sqlite:file:...`.
     #[error("`sqlite:` takes a plain path, not a `file:` URI")]
     FileUri,
     /// `sqlite:x.db?mode=ro`.
     #[error("`sqlite:` takes a plain path without parameters: leave out what begins with `?`")]
-    Parameters,
-    /// Something in a PostgreSQL URL cannot be read.
+    UnexpectedParameters,
+    /// A part of a PostgreSQL URL cannot be read.
     #[error("this PostgreSQL URL cannot be read: {0}")]
     Malformed(&'static str),
 }
@@ -70,24 +70,24 @@ impl Target {
     /// The URL names nothing that this program can open.
     pub(crate) fn parse(url: &str) -> Result<Self, UrlError> {
         if let Some(path) = url.strip_prefix("sqlite:") {
-            return sqlite(path);
+            return parse_sqlite(path);
         }
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            return postgres(url);
+            return parse_postgres(url);
         }
-        Err(UrlError::Scheme)
+        Err(UrlError::UnknownScheme)
     }
 }
 
-fn sqlite(path: &str) -> Result<Target, UrlError> {
+fn parse_sqlite(path: &str) -> Result<Target, UrlError> {
     let path = path.strip_prefix("//").unwrap_or(path);
     match path {
-        "" => Err(UrlError::NoPath),
-        ":memory:" => Err(UrlError::Memory),
+        "" => Err(UrlError::MissingPath),
+        ":memory:" => Err(UrlError::InMemory),
         path if path.starts_with("file:") => Err(UrlError::FileUri),
-        path if path.contains('\0') => Err(UrlError::NoPath),
-        // It would be part of the file's name, and nobody means that.
-        path if path.contains('?') => Err(UrlError::Parameters),
+        path if path.contains('\0') => Err(UrlError::MissingPath),
+        // The parameters would become part of the file's name, which is never meant.
+        path if path.contains('?') => Err(UrlError::UnexpectedParameters),
         #[cfg(feature = "sqlite")]
         path => Ok(Target::Sqlite(PathBuf::from(path))),
         #[cfg(not(feature = "sqlite"))]
@@ -96,14 +96,14 @@ fn sqlite(path: &str) -> Result<Target, UrlError> {
 }
 
 #[cfg(not(feature = "postgres"))]
-fn postgres(_: &str) -> Result<Target, UrlError> {
+fn parse_postgres(_: &str) -> Result<Target, UrlError> {
     Err(UrlError::NotCompiled { missing: "PostgreSQL", compiled: COMPILED })
 }
 
 #[cfg(feature = "postgres")]
-fn postgres(url: &str) -> Result<Target, UrlError> {
+fn parse_postgres(url: &str) -> Result<Target, UrlError> {
     if url.contains(['\0', ' ']) {
-        return Err(UrlError::Malformed("it holds a blank; write %20"));
+        return Err(UrlError::Malformed("it contains a space; write %20"));
     }
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -114,13 +114,14 @@ fn postgres(url: &str) -> Result<Target, UrlError> {
         ));
     }
     let (login, hosts) = authority.split_once('@').unwrap_or(("", authority));
-    // libpq would repeat what it cannot read, and that may be a piece of a password.
+    // libpq would repeat an unreadable part, which may be a piece of a password.
     let is_port = |port: &str| port.is_empty() || port.parse::<u16>().is_ok_and(|port| port > 0);
-    if !hosts.split(',').all(|host| is_port(port_of(host))) {
+    if !hosts.split(',').all(|host| is_port(port(host))) {
         return Err(UrlError::Malformed("a port is a number from 1 to 65535"));
     }
-    const PERCENT: UrlError = UrlError::Malformed("a % is not followed by two hexadecimal digits");
-    decoded(url).ok_or(PERCENT)?;
+    const MALFORMED_PERCENT_ENCODING: UrlError =
+        UrlError::Malformed("a % is not followed by two hexadecimal digits");
+    percent_decode(url).ok_or(MALFORMED_PERCENT_ENCODING)?;
     let mut secrets: Vec<_> =
         login.split_once(':').map(|(_, password)| password.to_owned()).into_iter().collect();
 
@@ -138,29 +139,29 @@ fn postgres(url: &str) -> Result<Target, UrlError> {
             .map(|(_, value)| (*value).to_owned()),
     );
     for secret in secrets.clone() {
-        secrets.push(decoded(&secret).ok_or(PERCENT)?);
+        secrets.push(percent_decode(&secret).ok_or(MALFORMED_PERCENT_ENCODING)?);
     }
     secrets.retain(|secret| !secret.is_empty());
 
     let hosts = parameter("host").or(parameter("hostaddr")).unwrap_or(hosts);
-    let exposed = hosts
+    let unverified_host = hosts
         .split(',')
-        .find(|host| !is_near(host))
+        .find(|host| !is_on_this_machine(host))
         .filter(|_| parameter("sslmode") != Some("verify-full"));
-    let exposed = exposed.map(|host| host_of(host).to_owned());
+    let unverified_host = unverified_host.map(|host| host_name(host).to_owned());
 
     let mut full = url.to_owned();
-    for (name, value) in DEFAULTS.iter().filter(|(name, _)| parameter(name).is_none()) {
+    for (name, value) in DEFAULT_PARAMETERS.iter().filter(|(name, _)| parameter(name).is_none()) {
         full.push(if full.contains('?') { '&' } else { '?' });
         full.push_str(&format!("{name}={value}"));
     }
-    Ok(Target::Postgres(Server { url: full, secrets, exposed }))
+    Ok(Target::Postgres(PostgresServer { url: full, secrets, unverified_host }))
 }
 
-/// What a URL that does not say otherwise gets: a server that is gone is noticed, first when connecting, then when it no longer answers
-/// (milliseconds), then when nothing is asked of it.
+/// Defaults for parameters that a URL does not set: they detect a lost server, first while connecting, then when the
+/// server no longer answers (milliseconds), then while the connection is idle.
 #[cfg(feature = "postgres")]
-const DEFAULTS: &[(&str, &str)] = &[
+const DEFAULT_PARAMETERS: &[(&str, &str)] = &[
     ("connect_timeout", "2"),
     ("tcp_user_timeout", "8000"),
     ("keepalives_idle", "5"),
@@ -169,10 +170,10 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("fallback_application_name", "parlance"),
 ];
 
-/// Whether what goes to this host leaves the machine: a socket and the loopback do not.
+/// Whether traffic to this host stays on the machine, as with a socket and the loopback.
 #[cfg(feature = "postgres")]
-fn is_near(host: &str) -> bool {
-    let name = host_of(host);
+fn is_on_this_machine(host: &str) -> bool {
+    let name = host_name(host);
     let socket = name.is_empty()
         || name.starts_with('/')
         || name.starts_with('@')
@@ -184,11 +185,11 @@ fn is_near(host: &str) -> bool {
 
 /// A host without its port.
 #[cfg(feature = "postgres")]
-fn host_of(host: &str) -> &str {
+fn host_name(host: &str) -> &str {
     if let Some(inner) = host.strip_prefix('[') {
         return inner.split_once(']').map_or(inner, |(name, _)| name);
     }
-    // More than one colon: an IPv6 address as `host=` has it.
+    // More than one colon: an IPv6 address in the form of `host=`.
     if host.matches(':').count() > 1 {
         host
     } else {
@@ -197,7 +198,7 @@ fn host_of(host: &str) -> &str {
 }
 
 #[cfg(feature = "postgres")]
-fn port_of(host: &str) -> &str {
+fn port(host: &str) -> &str {
     host.rsplit_once(']')
         .map_or(host, |(_, port)| port)
         .split_once(':')
@@ -205,7 +206,7 @@ fn port_of(host: &str) -> &str {
 }
 
 #[cfg(feature = "postgres")]
-fn decoded(text: &str) -> Option<String> {
+fn percent_decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {
@@ -222,8 +223,8 @@ fn decoded(text: &str) -> Option<String> {
 }
 
 #[cfg(feature = "postgres")]
-impl Server {
-    /// The URL without its password, and the password; `None` where it holds another secret.
+impl PostgresServer {
+    /// The URL without its password, and the password; `None` where the URL holds another secret.
     pub(crate) fn without_password(&self) -> Option<(String, Option<String>)> {
         let (scheme, rest) = self.url.split_once("://")?;
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -239,14 +240,14 @@ impl Server {
             }
         }
         let password = match password {
-            Some(password) => Some(decoded(password)?),
+            Some(password) => Some(percent_decode(password)?),
             None => None,
         };
         let at = if user.is_empty() { "" } else { "@" };
         Some((format!("{scheme}://{user}{at}{rest}?{}", kept.join("&")), password))
     }
 
-    /// A message without the password.
+    /// A message without the passwords.
     pub(crate) fn redact(&self, message: &str) -> String {
         self.secrets.iter().fold(message.trim().to_owned(), |message, secret| {
             message.replace(secret.as_str(), "...")

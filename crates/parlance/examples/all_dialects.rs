@@ -1,24 +1,25 @@
-//! An app of your own that answers the clients of every vendor whose dialect is compiled in, with one guard that takes the session of any.
+//! An app of your own that answers the clients of every vendor with a compiled-in dialect. One guard accepts the
+//! session of any dialect.
 //!
 //! `cargo run -p parlance --example all_dialects [ADDRESS]`. The user is `alice`, the password `correct horse`.
 
 #![expect(clippy::print_stdout, reason = "it says where it listens")]
 
 use actix_web::{App, HttpResponse, HttpServer, web};
-use parlance::{Setup, actix::Caller, table::TABLE};
+use parlance::{Builder, actix::Caller, table::TABLE};
 
 #[actix_web::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let setup = Setup::open("sqlite:all_dialects.db")?;
-    setup.ensure_user("alice", "correct horse").await?;
-    // Each on its own paths. Whoever shows no credential at all is refused in the words of the first.
-    let site = setup.site(TABLE.iter().map(|dialect| (dialect.name, ""))).await?;
+    let builder = Builder::open("sqlite:all_dialects.db")?;
+    builder.ensure_user("alice", "correct horse").await?;
+    // Each on its own paths. A request without a credential is refused in the words of the first dialect.
+    let dialect_set = builder.build(TABLE.iter().map(|dialect| (dialect.name, ""))).await?;
     let app = move || {
         let private = web::scope("/private")
-            .wrap(site.guard())
+            .wrap(dialect_set.guard())
             .route("/whoami", web::to(whoami))
             .route("/upload", web::post().to(upload));
-        App::new().configure(|app| site.mount(app)).service(private)
+        App::new().configure(|app| dialect_set.mount(app)).service(private)
     };
     let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8090".to_owned());
     let server = HttpServer::new(app).bind(address)?;
@@ -30,7 +31,7 @@ async fn whoami(caller: Caller) -> String {
     format!("{} by {}\n", caller.name, caller.dialect)
 }
 
-/// Gives back what it got. The guard may have looked for a token in it, and has left it whole.
+/// Echoes the body. The guard may have looked for a token there, and has left the body whole.
 async fn upload(_: Caller, body: web::Bytes) -> HttpResponse {
     HttpResponse::Ok().body(body)
 }

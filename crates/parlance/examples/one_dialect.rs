@@ -1,5 +1,5 @@
-//! An app of your own that also answers the clients of one vendor: cluster-api under `/legacy`, on a SQLite file, with a handler of the app's
-//! behind its guard.
+//! An app of your own that also answers the clients of one vendor: cluster-api under `/legacy`, on a SQLite file, with
+//! a handler of the app behind its guard.
 //!
 //! `cargo run -p parlance --example one_dialect [ADDRESS]`, then
 //! `curl -d username=alice -d 'password=correct horse' http://127.0.0.1:8090/legacy/api/login` and
@@ -8,16 +8,17 @@
 #![expect(clippy::print_stdout, reason = "it says where it listens")]
 
 use actix_web::{App, HttpServer, web};
-use parlance::{Setup, actix::Caller};
+use parlance::{Builder, actix::Caller};
 
 #[actix_web::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let setup = Setup::open("sqlite:one_dialect.db")?;
-    setup.ensure_user("alice", "correct horse").await?;
-    let site = setup.site([("cluster-api", "/legacy")]).await?;
+    let builder = Builder::open("sqlite:one_dialect.db")?;
+    builder.ensure_user("alice", "correct horse").await?;
+    let dialect_set = builder.build([("cluster-api", "/legacy")]).await?;
     let app = move || {
-        let private = web::scope("/private").wrap(site.guard()).route("/whoami", web::to(whoami));
-        App::new().configure(|app| site.mount(app)).service(private)
+        let private =
+            web::scope("/private").wrap(dialect_set.guard()).route("/whoami", web::to(whoami));
+        App::new().configure(|app| dialect_set.mount(app)).service(private)
     };
     let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8090".to_owned());
     let server = HttpServer::new(app).bind(address)?;

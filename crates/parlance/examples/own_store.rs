@@ -1,7 +1,8 @@
-//! Sessions in a store of your own: here one that says of every change that it was made, and leaves the keeping to SQLite.
+//! Sessions in a store of your own: this one prints every change that was made (an audit trail), and leaves storage to
+//! SQLite.
 //!
-//! What a store must do is the port `parlance::core::ports::Store`; what it must keep, `parlance_core::suite` proves of any. The shortest that
-//! keeps all of it is `parlance_core::reference`.
+//! The port `parlance::core::ports::Store` defines the operations of a store; `parlance_core::suite` proves the
+//! invariants of any. The shortest store that keeps all invariants is `parlance_core::reference`.
 //!
 //! `cargo run -p parlance --example own_store [ADDRESS]`. The user is `alice`, the password `correct horse`.
 
@@ -11,17 +12,17 @@ use std::sync::Arc;
 
 use actix_web::{App, HttpServer, web};
 use parlance::core::ports::{
-    Applied, Change, Pending, SealedKey, SessionQuery, Store, Touch, UserPage, UserQuery,
+    Applied, Change, SealedKey, SessionQuery, Store, StoreFuture, Touch, UserPage, UserQuery,
 };
 use parlance::core::{CanonicalName, Digest, Session, Timestamp, User};
-use parlance::{Setup, actix::Caller, setup};
+use parlance::{Builder, actix::Caller, builder};
 
-/// A store that keeps a trail.
+/// A store that keeps an audit trail.
 struct Audited<S>(S);
 
 impl<S: Store> Store for Audited<S> {
-    fn apply(&self, change: Change) -> Pending<Applied> {
-        // A change is data, and its `Debug` shows no secret; its first word says what it is.
+    fn apply(&self, change: Change) -> StoreFuture<Applied> {
+        // A change is data, and its `Debug` shows no secret. The first word names the change.
         let what = format!("{change:?}");
         let what = what.split([' ', '(']).next().unwrap_or_default().to_owned();
         let applied = self.0.apply(change);
@@ -32,35 +33,35 @@ impl<S: Store> Store for Audited<S> {
         })
     }
 
-    fn session(&self, digest: Digest) -> Pending<Option<(Session, User)>> {
+    fn session(&self, digest: Digest) -> StoreFuture<Option<(Session, User)>> {
         self.0.session(digest)
     }
 
-    fn user(&self, name: CanonicalName) -> Pending<Option<User>> {
+    fn user(&self, name: CanonicalName) -> StoreFuture<Option<User>> {
         self.0.user(name)
     }
 
-    fn users(&self, offset: u64, limit: u32) -> Pending<UserPage> {
+    fn users(&self, offset: u64, limit: u32) -> StoreFuture<UserPage> {
         self.0.users(offset, limit)
     }
 
-    fn find_users(&self, query: UserQuery) -> Pending<Vec<User>> {
+    fn find_users(&self, query: UserQuery) -> StoreFuture<Vec<User>> {
         self.0.find_users(query)
     }
 
-    fn sessions(&self, query: SessionQuery) -> Pending<Vec<(Session, User)>> {
+    fn sessions(&self, query: SessionQuery) -> StoreFuture<Vec<(Session, User)>> {
         self.0.sessions(query)
     }
 
-    fn live(&self, now: Timestamp) -> Pending<Vec<(String, u64)>> {
-        self.0.live(now)
+    fn count_live_sessions(&self, now: Timestamp) -> StoreFuture<Vec<(String, u64)>> {
+        self.0.count_live_sessions(now)
     }
 
-    fn keys(&self) -> Pending<Vec<SealedKey>> {
+    fn keys(&self) -> StoreFuture<Vec<SealedKey>> {
         self.0.keys()
     }
 
-    fn ping(&self) -> Pending<()> {
+    fn ping(&self) -> StoreFuture<()> {
         self.0.ping()
     }
 
@@ -68,20 +69,21 @@ impl<S: Store> Store for Audited<S> {
         self.0.touch(touch);
     }
 
-    fn flush(&self) -> Pending<()> {
+    fn flush(&self) -> StoreFuture<()> {
         self.0.flush()
     }
 }
 
 #[actix_web::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let store = Audited(setup::store("sqlite:own_store.db")?);
-    let setup = Setup::over(setup::authority(Arc::new(store)));
-    setup.ensure_user("alice", "correct horse").await?;
-    let site = setup.site([("polish-longtoken", "")]).await?;
+    let store = Audited(builder::store("sqlite:own_store.db")?);
+    let builder = Builder::with_authority(builder::authority(Arc::new(store)));
+    builder.ensure_user("alice", "correct horse").await?;
+    let dialect_set = builder.build([("polish-longtoken", "")]).await?;
     let app = move || {
-        let private = web::scope("/private").wrap(site.guard()).route("/whoami", web::to(whoami));
-        App::new().configure(|app| site.mount(app)).service(private)
+        let private =
+            web::scope("/private").wrap(dialect_set.guard()).route("/whoami", web::to(whoami));
+        App::new().configure(|app| dialect_set.mount(app)).service(private)
     };
     let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8090".to_owned());
     let server = HttpServer::new(app).bind(address)?;

@@ -1,8 +1,9 @@
-//! Users who live in a table of your own: parlance keeps their sessions, your table says who they are and whether they may.
+//! Users in a table of your own (user directory): parlance keeps their sessions, and your table states their identity
+//! and whether they are enabled.
 //!
 //! `cargo run -p parlance --example own_users [ADDRESS]`, then log in as `alice` with `correct horse`:
-//! `curl -d login=alice -d 'pass=correct horse' http://127.0.0.1:8090/login`. Whom `curl -X POST http://127.0.0.1:8090/dismiss/alice` dismisses
-//! is refused at the next request.
+//! `curl -d login=alice -d 'pass=correct horse' http://127.0.0.1:8090/login`. A user dismissed with
+//! `curl -X POST http://127.0.0.1:8090/dismiss/alice` is refused at the next request.
 
 #![expect(clippy::print_stdout, reason = "it says where it listens")]
 
@@ -10,12 +11,12 @@ use std::future::ready;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use actix_web::{App, HttpServer, web};
-use parlance::core::ports::{Pending, UserPage, Users};
+use parlance::core::ports::{StoreFuture, UserDirectory, UserPage};
 use parlance::core::{CanonicalName, PasswordHash, Timestamp, User, UserId, UserName};
-use parlance::{Setup, actix::Caller, setup};
+use parlance::{Builder, actix::Caller, builder};
 use uuid::Uuid;
 
-/// Your own table of people: here in memory. Each has an id that is his for good, and an argon2id hash.
+/// Your own table of people: here in memory. Each has a permanent id, and an argon2id hash.
 struct Staff(Mutex<Vec<User>>);
 
 impl Staff {
@@ -24,19 +25,19 @@ impl Staff {
     }
 }
 
-impl Users for Staff {
-    fn user(&self, name: CanonicalName) -> Pending<Option<User>> {
+impl UserDirectory for Staff {
+    fn user(&self, name: CanonicalName) -> StoreFuture<Option<User>> {
         let found = self.with(|staff| staff.iter().find(|user| user.canonical == name).cloned());
-        // A table that did not answer would be `Err(StoreError::Unavailable(..))`: 503, and nobody is logged out.
+        // A table that did not answer would be `Err(StoreError::Unavailable(..))`: 503, and no user is logged out.
         Box::pin(ready(Ok(found)))
     }
 
-    fn user_by_id(&self, id: UserId) -> Pending<Option<User>> {
+    fn user_by_id(&self, id: UserId) -> StoreFuture<Option<User>> {
         let found = self.with(|staff| staff.iter().find(|user| user.id == id).cloned());
         Box::pin(ready(Ok(found)))
     }
 
-    fn users(&self, offset: u64, limit: u32) -> Pending<UserPage> {
+    fn users(&self, offset: u64, limit: u32) -> StoreFuture<UserPage> {
         let mut items = self.with(|staff| staff.clone());
         items.sort_by(|one, other| one.canonical.cmp(&other.canonical));
         let (total, skip) = (items.len() as u64, usize::try_from(offset).unwrap_or(usize::MAX));
@@ -50,20 +51,21 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let id = UserId(Uuid::from_u128(0x6f1d_4a80_5c2e_4f7b_9a13_0d6e_8b2c_7f54));
     let hash = "$argon2id$v=19$m=19456,t=2,p=1$ablhKD1vOXweUO6hu2ggZw$2hlhJmprpkVGEvoZV+QddDapccl1M4K9KxAkALZCIPw";
     let alice = User {
-        password: Some(PasswordHash::stored(hash.to_owned())),
+        password: Some(PasswordHash::from_stored(hash.to_owned())),
         ..User::new(id, &UserName::new("alice")?, Timestamp::from_seconds(1_651_406_400))
     };
     let staff = Arc::new(Staff(Mutex::new(vec![alice])));
 
-    let store = Arc::new(setup::store("sqlite:own_users.db")?);
+    let store = Arc::new(builder::store("sqlite:own_users.db")?);
     let directory = Arc::<Staff>::clone(&staff);
-    let setup = Setup::over(setup::authority(store).with_users(directory));
-    let site = setup.site([("polish-longtoken", "")]).await?;
+    let builder = Builder::with_authority(builder::authority(store).with_user_directory(directory));
+    let dialect_set = builder.build([("polish-longtoken", "")]).await?;
     let app = move || {
-        let private = web::scope("/private").wrap(site.guard()).route("/whoami", web::to(whoami));
+        let private =
+            web::scope("/private").wrap(dialect_set.guard()).route("/whoami", web::to(whoami));
         App::new()
             .app_data(web::Data::from(Arc::clone(&staff)))
-            .configure(|app| site.mount(app))
+            .configure(|app| dialect_set.mount(app))
             .service(private)
             .route("/dismiss/{name}", web::post().to(dismiss))
     };
@@ -77,7 +79,7 @@ async fn whoami(caller: Caller) -> String {
     format!("{} by {}\n", caller.name, caller.dialect)
 }
 
-/// Changes your table alone: parlance asks it at every request.
+/// Changes your table alone: parlance looks the user up there at every request.
 async fn dismiss(staff: web::Data<Staff>, name: web::Path<String>) -> &'static str {
     staff.with(move |staff| {
         staff.iter_mut().filter(|user| user.name == *name).for_each(|user| user.enabled = false);

@@ -1,4 +1,4 @@
-//! How an app of your own is tested: an authority in memory logs users in without HTTP, under a clock that the test moves.
+//! Tests of an app of your own: an authority in memory logs users in without HTTP, under a clock that the test moves.
 //!
 //! `cargo run -p parlance --features testing --example test_authority` is such a test; yours would be a `#[test]`.
 
@@ -8,16 +8,17 @@ use std::time::Duration;
 
 use actix_web::{App, test, web};
 use parlance::actix::Caller;
-use parlance::testing::{Shown, TestAuthority};
+use parlance::testing::{RequestCredential, TestAuthority};
 
 async fn whoami(caller: Caller) -> String {
     caller.name.clone()
 }
 
-/// What the app answers a client who shows this: the status and the body.
-async fn ask(authority: &TestAuthority, shown: Shown) -> (u16, String) {
-    let site = authority.site();
-    let private = web::scope("/private").wrap(site.guard()).route("/whoami", web::to(whoami));
+/// The app's answer to a client with this credential: the status and the body.
+async fn ask(authority: &TestAuthority, shown: RequestCredential) -> (u16, String) {
+    let dialect_set = authority.dialect_set();
+    let private =
+        web::scope("/private").wrap(dialect_set.guard()).route("/whoami", web::to(whoami));
     let app = test::init_service(App::new().service(private)).await;
     let request = test::TestRequest::post().uri("/private/whoami").set_payload(shown.body);
     let request = shown.headers.into_iter().fold(request, test::TestRequest::insert_header);

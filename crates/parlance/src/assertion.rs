@@ -1,7 +1,14 @@
-//! Identity assertions: a short-lived JWT (RFC 7519) that tells an upstream who makes a request, signed with Ed25519 (RFC 8037).
+//! Identity assertions: a short-lived JWT (RFC 7519) that tells an upstream the identity of a caller, signed with
+//! Ed25519 (RFC 8037).
 //!
-//! An upstream verifies it with the published keys, and demands `typ`, `iss`, `aud` and `exp`. It speaks of one request and opens
-//! nothing here.
+//! An upstream verifies the assertion with the published keys, and demands `typ`, `iss`, `aud` and `exp`. An assertion
+//! speaks of one request and opens nothing here.
+//!
+//! An Ed25519 signature takes 8 microseconds of a core, where ECDSA with P-256 takes 16 and RSA-3072 some 1500. The
+//! signature is deterministic, and has 64 bytes instead of 384. `PyJWT`, jose, node-jose and Go's libraries verify
+//! Ed25519. axxon-jsonrpc stays on RSA, as its document shows. Each request's assertion is signed separately: a cache
+//! for a second missed nearly always with a million sessions, and its lock and memory cost more than they saved. There
+//! is no `jti`, since nothing would look at one.
 
 #[cfg(test)]
 mod tests;
@@ -22,29 +29,29 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-/// How long an assertion lives.
-pub const LIFETIME: Duration = Duration::from_secs(60);
+/// Lifetime of an assertion.
+pub const ASSERTION_LIFETIME: Duration = Duration::from_secs(60);
 
-/// Says what it is (RFC 8725, 3.11), so that no other JWT is taken for one.
-const TYPE: &str = "assertion+jwt";
+/// The explicit type (RFC 8725, 3.11), so that no other JWT is taken for an assertion.
+const TOKEN_TYPE: &str = "assertion+jwt";
 
 /// An Ed25519 key. Its `Debug` shows the `kid` alone.
 pub struct AssertionKey {
     pair: Ed25519KeyPair,
-    public: Public,
-    /// What every assertion that it signs begins with: the encoded header, and the dot.
-    head: String,
+    public: PublicKey,
+    /// The start of every assertion signed with this key: the encoded header, and the dot.
+    encoded_header: String,
 }
 
-/// The public half of one.
+/// The public half of a key.
 #[derive(Clone)]
-struct Public {
+struct PublicKey {
     kid: String,
     x: String,
 }
 
 impl AssertionKey {
-    /// Makes a key of 32 random bytes, and gives its PKCS#8 to be kept.
+    /// Makes a key of 32 random bytes, and returns its PKCS#8 form to be stored.
     pub(crate) fn from_seed(seed: &[u8; 32]) -> Result<(Self, Zeroizing<Vec<u8>>), Unspecified> {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| Unspecified)?;
         let der = Zeroizing::new(pair.to_pkcs8()?.as_ref().to_vec());
@@ -61,9 +68,9 @@ impl AssertionKey {
         // RFC 7638, 3 and RFC 8037, 2: the required members in the order of their names, without blanks.
         let members = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
         let kid = URL_SAFE_NO_PAD.encode(digest(&SHA256, members.as_bytes()));
-        let header = json!({ "alg": "EdDSA", "kid": kid, "typ": TYPE });
-        let head = URL_SAFE_NO_PAD.encode(header.to_string()) + ".";
-        Self { pair, public: Public { kid, x }, head }
+        let header = json!({ "alg": "EdDSA", "kid": kid, "typ": TOKEN_TYPE });
+        let encoded_header = URL_SAFE_NO_PAD.encode(header.to_string()) + ".";
+        Self { pair, public: PublicKey { kid, x }, encoded_header }
     }
 
     /// The RFC 7638 thumbprint of its public half.
@@ -74,7 +81,7 @@ impl AssertionKey {
 
 /// Signs assertions. Clones share their keys.
 #[derive(Clone)]
-pub struct Assertions(Arc<Inner>);
+pub struct AssertionSigner(Arc<Inner>);
 
 struct Inner {
     issuer: String,
@@ -83,11 +90,11 @@ struct Inner {
 
 #[derive(Default)]
 struct Keys {
-    active: Option<Arc<AssertionKey>>,
-    all: BTreeMap<String, Public>,
+    current: Option<Arc<AssertionKey>>,
+    all: BTreeMap<String, PublicKey>,
 }
 
-/// What an assertion says.
+/// The payload of an assertion.
 #[derive(Serialize)]
 struct Claims<'c> {
     iss: &'c str,
@@ -102,17 +109,17 @@ struct Claims<'c> {
     exp: i64,
 }
 
-impl Assertions {
-    /// Without keys, which signs nothing until they are put there.
+impl AssertionSigner {
+    /// Without keys: signs nothing until `replace` is called.
     pub(crate) fn new(issuer: &str) -> Self {
         Self(Arc::new(Inner { issuer: issuer.to_owned(), keys: RwLock::default() }))
     }
 
-    /// Puts these keys in the place of all there are.
-    pub(crate) fn replace(&self, active: Option<Arc<AssertionKey>>, others: &[Arc<AssertionKey>]) {
-        let publics = others.iter().chain(&active).map(|key| key.public.clone());
+    /// Replaces all keys.
+    pub(crate) fn replace(&self, current: Option<Arc<AssertionKey>>, others: &[Arc<AssertionKey>]) {
+        let publics = others.iter().chain(&current).map(|key| key.public.clone());
         let all = publics.map(|public| (public.kid.clone(), public)).collect();
-        let keys = Arc::new(Keys { active, all });
+        let keys = Arc::new(Keys { current, all });
         *self.0.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
     }
 
@@ -120,11 +127,11 @@ impl Assertions {
         Arc::clone(&self.0.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The assertion that this caller makes a request of this audience now; `None` if it cannot be signed.
+    /// The assertion for a request of this caller to this audience now; `None` if signing is not possible.
     #[must_use]
     pub fn for_caller(&self, caller: &Caller, audience: &str, now: Timestamp) -> Option<String> {
         let iat = now.seconds();
-        let life = i64::try_from(LIFETIME.as_secs()).ok()?;
+        let life = i64::try_from(ASSERTION_LIFETIME.as_secs()).ok()?;
         let claims = Claims {
             iss: &self.0.issuer,
             aud: audience,
@@ -140,9 +147,10 @@ impl Assertions {
         };
         let claims = serde_json::to_vec(&claims).ok()?;
         let keys = self.keys();
-        let key = keys.active.as_ref()?;
-        let mut assertion = String::with_capacity(key.head.len() + 2 * claims.len() + 128);
-        assertion.push_str(&key.head);
+        let key = keys.current.as_ref()?;
+        let mut assertion =
+            String::with_capacity(key.encoded_header.len() + 2 * claims.len() + 128);
+        assertion.push_str(&key.encoded_header);
         URL_SAFE_NO_PAD.encode_string(claims, &mut assertion);
         let signature = key.pair.try_sign(assertion.as_bytes()).ok()?;
         assertion.push('.');
@@ -153,7 +161,7 @@ impl Assertions {
     /// The public halves as JWKs (RFC 8037, 2), in the order of their `kid`.
     #[must_use]
     pub fn jwks(&self) -> Vec<Value> {
-        let jwk = |Public { kid, x }: &Public| json!({ "kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": kid, "x": x });
+        let jwk = |PublicKey { kid, x }: &PublicKey| json!({ "kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": kid, "x": x });
         self.keys().all.values().map(jwk).collect()
     }
 }
@@ -164,8 +172,8 @@ impl fmt::Debug for AssertionKey {
     }
 }
 
-impl fmt::Debug for Assertions {
+impl fmt::Debug for AssertionSigner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Assertions").field("issuer", &self.0.issuer).finish_non_exhaustive()
+        f.debug_struct("AssertionSigner").field("issuer", &self.0.issuer).finish_non_exhaustive()
     }
 }

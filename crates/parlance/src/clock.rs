@@ -12,105 +12,115 @@ use parlance_core::ports::{Clock, Store, StoreError};
 
 use crate::system::{Stopwatch, SystemClock};
 
-/// How often the store is asked for its time.
-pub const EVERY: Duration = Duration::from_secs(10);
+/// Interval at which the store is asked for its time.
+pub const SYNC_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Nothing was measured: the store has no clock.
-const NONE: i64 = i64::MIN;
+/// No measurement: the store has no clock.
+const NO_STORE_CLOCK: i64 = i64::MIN;
 
-/// The store's clock, for every node on it: what the machine's own clock says, and that it may be stepped, counts for nothing. A store
-/// without a clock, as on SQLite, has one node, and the machine's clock counts.
+/// The store's clock, for every node on that store. The machine's own clock, which may be stepped, counts for nothing.
+/// A store without a clock, as on SQLite, has one node, and the machine's clock counts.
 ///
-/// The store is asked once at the start and then every [`EVERY`]; between two questions the time goes on by a stopwatch, so that reading it
-/// costs no more than reading the machine's. It is wrong by no more than the last question took, and by what the stopwatch drifts in between
-/// (500 ppm, the most that a clock may be slewed by, are 5 ms in ten seconds). When the store's own clock is stepped, or a machine
-/// was suspended, it follows within [`EVERY`].
+/// The store is asked once at the start and then every [`SYNC_INTERVAL`]. Between two questions the time goes on by a
+/// stopwatch, so that a reading costs no more than a reading of the machine's clock. The error is at most the time that
+/// the last question took, plus the drift of the stopwatch since then (500 ppm, the most that a clock may be slewed by,
+/// are 5 ms in ten seconds). After a step of the store's own clock, or a suspension of the machine, the shared clock
+/// follows within [`SYNC_INTERVAL`].
 ///
-/// Dropping it ends its thread.
+/// Dropping the clock ends its thread.
 pub struct SharedClock {
-    kept: Arc<Kept>,
-    /// What the thread waits on.
-    _keeper: Sender<()>,
+    state: Arc<ClockState>,
+    /// The thread waits on the other end of this channel.
+    _stop_sender: Sender<()>,
 }
 
-/// What is known.
-struct Kept {
-    watch: Stopwatch,
+/// The measurement, shared with the thread.
+struct ClockState {
+    stopwatch: Stopwatch,
     /// The store's time when the watch was started, in milliseconds since 1970.
-    zero: AtomicI64,
+    origin_millis: AtomicI64,
 }
 
 impl SharedClock {
-    /// Asks the store, waiting for its answer, and starts the thread that goes on asking.
+    /// Asks the store, waits for the answer, and starts the thread that goes on asking.
     ///
     /// # Errors
     /// The store does not answer, or the system gives no thread.
     pub fn start(store: &Arc<dyn Store>) -> Result<Self, StoreError> {
-        let kept = Arc::new(Kept { watch: Stopwatch::start(), zero: AtomicI64::new(NONE) });
-        let (keeper, dropped) = mpsc::channel();
-        let (tell, measured) = mpsc::channel();
-        let (theirs, store) = (Arc::clone(&kept), Arc::clone(store));
-        // The first question too: an answer cannot be waited for on the thread of an executor, which may be the caller's.
-        let asks = move || {
-            // The first question may have had to wait for a connection, which says little; the second has it.
-            let first = theirs.measure(&*store).and_then(|_| theirs.measure(&*store));
+        let state = Arc::new(ClockState {
+            stopwatch: Stopwatch::start(),
+            origin_millis: AtomicI64::new(NO_STORE_CLOCK),
+        });
+        let (stop_sender, stop_receiver) = mpsc::channel();
+        let (first_result_sender, first_result_receiver) = mpsc::channel();
+        let (thread_state, store) = (Arc::clone(&state), Arc::clone(store));
+        // The first question too: the thread of an executor, perhaps the caller's, cannot wait for an answer.
+        let run = move || {
+            // The first question may have had to wait for a connection, which says little; the second has a connection.
+            let first = thread_state.sync(&*store).and_then(|_| thread_state.sync(&*store));
             let has_clock = first == Ok(true);
-            let _gone = tell.send(first);
+            let _gone = first_result_sender.send(first);
             let weak = Arc::downgrade(&store);
             drop(store);
             if has_clock {
-                theirs.keep(&weak, &dropped);
+                thread_state.sync_until_stopped(&weak, &stop_receiver);
             }
         };
         std::thread::Builder::new()
             .name("shared-clock".to_owned())
-            .spawn(asks)
+            .spawn(run)
             .map_err(|error| StoreError::Unavailable(format!("no thread for a clock: {error}")))?;
         let ended = || StoreError::Unavailable("the thread of the clock failed".to_owned());
-        measured.recv().map_err(|_| ended())??;
-        Ok(Self { kept, _keeper: keeper })
+        first_result_receiver.recv().map_err(|_| ended())??;
+        Ok(Self { state, _stop_sender: stop_sender })
     }
 }
 
 impl Clock for SharedClock {
     fn now(&self) -> Timestamp {
-        match self.kept.zero.load(Ordering::Relaxed) {
-            NONE => SystemClock.now(),
-            zero => Timestamp::from_millis(zero.saturating_add(self.kept.elapsed())),
+        match self.state.origin_millis.load(Ordering::Relaxed) {
+            NO_STORE_CLOCK => SystemClock.now(),
+            origin_millis => {
+                Timestamp::from_millis(origin_millis.saturating_add(self.state.elapsed()))
+            }
         }
     }
 }
 
-impl Kept {
+impl ClockState {
     fn elapsed(&self) -> i64 {
-        i64::try_from(self.watch.elapsed().as_millis()).unwrap_or(i64::MAX)
+        i64::try_from(self.stopwatch.elapsed().as_millis()).unwrap_or(i64::MAX)
     }
 
-    /// Whether the store has a clock.
-    fn measure(&self, store: &dyn Store) -> Result<bool, StoreError> {
+    /// Asks the store for its time; `false` if the store has no clock.
+    fn sync(&self, store: &dyn Store) -> Result<bool, StoreError> {
         let asked = self.elapsed();
         let Some(time) = block_on(store.time())? else { return Ok(false) };
-        let zero = self.zero.load(Ordering::Relaxed);
-        let zero = (zero != NONE).then_some(zero);
-        self.zero.store(corrected(zero, asked, time.millis(), self.elapsed()), Ordering::Relaxed);
+        let origin_millis = self.origin_millis.load(Ordering::Relaxed);
+        let origin_millis = (origin_millis != NO_STORE_CLOCK).then_some(origin_millis);
+        self.origin_millis.store(
+            corrected_origin(origin_millis, asked, time.millis(), self.elapsed()),
+            Ordering::Relaxed,
+        );
         Ok(true)
     }
 
-    fn keep(&self, store: &Weak<dyn Store>, dropped: &Receiver<()>) {
-        while dropped.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
+    fn sync_until_stopped(&self, store: &Weak<dyn Store>, stop_receiver: &Receiver<()>) {
+        while stop_receiver.recv_timeout(SYNC_INTERVAL) == Err(RecvTimeoutError::Timeout) {
             let Some(store) = store.upgrade() else { return };
-            // While the store is away nothing is judged, and the stopwatch goes on.
-            let _later = self.measure(&*store);
+            // While the store is unavailable nothing is judged, and the stopwatch goes on.
+            let _later = self.sync(&*store);
         }
     }
 }
 
-/// Where zero is, after a question that the store answered with `time` at some moment between `asked` and `answered`. What was known
-/// before stands as long as it may be true, so that a slow answer spoils nothing.
-fn corrected(zero: Option<i64>, asked: i64, time: i64, answered: i64) -> i64 {
+/// The store's time at the start of the stopwatch, after a question that the store answered with `time` at some moment
+/// between `asked` and `answered`. A previous value that may still be true stands, so that a slow answer spoils
+/// nothing.
+fn corrected_origin(origin_millis: Option<i64>, asked: i64, time: i64, answered: i64) -> i64 {
     let (earliest, latest) = (time.saturating_sub(answered), time.saturating_sub(asked));
-    match zero {
-        Some(zero) => zero.max(earliest).min(latest),
+    match origin_millis {
+        Some(origin_millis) => origin_millis.max(earliest).min(latest),
         None => earliest.midpoint(latest),
     }
 }
@@ -123,28 +133,28 @@ impl fmt::Debug for SharedClock {
 
 #[cfg(test)]
 mod tests {
-    use super::corrected;
+    use super::corrected_origin;
 
     #[track_caller]
     fn check(zero: Option<i64>, asked: i64, time: i64, answered: i64, expected: i64) {
-        assert_eq!(corrected(zero, asked, time, answered), expected);
+        assert_eq!(corrected_origin(zero, asked, time, answered), expected);
     }
 
     #[test]
-    fn the_first_answer_counts_from_the_middle_of_its_way() {
+    fn the_first_measurement_assumes_half_the_round_trip() {
         check(None, 0, 1_000_010, 20, 1_000_000);
         check(None, 5, 1_000_005, 5, 1_000_000);
     }
 
     #[test]
-    fn what_may_still_be_true_stands() {
+    fn an_origin_within_the_bounds_is_kept() {
         check(Some(1_000_003), 100, 1_000_110, 120, 1_000_003);
         // A question that took five seconds says little.
         check(Some(1_000_003), 100, 1_000_200, 5_100, 1_000_003);
     }
 
     #[test]
-    fn what_cannot_be_true_moves_as_far_as_it_must() {
+    fn an_origin_outside_the_bounds_moves_to_the_nearest_one() {
         check(Some(1_000_003), 100, 1_003_710, 120, 1_003_590);
         check(Some(1_000_003), 100, 996_510, 120, 996_410);
     }

@@ -2,16 +2,17 @@
 
 #[cfg(any(feature = "axxon-jsonrpc", feature = "assertions"))]
 pub mod assertion;
+pub mod builder;
 pub mod clock;
 #[cfg(any(feature = "axxon-jsonrpc", feature = "assertions"))]
 pub mod keys;
 pub mod maintenance;
-pub mod setup;
 pub mod system;
 pub mod table;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use builder::Builder;
 /// The shell: dialects in an actix-web app.
 pub use parlance_actix as actix;
 /// The native gRPC of axxon-jsonrpc, beside the app.
@@ -19,14 +20,13 @@ pub use parlance_actix as actix;
 pub use parlance_axxon_grpc as axxon_grpc;
 /// The rules: users, credentials, sessions.
 pub use parlance_core as core;
-/// What a wire format is.
+/// The traits and types of a wire format.
 pub use parlance_dialect as dialect;
 /// SQLite and PostgreSQL.
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub use parlance_store as store;
-pub use setup::Setup;
 
-/// The page for integrators, whose examples are compiled and run with the others.
+/// The page for integrators. Its examples are compiled and run with the others.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/integrating.md")]
 struct Integrating;

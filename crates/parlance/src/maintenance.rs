@@ -1,34 +1,35 @@
-//! What is done now and then while dialects are at work: rows of the dead are dropped, and signing keys change over.
+//! Maintenance while dialects are at work: dead rows are dropped, and signing keys rotate.
 //!
-//! `parlance serve` and [`crate::Setup::site`] do both. An app that puts its own parts together spawns these futures beside its server.
+//! `parlance serve` and [`crate::Builder::build`] do both. An app that puts its own dependencies together spawns these futures
+//! beside its server.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parlance_core::Authority;
-use parlance_core::lockout::UNKNOWN_NAMES;
+use parlance_core::lockout::MAX_UNKNOWN_NAMES;
 use parlance_core::ports::{Applied, Change, Clock, Store};
 use tracing::warn;
 
 #[cfg(any(feature = "axxon-jsonrpc", feature = "assertions"))]
-use crate::keys::{Keychain, Purpose, Turn};
+use crate::keys::{KeyManager, KeyState, Purpose};
 #[cfg(any(feature = "axxon-jsonrpc", feature = "assertions"))]
 use crate::system::Stopwatch;
 
-/// How often dead rows are dropped.
+/// Interval at which dead rows are dropped.
 const PURGE_INTERVAL: Duration = Duration::from_secs(60);
 /// How long a dead session's row stays: cluster-api tells a client once that its token has expired.
 const DEAD_SESSION_RETENTION: Duration = Duration::from_secs(60 * 60);
-/// How long what counted failed logins stays after the last of them: more than the day that it counts for.
+/// How long counted failed logins stay after the last of them: more than the day for which they count.
 const ATTEMPT_RETENTION: Duration = Duration::from_secs(25 * 60 * 60);
-/// How often tokens for another issuer are told of.
+/// Interval between warnings about tokens for another issuer.
 #[cfg(any(feature = "axxon-jsonrpc", feature = "assertions"))]
-const FOREIGN_TOKENS_INTERVAL: Duration = Duration::from_secs(60);
-/// How many rows one statement drops.
+const WRONG_ISSUER_WARNING_INTERVAL: Duration = Duration::from_secs(60);
+/// Rows that one statement drops.
 const ROWS_PER_PURGE: u32 = 500;
 
-/// Drops the rows of sessions that died long ago, and of names that nobody tries any more, a few at a time: at once, and every minute until the
-/// authority is gone. It wants a runtime with timers.
+/// Drops the rows of sessions that died long ago, and of names that are not tried any more, a few at a time: at once,
+/// and every minute until the authority is gone. Needs a runtime with timers.
 pub async fn purge_dead_rows(authority: Weak<Authority>, clock: Arc<dyn Clock>) {
     let mut tick = tokio::time::interval(PURGE_INTERVAL);
     loop {
@@ -37,12 +38,15 @@ pub async fn purge_dead_rows(authority: Weak<Authority>, clock: Arc<dyn Clock>) 
             return;
         };
         let before = clock.now().minus(DEAD_SESSION_RETENTION);
-        let dead = Change::Purge { before, limit: ROWS_PER_PURGE };
+        let dead = Change::PurgeSessions { before, limit: ROWS_PER_PURGE };
         purge(&*store, &dead, "dead sessions").await;
         let before = clock.now().minus(ATTEMPT_RETENTION);
-        let untried =
-            Change::PurgeAttempts { before, unknown: UNKNOWN_NAMES, limit: ROWS_PER_PURGE };
-        purge(&*store, &untried, "what counted failed logins").await;
+        let stale_attempts = Change::PurgeAttempts {
+            before,
+            max_unknown_names: MAX_UNKNOWN_NAMES,
+            limit: ROWS_PER_PURGE,
+        };
+        purge(&*store, &stale_attempts, "counters of failed logins").await;
     }
 }
 
@@ -60,29 +64,33 @@ async fn purge(store: &dyn Store, change: &Change, what: &str) {
     }
 }
 
-/// Reads the signing keys once a poll, and lets them take turns, until the authority is gone. It wants a runtime with timers.
+/// Reads the signing keys once per poll, and rotates them, until the authority is gone. Needs a runtime with timers.
 #[cfg(any(feature = "axxon-jsonrpc", feature = "assertions"))]
-pub async fn refresh_keys(authority: Weak<Authority>, keychain: Arc<Keychain>, poll: Duration) {
-    let mut tick = tokio::time::interval(poll);
+pub async fn refresh_keys(
+    authority: Weak<Authority>,
+    key_manager: Arc<KeyManager>,
+    poll_interval: Duration,
+) {
+    let mut tick = tokio::time::interval(poll_interval);
     let mut failing = false;
-    let mut told: Option<Stopwatch> = None;
+    let mut last_warning: Option<Stopwatch> = None;
     loop {
         tick.tick().await;
-        if told.as_ref().is_none_or(|told| told.elapsed() >= FOREIGN_TOKENS_INTERVAL)
-            && let Some((issuer, shown)) = keychain.take_foreign()
+        if last_warning.as_ref().is_none_or(|told| told.elapsed() >= WRONG_ISSUER_WARNING_INTERVAL)
+            && let Some((issuer, shown)) = key_manager.take_wrong_issuer()
         {
             warn!(
                 issuer,
                 shown,
-                "tokens that a key of ours has signed are refused, since they were signed for another issuer: give the \
+                "tokens with a signature of a known key are refused, since they were signed for another issuer: give the \
                  dialect the same issuer on all nodes (of the server: dialects.axxon-jsonrpc.issuer), or let clients log in again"
             );
-            told = Some(Stopwatch::start());
+            last_warning = Some(Stopwatch::start());
         }
         if authority.strong_count() == 0 {
             return;
         }
-        let tell = |purpose: Purpose, keys: &[(String, Turn)]| {
+        let on_change = |purpose: Purpose, keys: &[(String, KeyState)]| {
             let keys: Vec<_> =
                 keys.iter().map(|(kid, turn)| format!("{kid} {}", turn.name())).collect();
             tracing::info!(
@@ -91,11 +99,11 @@ pub async fn refresh_keys(authority: Weak<Authority>, keychain: Arc<Keychain>, p
                 "signing keys changed"
             );
         };
-        match keychain.tick(tell).await {
+        match key_manager.refresh(on_change).await {
             Ok(()) => failing = false,
-            // Once: the database away for an hour is one event.
+            // Once: a database that is unavailable for an hour is one event.
             Err(error) if !failing => {
-                warn!(%error, "signing keys cannot be kept up to date; revoked ones are dropped all the same");
+                warn!(%error, "signing keys cannot be kept up to date; revoked keys are dropped nevertheless");
                 failing = true;
             }
             Err(_) => {}

@@ -1,4 +1,6 @@
-//! The ambient world: the one file that reads the system's clocks and its randomness.
+//! The system's clock and randomness: the one place that reads the wall clock and draws the randomness of secrets.
+//! Every rule gets both as arguments. Reads of the monotonic clock elsewhere bound a wait and judge no session;
+//! `docs/architecture.md` lists them.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -32,7 +34,8 @@ impl Entropy for SystemEntropy {
     }
 }
 
-/// Measures how long something takes; for histograms, never for a rule.
+/// Measures a duration by the monotonic clock: for metrics and the log, and between two questions of
+/// [`crate::clock::SharedClock`].
 #[derive(Debug, Clone, Copy)]
 pub struct Stopwatch(Instant);
 
@@ -44,7 +47,7 @@ impl Stopwatch {
         Self(Instant::now())
     }
 
-    /// How long ago it was started.
+    /// Time since the start.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.0.elapsed()

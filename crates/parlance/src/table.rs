@@ -8,41 +8,43 @@ use parlance_core::Authority;
     unused_imports,
     reason = "`Dialect` is named by dialects alone, and all of them may be left out"
 )]
-use parlance_dialect::{Configure, Desk, Dialect, Service, Setting, Values};
+use parlance_dialect::{
+    Configure, Dialect, DialectHandler, DialectService, Setting, SettingValues,
+};
 
 /// A dialect that is compiled in.
 #[derive(Clone, Copy)]
-pub struct Entry {
+pub struct DialectEntry {
     /// Cargo feature, configuration key, vector folder.
     pub name: &'static str,
     /// Its configuration keys.
     pub settings: &'static [Setting],
     /// Its documented paths.
     pub paths: &'static [&'static str],
-    /// Whether a path, without a prefix, is its own.
+    /// Whether a path, without a prefix, belongs to this dialect.
     pub claims: fn(&str) -> bool,
-    /// Shell commands that show it at work: see `Configure::TOUR`.
+    /// Shell commands that show the dialect at work: see `Configure::TOUR`.
     pub tour: &'static str,
     install: Install,
 }
 
-type Install = fn(&Values, &Parts) -> Result<Arc<dyn Service>, InstallError>;
+type Install = fn(&SettingValues, &Dependencies) -> Result<Arc<dyn DialectHandler>, InstallError>;
 
-/// What a dialect is put together with.
+/// Dependencies of the dialects.
 #[derive(Debug, Clone)]
-pub struct Parts {
+pub struct Dependencies {
     authority: Arc<Authority>,
     #[cfg(feature = "axxon-jsonrpc")]
-    keys: Option<parlance_axxon_jsonrpc::KeyRing>,
+    keys: Option<parlance_axxon_jsonrpc::RsaKeySet>,
     #[cfg(feature = "axxon-jsonrpc")]
     issuer: Option<String>,
 }
 
-/// Why a dialect could not be installed.
+/// Reason why a dialect could not be installed.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InstallError {
-    /// It signs its tokens and was given no keys: see `Parts::with_keys`.
-    #[error("{0} signs its tokens: give it keys")]
+    /// The dialect signs its tokens and was given no keys: see `Dependencies::with_keys`.
+    #[error("{0} signs its tokens and has no keys: give the dialect keys")]
     NoKeys(&'static str),
     /// No dialect of that name is compiled in.
     #[error("no dialect \"{name}\" is compiled in; there are: {}", compiled_in())]
@@ -62,9 +64,9 @@ impl fmt::Debug for InstallError {
 macro_rules! table {
     ($($name:tt => $dialect:ty, $install:expr;)*) => {
         /// The dialects that are compiled in, in the order of their names.
-        pub const TABLE: &[Entry] = &[$(
+        pub const TABLE: &[DialectEntry] = &[$(
             #[cfg(feature = $name)]
-            Entry {
+            DialectEntry {
                 name: <$dialect as Dialect>::NAME,
                 settings: <$dialect>::SETTINGS,
                 paths: <$dialect as Dialect>::PATHS,
@@ -77,24 +79,30 @@ macro_rules! table {
 }
 
 table! {
-    "1010-cookie" => parlance_1010_cookie::Cookie1010, plain::<parlance_1010_cookie::Cookie1010>;
-    "axxon-jsonrpc" => parlance_axxon_jsonrpc::AxxonJsonrpc, signing;
-    "cluster-api" => parlance_cluster_api::ClusterApi, plain::<parlance_cluster_api::ClusterApi>;
-    "flask-usertoken" => parlance_flask_usertoken::FlaskUsertoken, plain::<parlance_flask_usertoken::FlaskUsertoken>;
-    "polish-longtoken" => parlance_polish_longtoken::PolishLongtoken, plain::<parlance_polish_longtoken::PolishLongtoken>;
+    "1010-cookie" => parlance_1010_cookie::Cookie1010, install_unsigned::<parlance_1010_cookie::Cookie1010>;
+    "axxon-jsonrpc" => parlance_axxon_jsonrpc::AxxonJsonrpc, install_signing;
+    "cluster-api" => parlance_cluster_api::ClusterApi, install_unsigned::<parlance_cluster_api::ClusterApi>;
+    "flask-usertoken" => parlance_flask_usertoken::FlaskUsertoken, install_unsigned::<parlance_flask_usertoken::FlaskUsertoken>;
+    "polish-longtoken" => parlance_polish_longtoken::PolishLongtoken, install_unsigned::<parlance_polish_longtoken::PolishLongtoken>;
 }
 
 #[allow(dead_code, reason = "used by every dialect but one, and all of them may be left out")]
-fn plain<D: Configure>(values: &Values, parts: &Parts) -> Result<Arc<dyn Service>, InstallError> {
-    Ok(Arc::new(Desk::new(D::configure(values), Arc::clone(&parts.authority))))
+fn install_unsigned<D: Configure>(
+    values: &SettingValues,
+    dependencies: &Dependencies,
+) -> Result<Arc<dyn DialectHandler>, InstallError> {
+    Ok(Arc::new(DialectService::new(D::configure(values), Arc::clone(&dependencies.authority))))
 }
 
 #[cfg(feature = "axxon-jsonrpc")]
-fn signing(values: &Values, parts: &Parts) -> Result<Arc<dyn Service>, InstallError> {
-    Ok(Arc::new(parts.axxon(values)?))
+fn install_signing(
+    values: &SettingValues,
+    dependencies: &Dependencies,
+) -> Result<Arc<dyn DialectHandler>, InstallError> {
+    Ok(Arc::new(dependencies.axxon_service(values)?))
 }
 
-impl Parts {
+impl Dependencies {
     /// Everything but signing keys.
     #[must_use]
     pub fn new(authority: Arc<Authority>) -> Self {
@@ -110,7 +118,7 @@ impl Parts {
     /// With the keys that axxon-jsonrpc signs with.
     #[cfg(feature = "axxon-jsonrpc")]
     #[must_use]
-    pub fn with_keys(mut self, keys: parlance_axxon_jsonrpc::KeyRing) -> Self {
+    pub fn with_keys(mut self, keys: parlance_axxon_jsonrpc::RsaKeySet) -> Self {
         self.keys = Some(keys);
         self
     }
@@ -128,46 +136,46 @@ impl Parts {
     /// # Errors
     /// There are no keys.
     #[cfg(feature = "axxon-jsonrpc")]
-    pub fn axxon(
+    pub fn axxon_service(
         &self,
-        values: &Values,
-    ) -> Result<Desk<parlance_axxon_jsonrpc::AxxonJsonrpc>, InstallError> {
+        values: &SettingValues,
+    ) -> Result<DialectService<parlance_axxon_jsonrpc::AxxonJsonrpc>, InstallError> {
         use parlance_axxon_jsonrpc::AxxonJsonrpc;
-        use parlance_dialect::Value;
+        use parlance_dialect::SettingValue;
         let keys = self.keys.clone().ok_or(InstallError::NoKeys(AxxonJsonrpc::NAME))?;
         let mut values = values.clone();
         if let Some(issuer) = self.issuer.as_ref().filter(|_| values.text("issuer").is_empty()) {
-            values.set("issuer", Value::Text(issuer.clone()));
+            values.set("issuer", SettingValue::Text(issuer.clone()));
         }
-        Ok(Desk::new(AxxonJsonrpc::configure(&values, keys), Arc::clone(&self.authority)))
+        Ok(DialectService::new(AxxonJsonrpc::configure(&values, keys), Arc::clone(&self.authority)))
     }
 }
 
-impl Entry {
+impl DialectEntry {
     /// Puts the dialect to work.
     ///
     /// # Errors
-    /// It lacks something that only [`Parts`] can give.
+    /// The dialect needs a dependency that only [`Dependencies`] can give.
     pub fn install(
         &self,
-        values: &Values,
-        parts: &Parts,
-    ) -> Result<Arc<dyn Service>, InstallError> {
-        (self.install)(values, parts)
+        values: &SettingValues,
+        dependencies: &Dependencies,
+    ) -> Result<Arc<dyn DialectHandler>, InstallError> {
+        (self.install)(values, dependencies)
     }
 
     /// The settings' defaults.
     #[must_use]
-    pub fn defaults(&self) -> Values {
-        Values::defaults(self.settings, chrono_tz::UTC)
+    pub fn defaults(&self) -> SettingValues {
+        SettingValues::defaults(self.settings, chrono_tz::UTC)
     }
 }
 
 /// The dialect of that name.
 ///
 /// # Errors
-/// It is not compiled in; the error lists those that are.
-pub fn find(name: &str) -> Result<&'static Entry, InstallError> {
+/// The dialect is not compiled in; the error lists those that are.
+pub fn find(name: &str) -> Result<&'static DialectEntry, InstallError> {
     TABLE
         .iter()
         .find(|entry| entry.name == name)
@@ -181,9 +189,9 @@ fn compiled_in() -> String {
     TABLE.iter().map(|entry| entry.name).collect::<Vec<_>>().join(", ")
 }
 
-impl fmt::Debug for Entry {
+impl fmt::Debug for DialectEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Entry")
+        f.debug_struct("DialectEntry")
             .field("name", &self.name)
             .field("paths", &self.paths)
             .finish_non_exhaustive()

@@ -1,30 +1,30 @@
-//! For the tests of an app of your own: everything in memory, under a clock that stands until it is moved.
+//! Test support for an app of your own: everything in memory, under a clock that moves on command alone.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parlance_actix::{Mount, Shell, Site, TrustedProxies};
+use parlance_actix::{AppContext, DialectSet, Mount, TrustedProxies};
 use parlance_core::ports::Clock as _;
-use parlance_core::{Authority, Login, OperatorError, Secret, Timestamp};
-use parlance_dialect::Service;
-pub use parlance_dialect::Shown;
-use parlance_dialect::testing::{TestClock, World};
+use parlance_core::{Authority, OperatorError, PasswordCredentials, Secret, Timestamp};
+use parlance_dialect::DialectHandler;
+pub use parlance_dialect::RequestCredential;
+use parlance_dialect::testing::{TestClock, TestWorld};
 
-use crate::table::{Parts, TABLE};
+use crate::table::{Dependencies, TABLE};
 
-/// The password of everybody whom a [`TestAuthority`] logs in.
+/// The password of every user that a [`TestAuthority`] logs in.
 pub const PASSWORD: &str = "correct horse battery";
 
 /// An authority in memory, and every dialect that is compiled in, at its default settings.
 ///
-/// The clock shows 2022-05-01T12:00:00Z until it is moved, randomness comes from a seed, and hashing costs next to nothing: a test is fast,
-/// and the same every time. Nothing here is fit for production.
+/// The clock shows 2022-05-01T12:00:00Z until moved, randomness comes from a seed, and hashing costs next to nothing: a
+/// test is fast, and the same every time. Nothing here is fit for production.
 #[derive(Debug)]
 pub struct TestAuthority {
-    world: World,
+    world: TestWorld,
     start: Timestamp,
-    services: Vec<Arc<dyn Service>>,
+    dialects: Vec<Arc<dyn DialectHandler>>,
 }
 
 impl Default for TestAuthority {
@@ -40,28 +40,29 @@ impl TestAuthority {
     /// A dialect cannot be put to work: a defect.
     #[must_use]
     pub fn new() -> Self {
-        let world = World::default();
-        let parts = Parts::new(Arc::clone(&world.authority));
+        let world = TestWorld::default();
+        let dependencies = Dependencies::new(Arc::clone(&world.authority));
         #[cfg(feature = "axxon-jsonrpc")]
-        let parts = parts.with_keys(parlance_axxon_jsonrpc::testing::keys());
-        let install = |entry: &crate::table::Entry| entry.install(&entry.defaults(), &parts);
-        let services: Result<_, _> = TABLE.iter().map(install).collect();
+        let dependencies = dependencies.with_keys(parlance_axxon_jsonrpc::testing::keys());
+        let install =
+            |entry: &crate::table::DialectEntry| entry.install(&entry.defaults(), &dependencies);
+        let dialects: Result<_, _> = TABLE.iter().map(install).collect();
         #[expect(clippy::expect_used, reason = "for tests, which are to stop here")]
-        let services = services.expect("every dialect that is compiled in can be put to work");
-        Self { start: world.clock.now(), world, services }
+        let dialects = dialects.expect("every dialect that is compiled in can be put to work");
+        Self { start: world.clock.now(), world, dialects }
     }
 
-    /// Logs a user in without HTTP, and gives what a client would then put on a guarded request. There is such a user from then on, with the
-    /// password [`PASSWORD`].
+    /// Logs a user in without HTTP, and returns the credential that a client would then put on a guarded request. Adds
+    /// the user, with the password [`PASSWORD`], unless there is one of that name.
     ///
-    /// A session of cluster-api counts from the address of its login only: this one from none, as actix's `TestRequest` has it. See
-    /// [`Self::login_from`].
+    /// A session of cluster-api counts from the address of its login only. This login has no address, as actix's
+    /// `TestRequest` has none. See [`Self::login_from`].
     ///
     /// # Panics
-    /// There is no such dialect, nobody can have that name, or he may not log in.
+    /// There is no such dialect, the name is not valid, or the user may not log in.
     #[must_use]
     #[track_caller]
-    pub fn login(&self, user: &str, dialect: &str) -> Shown {
+    pub fn login(&self, user: &str, dialect: &str) -> RequestCredential {
         self.login_from(user, dialect, None)
     }
 
@@ -71,8 +72,8 @@ impl TestAuthority {
     /// As [`Self::login`].
     #[must_use]
     #[track_caller]
-    pub fn login_from(&self, user: &str, dialect: &str, peer: Option<IpAddr>) -> Shown {
-        let made = self.world.run(self.authority().add_user(
+    pub fn login_from(&self, user: &str, dialect: &str, peer: Option<IpAddr>) -> RequestCredential {
+        let made = self.world.block_on(self.authority().add_user(
             parlance_core::NewUser {
                 name: user.to_owned(),
                 password: Secret::new(PASSWORD.to_owned()),
@@ -81,10 +82,14 @@ impl TestAuthority {
             },
             self.now(),
         ));
-        assert!(matches!(made, Ok(_) | Err(OperatorError::Taken)), "{user:?}: {made:?}");
-        let service = self.services.iter().find(|service| service.name() == dialect);
-        let login = Login { user: user.to_owned(), password: Secret::new(PASSWORD.to_owned()) };
-        let opened = service.map(|service| self.world.run(service.log_in(login, peer, self.now())));
+        assert!(matches!(made, Ok(_) | Err(OperatorError::NameTaken)), "{user:?}: {made:?}");
+        let handler = self.dialects.iter().find(|service| service.name() == dialect);
+        let login = PasswordCredentials {
+            user: user.to_owned(),
+            password: Secret::new(PASSWORD.to_owned()),
+        };
+        let opened =
+            handler.map(|service| self.world.block_on(service.log_in(login, peer, self.now())));
         match opened {
             Some(Ok(shown)) => shown,
             #[expect(clippy::panic, reason = "for tests, which are to stop here")]
@@ -99,22 +104,22 @@ impl TestAuthority {
     /// # Panics
     /// No dialect is compiled in.
     #[must_use]
-    pub fn site(&self) -> Site {
-        let mount = |service| Mount { prefix: String::new(), service };
+    pub fn dialect_set(&self) -> DialectSet {
+        let mount = |dialect| Mount { prefix: String::new(), dialect };
         let clock = Arc::<TestClock>::clone(&self.world.clock);
-        let shell = Shell { clock, proxies: Arc::new(TrustedProxies::default()) };
-        let site = Site::new(shell, self.services.iter().cloned().map(mount));
+        let context = AppContext { clock, proxies: Arc::new(TrustedProxies::default()) };
+        let dialect_set = DialectSet::new(context, self.dialects.iter().cloned().map(mount));
         #[expect(clippy::expect_used, reason = "for tests, which are to stop here")]
-        site.expect("a dialect is compiled in")
+        dialect_set.expect("a dialect is compiled in")
     }
 
-    /// Who decides: its methods make users, disable them and end sessions.
+    /// The session authority: its methods make users, disable them and end sessions.
     #[must_use]
     pub fn authority(&self) -> &Arc<Authority> {
         &self.world.authority
     }
 
-    /// What the clock shows.
+    /// The time of the clock.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.world.clock.now()
@@ -125,12 +130,13 @@ impl TestAuthority {
         self.world.clock.advance(span);
     }
 
-    /// Takes the store away, or brings it back: while it is away every dialect answers 503.
-    pub fn set_away(&self, away: bool) {
-        self.world.store.set_away(away);
+    /// Makes the store unavailable, or available again. While the store is unavailable, every dialect answers 503.
+    pub fn set_store_unavailable(&self, unavailable: bool) {
+        self.world.store.set_unavailable(unavailable);
     }
 
-    /// Forgets all users and sessions, and sets the clock back. Apps that are running on it are as new as it is.
+    /// Forgets all users and sessions, and sets the clock back. Apps that are running on this authority become as new
+    /// as the authority.
     pub fn reset(&self) {
         self.world.store.reset();
         self.world.clock.set(self.start);

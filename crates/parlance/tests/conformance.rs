@@ -10,28 +10,31 @@ use std::time::Duration;
 
 use expect_test::expect_file;
 use parlance::core::ports::Clock as _;
-use parlance::core::{Credential, Failure, Login, Secret, Session, Timestamp, User};
-use parlance::dialect::testing::{TestClock, World};
-use parlance::dialect::{Answer, Caller, Request, Response, Service, Shown, Unread};
-use parlance::table::{Parts, TABLE};
-use parlance_conformance::process::{Hands, InProcess, Mounted};
+use parlance::core::{Credential, Failure, PasswordCredentials, Secret, Session, Timestamp, User};
+use parlance::dialect::testing::{TestClock, TestWorld};
+use parlance::dialect::{
+    BoxFuture, Caller, DialectHandler, Request, RequestCredential, Response, Unread,
+};
+use parlance::table::{Dependencies, TABLE};
+use parlance_conformance::process::{Environment, InProcessTarget, MountedDialects};
 use parlance_conformance::{
-    Folder, Operation, Recording, Report, Users, Vector, embedded, run, run_file, select,
+    Operation, RecordingTarget, Report, TestUsers, Vector, VectorFolder, embedded, run, run_file,
+    select_dialects,
 };
 
 const USER: &str = "csmith";
 
-fn users() -> Users {
-    Users::one(USER, "XXX").and("jdoe", "YYY")
+fn users() -> TestUsers {
+    TestUsers::single(USER, "XXX").with_other("jdoe", "YYY")
 }
 
-/// A world of its own for each vector.
-struct Operator {
-    world: World,
+/// A separate world for each vector.
+struct TestEnvironment {
+    world: TestWorld,
     new_password: String,
 }
 
-impl Hands for Operator {
+impl Environment for TestEnvironment {
     fn now(&self) -> Timestamp {
         self.world.clock.now()
     }
@@ -41,19 +44,19 @@ impl Hands for Operator {
         true
     }
 
-    fn operate(&mut self, operation: Operation) -> bool {
+    fn perform(&mut self, operation: Operation) -> bool {
         let (world, authority) = (&self.world, &self.world.authority);
         let done = match operation {
-            Operation::Disable => world.run(authority.set_enabled(USER, false)),
-            Operation::Enable => world.run(authority.set_enabled(USER, true)),
-            Operation::ExpirePassword => world.run(authority.expire_password(USER)),
+            Operation::Disable => world.block_on(authority.set_enabled(USER, false)),
+            Operation::Enable => world.block_on(authority.set_enabled(USER, true)),
+            Operation::ExpirePassword => world.block_on(authority.expire_password(USER)),
             Operation::SetPassword => {
                 let password = Secret::new(self.new_password.clone());
-                world.run(authority.set_password(USER, password))
+                world.block_on(authority.set_password(USER, password))
             }
-            Operation::Revoke => world.run(authority.revoke_user(USER)),
-            Operation::StoreAway | Operation::StoreBack => {
-                world.store.set_away(operation == Operation::StoreAway);
+            Operation::Revoke => world.block_on(authority.revoke_user(USER)),
+            Operation::StoreUnavailable | Operation::StoreAvailable => {
+                world.store.set_unavailable(operation == Operation::StoreUnavailable);
                 Ok(())
             }
         };
@@ -62,12 +65,12 @@ impl Hands for Operator {
     }
 }
 
-/// Everything that is compiled in, on one world, each service as `wrap` gives it back.
+/// Everything that is compiled in, on one world, with `wrap` around each service.
 fn target(
     vector: &Vector,
-    wrap: impl Fn(Arc<dyn Service>) -> Arc<dyn Service>,
-) -> InProcess<Operator, Mounted> {
-    let mut world = World::default();
+    wrap: impl Fn(Arc<dyn DialectHandler>) -> Arc<dyn DialectHandler>,
+) -> InProcessTarget<TestEnvironment, MountedDialects> {
+    let mut world = TestWorld::default();
     if let Some(clock) = vector.clock {
         world.clock = Arc::new(TestClock::at(Timestamp::from_millis(clock.timestamp_millis())));
     }
@@ -76,21 +79,21 @@ fn target(
     if let Some((name, password)) = &users.other {
         world.add_user(name, password);
     }
-    let parts = Parts::new(Arc::clone(&world.authority));
+    let dependencies = Dependencies::new(Arc::clone(&world.authority));
     #[cfg(feature = "axxon-jsonrpc")]
-    let parts = parts.with_keys(parlance_axxon_jsonrpc::testing::keys());
-    let install = |entry: &parlance::table::Entry| {
-        (String::new(), wrap(entry.install(&entry.defaults(), &parts).unwrap()))
+    let dependencies = dependencies.with_keys(parlance_axxon_jsonrpc::testing::keys());
+    let install = |entry: &parlance::table::DialectEntry| {
+        (String::new(), wrap(entry.install(&entry.defaults(), &dependencies).unwrap()))
     };
-    let mounted = Mounted(TABLE.iter().map(install).collect());
-    InProcess::new(Operator { world, new_password: users.new_password }, mounted)
+    let mounted = MountedDialects(TABLE.iter().map(install).collect());
+    InProcessTarget::new(TestEnvironment { world, new_password: users.new_password }, mounted)
 }
 
-/// The vectors of what is compiled in.
-fn folders() -> Vec<Folder> {
+/// The vectors of the compiled-in dialects.
+fn folders() -> Vec<VectorFolder> {
     let names: Vec<_> = TABLE.iter().map(|entry| entry.name.to_owned()).collect();
     let folders = embedded().unwrap();
-    if names.is_empty() { Vec::new() } else { select(folders, &names).unwrap() }
+    if names.is_empty() { Vec::new() } else { select_dialects(folders, &names).unwrap() }
 }
 
 fn snapshot(vector: &Vector) -> PathBuf {
@@ -104,7 +107,7 @@ fn every_dialect_answers_every_vector() {
     let mut report = Report::new(folders.iter().map(|folder| folder.dialect.clone()).collect());
     let mut transcripts = Vec::new();
     for vector in folders.iter().flat_map(|folder| &folder.vectors) {
-        let mut target = Recording::new(target(vector, |service| service));
+        let mut target = RecordingTarget::new(target(vector, |service| service));
         report.add(run_file(vector, &users(), &mut target));
         transcripts.push((vector, target.into_text()));
     }
@@ -128,8 +131,9 @@ fn every_snapshot_belongs_to_a_vector() {
     }
 }
 
-/// The heads of the answers in a transcript, each with its status: what follows a line of three digits, up to an empty one.
-fn heads(transcript: &str) -> impl Iterator<Item = (&str, Vec<&str>)> {
+/// The heads of the answers in a transcript, each with its status: the lines from a line of three digits to an empty
+/// one.
+fn response_heads(transcript: &str) -> impl Iterator<Item = (&str, Vec<&str>)> {
     let mut lines = transcript.lines();
     std::iter::from_fn(move || {
         let status = lines.find(|line| line.len() == 3 && line.parse::<u16>().is_ok())?;
@@ -142,9 +146,9 @@ fn no_recorded_answer_is_stored_sniffed_or_referred_to() {
     let mut count = 0;
     for vector in folders().iter().flat_map(|folder| &folder.vectors) {
         let transcript = std::fs::read_to_string(snapshot(vector)).unwrap();
-        for (status, head) in heads(&transcript) {
+        for (status, head) in response_heads(&transcript) {
             count += 1;
-            // The set of public keys is for everybody, and changes at a rotation only.
+            // The set of public keys is public, and changes at a rotation only.
             let is_key_set = head.contains(&"cache-control: public, max-age=300");
             assert!(
                 !is_key_set || transcript.contains("GET /.well-known/jwks.json"),
@@ -164,9 +168,9 @@ fn no_recorded_answer_is_stored_sniffed_or_referred_to() {
 
 /// A service that gets one byte of every body wrong.
 #[derive(Debug)]
-struct Broken(Arc<dyn Service>);
+struct CorruptingHandler(Arc<dyn DialectHandler>);
 
-impl Service for Broken {
+impl DialectHandler for CorruptingHandler {
     fn name(&self) -> &'static str {
         self.0.name()
     }
@@ -183,7 +187,7 @@ impl Service for Broken {
         self.0.claims(path)
     }
 
-    fn serve<'a>(&'a self, request: &'a Request<'a>) -> Answer<'a, Response> {
+    fn serve<'a>(&'a self, request: &'a Request<'a>) -> BoxFuture<'a, Response> {
         Box::pin(async move {
             let mut response = self.0.serve(request).await;
             if let Some(last) = response.body.last_mut() {
@@ -193,56 +197,56 @@ impl Service for Broken {
         })
     }
 
-    fn present(&self, request: &Request<'_>) -> Option<Credential> {
-        self.0.present(request)
+    fn extract_credential(&self, request: &Request<'_>) -> Option<Credential> {
+        self.0.extract_credential(request)
     }
 
     fn check<'a>(
         &'a self,
         shown: Credential,
         request: &'a Request<'a>,
-    ) -> Answer<'a, Result<Caller, Failure>> {
+    ) -> BoxFuture<'a, Result<Caller, Failure>> {
         self.0.check(shown, request)
     }
 
-    fn deny(&self, why: Failure) -> Response {
-        self.0.deny(why)
+    fn challenge(&self, why: Failure) -> Response {
+        self.0.challenge(why)
     }
 
-    fn inspect<'a>(
+    fn introspect<'a>(
         &'a self,
         shown: &'a str,
         now: Timestamp,
-    ) -> Answer<'a, Result<(Session, User), Failure>> {
-        self.0.inspect(shown, now)
+    ) -> BoxFuture<'a, Result<(Session, User), Failure>> {
+        self.0.introspect(shown, now)
     }
 
-    fn revoke<'a>(&'a self, shown: &'a str, now: Timestamp) -> Answer<'a, Result<(), Failure>> {
+    fn revoke<'a>(&'a self, shown: &'a str, now: Timestamp) -> BoxFuture<'a, Result<(), Failure>> {
         self.0.revoke(shown, now)
     }
 
     fn log_in(
         &self,
-        login: Login,
+        login: PasswordCredentials,
         peer: Option<IpAddr>,
         now: Timestamp,
-    ) -> Answer<'_, Result<Shown, Failure>> {
+    ) -> BoxFuture<'_, Result<RequestCredential, Failure>> {
         self.0.log_in(login, peer, now)
     }
 
-    fn unread(&self, why: Unread) -> Response {
-        self.0.unread(why)
+    fn body_error(&self, why: Unread) -> Response {
+        self.0.body_error(why)
     }
 
-    fn late(&self) -> Response {
-        self.0.late()
+    fn timeout_response(&self) -> Response {
+        self.0.timeout_response()
     }
 }
 
 #[test]
-fn a_dialect_that_gets_a_byte_wrong_turns_the_run_red() {
+fn a_dialect_with_a_wrong_byte_fails_the_run() {
     for folder in folders() {
-        let break_it = |service| Arc::new(Broken(service)) as Arc<dyn Service>;
+        let break_it = |service| Arc::new(CorruptingHandler(service)) as Arc<dyn DialectHandler>;
         let folder = [folder];
         let report = run(&folder, &users(), |vector| target(vector, break_it));
         assert!(!report.is_success(), "\n{report}");

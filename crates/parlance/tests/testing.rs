@@ -1,4 +1,4 @@
-//! Claims about the authority that an app is tested with, before an app, on every dialect that is compiled in.
+//! Claims about the test authority in front of an app, on every dialect that is compiled in.
 
 #![cfg(feature = "testing")]
 
@@ -7,19 +7,19 @@ use std::time::Duration;
 use actix_web::{App, test, web};
 use parlance::actix::Caller;
 use parlance::table::TABLE;
-use parlance::testing::{PASSWORD, Shown, TestAuthority};
+use parlance::testing::{PASSWORD, RequestCredential, TestAuthority};
 
 /// Longer than any dialect's sessions live at their default settings.
-const AGES: Duration = Duration::from_secs(31 * 24 * 60 * 60);
+const BEYOND_ANY_LIFETIME: Duration = Duration::from_secs(31 * 24 * 60 * 60);
 
 async fn whoami(caller: Caller) -> String {
     format!("{} by {}", caller.name, caller.dialect)
 }
 
-/// What the guarded handler, or who refuses instead of it, says to a client who shows this.
-async fn ask(authority: &TestAuthority, shown: &Shown) -> String {
-    let site = authority.site();
-    let guarded = web::resource("/whoami").wrap(site.guard()).to(whoami);
+/// The body of the answer to a client with this credential, from the guarded handler or from the guard.
+async fn ask(authority: &TestAuthority, shown: &RequestCredential) -> String {
+    let dialect_set = authority.dialect_set();
+    let guarded = web::resource("/whoami").wrap(dialect_set.guard()).to(whoami);
     let app = test::init_service(App::new().service(guarded)).await;
     let request = test::TestRequest::post().uri("/whoami").set_payload(shown.body.clone());
     let headers = shown.headers.iter().cloned();
@@ -28,7 +28,7 @@ async fn ask(authority: &TestAuthority, shown: &Shown) -> String {
     String::from_utf8_lossy(&test::read_body(answer).await).into_owned()
 }
 
-/// Whoever is logged in passes before this is done, and not after.
+/// A client that is logged in passes before `done`, and not after.
 async fn check(done: impl AsyncFn(&TestAuthority)) {
     for dialect in TABLE {
         let authority = TestAuthority::new();
@@ -42,7 +42,7 @@ async fn check(done: impl AsyncFn(&TestAuthority)) {
 
 #[actix_web::test]
 async fn a_login_ends_with_the_clock() {
-    check(async |authority| authority.advance(AGES)).await;
+    check(async |authority| authority.advance(BEYOND_ANY_LIFETIME)).await;
 }
 
 #[actix_web::test]
@@ -56,17 +56,17 @@ async fn a_login_ends_with_its_user() {
 }
 
 #[actix_web::test]
-async fn nobody_passes_while_the_store_is_away() {
-    check(async |authority| authority.set_away(true)).await;
+async fn no_request_passes_while_the_store_is_unavailable() {
+    check(async |authority| authority.set_store_unavailable(true)).await;
 }
 
 #[actix_web::test]
-async fn a_reset_sets_the_clock_back_and_gives_the_names_free() {
+async fn a_reset_sets_the_clock_back_and_frees_the_names() {
     let authority = TestAuthority::new();
     let start = authority.now();
     for dialect in TABLE {
         let _shown = authority.login("alice", dialect.name);
-        authority.advance(AGES);
+        authority.advance(BEYOND_ANY_LIFETIME);
         authority.reset();
         assert_eq!(authority.now(), start);
         assert_eq!(authority.authority().store().users(0, 9).await.unwrap().total, 0);
@@ -74,7 +74,7 @@ async fn a_reset_sets_the_clock_back_and_gives_the_names_free() {
 }
 
 #[actix_web::test]
-async fn what_is_shown_is_shown_to_no_log() {
+async fn debug_output_shows_no_credential() {
     let authority = TestAuthority::new();
     for dialect in TABLE {
         let shown = authority.login("alice", dialect.name);
@@ -89,6 +89,6 @@ async fn what_is_shown_is_shown_to_no_log() {
 
 #[actix_web::test]
 #[should_panic(expected = "no dialect \"esperanto\" is compiled in")]
-async fn a_dialect_that_is_not_there_stops_the_test() {
+async fn an_unknown_dialect_panics() {
     let _shown = TestAuthority::new().login("alice", "esperanto");
 }

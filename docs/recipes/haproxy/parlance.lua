@@ -1,13 +1,13 @@
--- /etc/haproxy/parlance.lua: `http-request lua.parlance` sets the identity headers that parlance gave and the variable `txn.parlance`, or
--- answers as parlance does. HAProxy goes on after an error in here, so that haproxy.cfg lets a request pass by that variable alone.
+-- /etc/haproxy/parlance.lua: `http-request lua.parlance` sets the identity headers of parlance's answer and the variable `txn.parlance`, or
+-- answers as parlance does. HAProxy goes on after an error in this file, so haproxy.cfg lets a request pass by that variable alone.
 
 local FORWARD_AUTH = "http://127.0.0.1:8081/forward-auth"
 local IDENTITY = { "x-auth-user", "x-auth-user-id", "x-auth-roles", "x-auth-dialect", "x-auth-session", "x-auth-assertion" }
--- HAProxy's own client ends the whole program when a request of it has more than 101 headers.
+-- HAProxy's HTTP client ends the whole program when its request has more than 101 headers.
 local MOST = 80
--- Of a refusal, what the client is told.
+-- The headers of a refusal that the client gets.
 local TOLD = { "www-authenticate", "retry-after", "content-type", "cache-control" }
--- What belongs to the client's connection, or would be the client's word for what only the proxy may say.
+-- Headers of the client's connection, and headers that only the proxy may set.
 local OWN = {
     ["host"] = true, ["connection"] = true, ["keep-alive"] = true, ["content-length"] = true, ["transfer-encoding"] = true,
     ["te"] = true, ["trailer"] = true, ["upgrade"] = true, ["expect"] = true, ["proxy-connection"] = true,
@@ -23,7 +23,7 @@ local function all(values)
     return list
 end
 
--- What parlance is sent; nil if the client sent too many headers.
+-- The headers of the request to parlance; nil if the client sent too many headers.
 local function asked(txn)
     local headers, count = {}, 0
     for name, values in pairs(txn.http:req_get_headers()) do

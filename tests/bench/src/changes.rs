@@ -1,4 +1,4 @@
-//! Renewals, logouts and revocations, each on the disk before it is answered, beside one transaction a request.
+//! Renewals, logouts and revocations, each committed to the disk before the answer, beside one transaction a request.
 
 use std::sync::Arc;
 
@@ -14,27 +14,30 @@ use parlance_polish_longtoken::PolishLongtoken;
 
 use crate::load::{Load, Request};
 use crate::report::{Aimed, Section};
-use crate::rounds::{self, Contestant, Entry};
+use crate::rounds::{self, Candidate, Entry};
 use crate::server::Server;
-use crate::{Bench, CONNECTIONS};
+use crate::{BenchContext, CONNECTIONS};
 
-/// How many sessions one run can end: more than it does.
-const A_RUN: usize = 60_000;
-/// How many seconds an answer may take: of many who each wait for a transaction of their own the last one waits long.
-const PATIENCE: u32 = 60;
+/// Sessions that one run may end: more than any run ends.
+const SESSIONS_PER_RUN: usize = 60_000;
+/// Timeout for an answer, in seconds: among many requests that each wait for a transaction of their own, the last one
+/// waits long.
+const ANSWER_TIMEOUT_SECONDS: u32 = 60;
 
-pub(crate) fn changes(bench: &mut Bench) -> Result<Section> {
-    // Three kinds end nothing or end a session each; those that end have their own in every round.
+pub(crate) fn changes(bench: &mut BenchContext) -> Result<Section> {
+    // Two of the four kinds, logouts and revocations, end a session with each request, and need sessions of their own
+    // in every round.
     let runs = bench.plan.rounds as usize;
-    let world = bench.fresh(&PolishLongtoken::default(), 2 * runs * A_RUN)?;
+    let databases =
+        bench.seed_databases(&PolishLongtoken::default(), 2 * runs * SESSIONS_PER_RUN)?;
     let (mut aimed, mut tables) = (Vec::new(), String::new());
-    for (name, url) in [("SQLite", &world.sqlite), ("PostgreSQL", &world.postgres)] {
-        let client = client(url)?;
+    for (name, url) in [("SQLite", &databases.sqlite), ("PostgreSQL", &databases.postgres)] {
+        let client = create_client(url)?;
         let server = bench.serve(&format!("changes-{name}"), url, &[])?;
         let naive = Server::naive(&bench.home.join(format!("naive-{name}")), url)?;
-        let mut ended = world.secrets.chunks(A_RUN);
-        let mut all = ["one transaction a request", "renewals", "logouts", "revocations"]
-            .map(Contestant::new);
+        let mut ended = databases.secrets.chunks(SESSIONS_PER_RUN);
+        let mut all =
+            ["one transaction a request", "renewals", "logouts", "revocations"].map(Candidate::new);
         for round in 1..=bench.plan.rounds {
             let renew = |token: &String| {
                 let body = format!("{{\"token\":\"{token}\"}}");
@@ -49,10 +52,11 @@ pub(crate) fn changes(bench: &mut Bench) -> Result<Section> {
             let load = |kind: &str, tokens: &[String], request: &dyn Fn(&String) -> Request| {
                 let name = format!("{kind}-{name}-{round}");
                 Load::new(&bench.home, &name, tokens.iter().map(request), CONNECTIONS)
-                    .map(|load| load.patient(PATIENCE))
+                    .map(|load| load.with_timeout(ANSWER_TIMEOUT_SECONDS))
             };
-            // The last round's sessions live still.
-            let living = world.secrets.rchunks(A_RUN).next().context("no sessions")?;
+            // The sessions of the last round are still active.
+            let living =
+                databases.secrets.rchunks(SESSIONS_PER_RUN).next().context("no sessions")?;
             let mut next = || ended.next().context("too few sessions");
             let renewals = load("renewals", living, &renew)?;
             let logouts = load("logouts", next()?, &log_out)?.once();
@@ -68,23 +72,23 @@ pub(crate) fn changes(bench: &mut Bench) -> Result<Section> {
                 let Some(contestant) = all.get_mut(contestant) else { continue };
                 let entry = Entry { name: contestant.name, load, at, counted };
                 let run = rounds::measure(entry, what.unwrap_or_default(), bench.plan.checks)?;
-                contestant.note(round, run);
+                contestant.record(round, run);
             }
         }
         let [naive, ..] = &all;
         let whole = naive.rates();
         for one in all.iter().skip(1) {
             let what = format!("{} on {name}, of one transaction a request", one.name);
-            aimed.push(Aimed::at_least(what, 5.0, one.rates().of(&whole)));
+            aimed.push(Aimed::at_least(what, 5.0, one.rates().relative_to(&whole)));
         }
         tables += &format!("\n{name}:\n\n{}", Section::table(&all));
     }
-    let note = format!("{} sessions, {CONNECTIONS} connections.", world.sessions);
+    let note = format!("{} sessions, {CONNECTIONS} connections.", databases.sessions);
     Ok(Section::new(aimed).note(note).more(&tables))
 }
 
-/// Makes a service client: how it authenticates.
-fn client(url: &str) -> Result<String> {
+/// Creates a service client and returns its `Authorization`.
+fn create_client(url: &str) -> Result<String> {
     let store: Arc<dyn Store> = Arc::new(open(url, Options::default())?);
     let (client, secret) = Client::new("bench".to_owned(), SystemClock.now(), &SystemEntropy)?;
     let basic = STANDARD.encode(format!("{}:{}", client.id, secret.expose()));

@@ -7,12 +7,12 @@ use std::fmt;
 pub(crate) struct Figures(Vec<f64>);
 
 impl Figures {
-    /// What each round's figure is of the other's in the same round.
-    pub(crate) fn of(&self, whole: &Self) -> Self {
+    /// The ratio of each round's figure to the other's figure in the same round.
+    pub(crate) fn relative_to(&self, whole: &Self) -> Self {
         self.0.iter().zip(&whole.0).map(|(part, whole)| part / whole).collect()
     }
 
-    /// The middle one, or the mean of the two middle ones.
+    /// The median: the middle figure, or the mean of the two middle ones.
     pub(crate) fn median(&self) -> f64 {
         let sorted = self.sorted();
         let upper = sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN);
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_does_not_mind_the_order_or_an_outlier() {
+    fn the_median_is_independent_of_order_and_outliers() {
         assert_eq!(Figures::from_iter([3.0, 1.0, 900.0]).to_string(), "3.00 (1.00 to 900.00)");
         assert_eq!(format!("{:.0}", Figures::from_iter([4.0, 1.0, 2.0, 8.0])), "3 (1 to 8)");
     }
@@ -57,6 +57,9 @@ mod tests {
     #[test]
     fn a_fraction_is_taken_round_by_round() {
         let whole = Figures::from_iter([100.0, 200.0]);
-        assert_eq!(Figures::from_iter([50.0, 50.0]).of(&whole).to_string(), "0.38 (0.25 to 0.50)");
+        assert_eq!(
+            Figures::from_iter([50.0, 50.0]).relative_to(&whole).to_string(),
+            "0.38 (0.25 to 0.50)"
+        );
     }
 }

@@ -1,5 +1,5 @@
--- What wrk sends: the requests of a file, one a line, in random order or in that of the file. The same seed each time, so that all are sent
--- the same. Each thread has lines of its own.
+-- The requests that wrk sends: those of a file, one a line, in random order or in the order of the file. The seed is
+-- fixed, so that every target gets the same requests. Each thread has lines of its own.
 
 local requests = {}
 local threads = 0
@@ -39,14 +39,14 @@ function init(arguments)
   end
 end
 
--- wrk starts a thread before the next one has read its requests, and takes the time from the start of the last one on. Whoever is early
--- waits: what it sent until then would count, and the time would not.
+-- wrk starts a thread before the next one has read its requests, and measures the time from the start of the last
+-- thread. An early thread waits: its answers until then would count, and the time would not.
 function wait_for(file)
   local next_request = request
   local calls = 0
   request = function()
     calls = calls + 1
-    -- The first thread's first is wrk's own look at what will come.
+    -- The first call of the first thread is a probe of wrk itself, which inspects the request.
     if number > 1 or calls > 1 then
       while not io.open(file) do end
       request = next_request

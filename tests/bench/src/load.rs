@@ -1,4 +1,4 @@
-//! Load: wrk, and what it says.
+//! Load: runs wrk and reads its figures.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -8,22 +8,22 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
-use parlance::dialect::Shown;
+use parlance::dialect::RequestCredential;
 
-/// The script, which wrk wants as a file.
+/// The Lua script of wrk, which needs a file.
 const SCRIPT: &str = include_str!("load.lua");
 
-/// A request as it goes over the wire.
+/// A request as the bytes on the wire.
 #[derive(Debug, Clone)]
 pub(crate) struct Request(String);
 
 impl Request {
-    /// One without a body.
+    /// A request without a body.
     pub(crate) fn new(method: &str, path: &str, headers: &[(&str, &str)]) -> Self {
         Self::with_body(method, path, headers, "")
     }
 
-    /// One with a body of this length.
+    /// A request with this body and its `Content-Length`.
     pub(crate) fn with_body(
         method: &str,
         path: &str,
@@ -40,22 +40,22 @@ impl Request {
         Self(text + "\r\n" + body)
     }
 
-    /// An urlencoded form.
+    /// A POST of an urlencoded form.
     pub(crate) fn form(path: &str, headers: &[(&str, &str)], body: &str) -> Self {
         let kind = ("Content-Type", "application/x-www-form-urlencoded");
         Self::with_body("POST", path, &[&[kind], headers].concat(), body)
     }
 
-    /// A guarded request that shows this credential.
-    pub(crate) fn showing(path: &str, shown: &Shown) -> Self {
+    /// A guarded request with this credential.
+    pub(crate) fn with_credential(path: &str, shown: &RequestCredential) -> Self {
         let headers: Vec<_> =
             shown.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let method = if shown.body.is_empty() { "GET" } else { "POST" };
         Self::with_body(method, path, &headers, &shown.body)
     }
 
-    /// What is answered to it, over a connection of its own.
-    pub(crate) fn answer(&self, to: SocketAddr) -> Result<String> {
+    /// Sends the request over a connection of its own and returns the answer.
+    pub(crate) fn send(&self, to: SocketAddr) -> Result<String> {
         let Self(text) = self;
         let mut stream = TcpStream::connect(to)?;
         stream.write_all(text.replacen("\r\n", "\r\nConnection: close\r\n", 1).as_bytes())?;
@@ -65,7 +65,7 @@ impl Request {
     }
 }
 
-/// Requests to be sent, over connections that are kept.
+/// Requests that are sent over kept connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Load {
     script: PathBuf,
@@ -74,26 +74,26 @@ pub(crate) struct Load {
     connections: usize,
     once: bool,
     pause: u32,
-    patience: u32,
+    timeout_seconds: u32,
 }
 
-/// What came of it.
+/// The result of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Run {
-    /// Whole answers.
+    /// Number of complete answers.
     pub(crate) answers: u64,
     /// Answers a second.
     pub(crate) rate: f64,
-    /// Answers that say so, and requests that had none.
+    /// Number of error answers and of requests without an answer.
     pub(crate) errors: u64,
     /// The median latency, in milliseconds.
     pub(crate) p50: f64,
-    /// What one request in a hundred exceeds, in milliseconds.
+    /// The 99th percentile of the latency, in milliseconds.
     pub(crate) p99: f64,
 }
 
 impl Load {
-    /// These requests, in random order, again and again.
+    /// These requests, repeated in random order.
     pub(crate) fn new(
         folder: &Path,
         name: &str,
@@ -108,41 +108,49 @@ impl Load {
             writeln!(file, "{}", text.replace("\r\n", "\u{1}"))?;
         }
         file.flush()?;
-        // Two, so that the generator is never the one that everybody waits for.
-        Ok(Self { script, lines, threads: 2, connections, once: false, pause: 0, patience: 2 })
+        // Two threads, so that the generator never becomes the bottleneck.
+        Ok(Self {
+            script,
+            lines,
+            threads: 2,
+            connections,
+            once: false,
+            pause: 0,
+            timeout_seconds: 2,
+        })
     }
 
-    /// The same over so many connections.
-    pub(crate) fn over(&self, connections: usize) -> Self {
+    /// The same load over this number of connections.
+    pub(crate) fn with_connections(&self, connections: usize) -> Self {
         Self { connections, threads: connections.min(2), ..self.clone() }
     }
 
-    /// The same in the order of the file, each once before any comes again.
+    /// The same load in the order of the file, each request once before any repeats.
     pub(crate) fn once(self) -> Self {
         Self { once: true, ..self }
     }
 
-    /// The same with a pause of so many milliseconds on average before each request of a connection.
-    pub(crate) fn pausing(&self, pause: u32) -> Self {
+    /// The same load with a pause of this many milliseconds on average before each request of a connection.
+    pub(crate) fn with_pause(&self, pause: u32) -> Self {
         Self { pause, ..self.clone() }
     }
 
-    /// The same for those who may take so many seconds for an answer.
-    pub(crate) fn patient(self, patience: u32) -> Self {
-        Self { patience, ..self }
+    /// The same load with a timeout of this many seconds for an answer.
+    pub(crate) fn with_timeout(self, timeout_seconds: u32) -> Self {
+        Self { timeout_seconds, ..self }
     }
 
-    /// Sends it for so long.
+    /// Sends the load for this many seconds.
     pub(crate) fn run(&self, to: SocketAddr, seconds: u32) -> Result<Run> {
         let order = if self.once { "once" } else { "random" };
-        // Made by the script when the last thread has its requests.
+        // The script creates this file when the last thread has read its requests.
         let started = self.lines.with_extension("started");
         if started.exists() {
             std::fs::remove_file(&started)?;
         }
         let output = Command::new("wrk")
             .args([format!("-t{}", self.threads), format!("-c{}", self.connections)])
-            .args([format!("-d{seconds}s"), format!("--timeout={}s", self.patience)])
+            .args([format!("-d{seconds}s"), format!("--timeout={}s", self.timeout_seconds)])
             .arg("-s")
             .arg(&self.script)
             .args([&format!("http://{to}"), "--"])
@@ -160,12 +168,12 @@ impl Load {
     }
 }
 
-/// Reads the line that the script writes at the end.
+/// Reads the line of figures that the script prints at the end.
 fn parse(said: &str) -> Option<Run> {
     let line = said.lines().find_map(|line| line.strip_prefix("figures "))?;
     let numbers: Option<Vec<f64>> = line.split(' ').map(|word| word.parse().ok()).collect();
     let [answers, micros, refused, lost, p50, p99] = numbers?.try_into().ok()?;
-    // wrk's scripts count in doubles.
+    // The numbers of a wrk script are doubles.
     let count = |number: f64| number as u64;
     Some(Run {
         answers: count(answers),
@@ -181,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_figures_are_read_from_among_what_wrk_prints() {
+    fn the_figures_are_parsed_from_the_output_of_wrk() {
         let said = "Running 2s test\n  Requests/sec: 500.00\nfigures 1000 2000000 3 4 1500 9000\n";
         let run = Run { answers: 1000, rate: 500.0, errors: 7, p50: 1.5, p99: 9.0 };
         assert_eq!(parse(said), Some(run));
@@ -190,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_says_how_long_its_body_is_if_it_has_one() {
+    fn a_request_has_a_content_length_only_with_a_body() {
         let Request(form) = Request::form("/login", &[("A", "b")], "c=d");
         assert_eq!(
             form,

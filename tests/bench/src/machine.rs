@@ -1,16 +1,16 @@
-//! What the figures were had on. Neither a path nor a host's name is among it.
+//! The machine that the figures come from, without paths and host names.
 
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
 use std::process::{Command, Stdio};
 
-/// How many cores there are for us.
+/// The number of cores that this process may use.
 pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// The machine and the programs on it.
+/// The machine and its programs.
 #[derive(Debug)]
 pub(crate) struct Machine {
     processor: String,
@@ -22,18 +22,18 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Looks around.
-    pub(crate) fn look(postgres: &str) -> Self {
+    /// Reads the facts from the system.
+    pub(crate) fn detect(postgres: &str) -> Self {
         let version = "SHOW server_version";
-        let commit = said("git", &["rev-parse", "--short=12", "HEAD"]);
-        let changed = said("git", &["status", "--porcelain", "--untracked-files=no"]);
+        let commit = command_output("git", &["rev-parse", "--short=12", "HEAD"]);
+        let changed = command_output("git", &["status", "--porcelain", "--untracked-files=no"]);
         Self {
             processor: field("/proc/cpuinfo", "model name"),
             memory_gib: kib(&field("/proc/meminfo", "MemTotal")).div_ceil(1024 * 1024),
             kernel: fs::read_to_string("/proc/sys/kernel/osrelease")
                 .map_or_else(|_| UNKNOWN.to_owned(), |text| text.trim().to_owned()),
-            rustc: said("rustc", &["--version"]),
-            postgres: said("psql", &["-X", "-At", "-c", version, postgres]),
+            rustc: command_output("rustc", &["--version"]),
+            postgres: command_output("psql", &["-X", "-At", "-c", version, postgres]),
             commit: if changed.is_empty() || changed == UNKNOWN {
                 commit
             } else {
@@ -43,11 +43,11 @@ impl Machine {
     }
 }
 
-/// What stands where nothing is known.
+/// The text for an unknown fact.
 pub(crate) const UNKNOWN: &str = "unknown";
 
-/// What a program prints.
-pub(crate) fn said(program: impl AsRef<OsStr>, arguments: &[&str]) -> String {
+/// The output of a program.
+pub(crate) fn command_output(program: impl AsRef<OsStr>, arguments: &[&str]) -> String {
     let mut command = Command::new(program);
     let output = command.args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output();
     let output = output.ok().filter(|output| output.status.success());

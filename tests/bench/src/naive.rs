@@ -1,4 +1,4 @@
-//! What a renewal costs where every request has a transaction of its own: a pool, a blocking thread, a commit.
+//! The baseline for renewals: every request has a transaction of its own, with a pool, a blocking thread, a commit.
 
 use std::sync::Arc;
 
@@ -13,13 +13,13 @@ use parlance::core::ports::Clock as _;
 use parlance::system::SystemClock;
 use serde::Deserialize;
 
-/// What this process is called by; the database follows.
-pub(crate) const NAIVE: &str = "serve-naive";
+/// The argument that starts this process; the database follows.
+pub(crate) const NAIVE_ARGUMENT: &str = "serve-naive";
 
-/// As many connections as r2d2 keeps by itself.
+/// The default pool size of r2d2.
 const CONNECTIONS: u32 = 10;
 
-const UPDATE: &str = "UPDATE sessions SET expires_at = $1, version = version + 1 WHERE digest = $2 AND revoked_at IS NULL";
+const RENEW_SESSION: &str = "UPDATE sessions SET expires_at = $1, version = version + 1 WHERE digest = $2 AND revoked_at IS NULL";
 
 #[derive(Deserialize)]
 struct Renewal {
@@ -31,9 +31,9 @@ pub(crate) fn serve(database: &str) -> Result<()> {
     match database.strip_prefix("sqlite:") {
         Some(file) => serve_on(
             file,
-            Box::new(Sqlite),
+            Box::new(SqliteSettings),
             |connection: &mut SqliteConnection, expires, digest| {
-                let query = sql_query(UPDATE).bind::<BigInt, _>(expires);
+                let query = sql_query(RENEW_SESSION).bind::<BigInt, _>(expires);
                 query.bind::<Binary, _>(digest.as_bytes().to_vec()).execute(connection)
             },
         ),
@@ -41,7 +41,7 @@ pub(crate) fn serve(database: &str) -> Result<()> {
             database,
             Box::new(diesel::r2d2::NopConnectionCustomizer),
             |connection: &mut PgConnection, expires, digest| {
-                let query = sql_query(UPDATE).bind::<BigInt, _>(expires);
+                let query = sql_query(RENEW_SESSION).bind::<BigInt, _>(expires);
                 query.bind::<Binary, _>(digest.as_bytes().to_vec()).execute(connection)
             },
         ),
@@ -74,17 +74,17 @@ fn serve_on<C: R2D2Connection + 'static>(
         };
         let app = move || App::new().route("/login", web::put().to(handler.clone()));
         let server = HttpServer::new(app).bind("127.0.0.1:0")?;
-        let address = server.addrs().first().copied().context("bound to nothing")?;
+        let address = server.addrs().first().copied().context("no address is bound")?;
         println!("naive ready: http://{address}");
         Ok(server.run().await?)
     })
 }
 
-/// The settings of SQLite that the store has as well.
+/// The settings of SQLite that the store uses as well.
 #[derive(Debug)]
-struct Sqlite;
+struct SqliteSettings;
 
-impl CustomizeConnection<SqliteConnection, diesel::r2d2::Error> for Sqlite {
+impl CustomizeConnection<SqliteConnection, diesel::r2d2::Error> for SqliteSettings {
     fn on_acquire(&self, connection: &mut SqliteConnection) -> Result<(), diesel::r2d2::Error> {
         let settings =
             "PRAGMA busy_timeout = 30000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";

@@ -6,11 +6,11 @@ use crate::figures::Figures;
 
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 360.0;
-/// Left, right, top and bottom of the field.
+/// Left, right, top and bottom edge of the plot area.
 const FIELD: [f64; 4] = [60.0, 480.0, 40.0, 310.0];
 const COLOURS: [&str; 6] = ["#1b6ca8", "#c8553d", "#3a7d44", "#7b4b94", "#b08900", "#444444"];
 
-/// Fractions of one, over what stands on the axis: each line's name and points.
+/// Fractions of one, over the quantity of the axis: the name and the points of each line.
 pub(crate) fn lines(title: &str, axis: &str, series: &[(&str, Vec<(f64, Figures)>)]) -> String {
     let [left, right, top, bottom] = FIELD;
     let points = || series.iter().flat_map(|(_, points)| points);

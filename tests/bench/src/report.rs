@@ -1,4 +1,4 @@
-//! What is printed at the end, and written into the documentation: Markdown.
+//! The result as Markdown: printed at the end, and written into the documentation.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -6,16 +6,16 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 
 use crate::figures::Figures;
-use crate::rounds::Contestant;
+use crate::rounds::Candidate;
 
-const END: &str = "<!-- end -->\n";
+const END_MARKER: &str = "<!-- end -->\n";
 
-/// Between this line and the end the text is ours; the rest of the file is somebody's prose.
-fn begin(name: &str) -> String {
+/// The line that begins the generated part; the rest of the file is written by hand.
+fn begin_marker(name: &str) -> String {
     format!("<!-- begin: {name}, written by `cargo xtask bench {name} --write` -->\n")
 }
 
-/// A figure that has an aim.
+/// A figure with its aim.
 #[derive(Debug)]
 pub(crate) struct Aimed {
     what: String,
@@ -27,14 +27,14 @@ pub(crate) struct Aimed {
 enum Aim {
     AtLeast(f64),
     AtMost(f64),
-    /// None: to be known.
+    /// None: the figure is for information.
     Open,
 }
 
 impl Aimed {
-    /// What the one's rate is of the other's.
-    pub(crate) fn fraction(all: &[Contestant], name: &str, whole: &str, aim: f64) -> Self {
-        let figures = Contestant::rates_of(all, name).of(&Contestant::rates_of(all, whole));
+    /// The rate of a contestant as a fraction of another's rate.
+    pub(crate) fn fraction(all: &[Candidate], name: &str, whole: &str, aim: f64) -> Self {
+        let figures = Candidate::rates_of(all, name).relative_to(&Candidate::rates_of(all, whole));
         Self::at_least(format!("{name}, of {whole}"), aim, figures)
     }
 
@@ -67,7 +67,7 @@ impl Aimed {
     }
 }
 
-/// What a subject found.
+/// The result of a subject.
 #[derive(Debug, Default)]
 pub(crate) struct Section {
     aimed: Vec<Aimed>,
@@ -81,17 +81,17 @@ impl Section {
         Self { aimed: aimed.into_iter().collect(), ..Self::default() }
     }
 
-    /// What was measured on.
+    /// Adds a note on the measured setup.
     pub(crate) fn note(self, note: impl Into<String>) -> Self {
         Self { note: note.into(), ..self }
     }
 
-    /// The rates behind the fractions.
-    pub(crate) fn contestants(self, all: &[Contestant]) -> Self {
+    /// Adds the rates behind the fractions.
+    pub(crate) fn candidates(self, all: &[Candidate]) -> Self {
         self.more(&Self::table(all))
     }
 
-    /// More tables.
+    /// Adds more tables.
     pub(crate) fn more(mut self, more: &str) -> Self {
         self.more += more;
         self
@@ -101,7 +101,7 @@ impl Section {
         Self { plot: Some(svg), ..self }
     }
 
-    pub(crate) fn table(all: &[Contestant]) -> String {
+    pub(crate) fn table(all: &[Candidate]) -> String {
         let mut text = "| | a second | p50, ms | p99, ms |\n|---|---|---|---|\n".to_owned();
         for one in all {
             let (p50, p99) = (one.figures(|run| run.p50), one.figures(|run| run.p99));
@@ -111,7 +111,7 @@ impl Section {
         text
     }
 
-    /// All of it.
+    /// The whole section.
     pub(crate) fn text(&self, head: &str) -> String {
         let Self { aimed, note, more, .. } = self;
         let mut text = format!("{head} {note}\n\n| | aim | figure | |\n|---|---|---|---|\n");
@@ -122,25 +122,26 @@ impl Section {
     }
 }
 
-/// Where the figures stand.
+/// The folder of the published figures.
 pub(crate) fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/benchmarks")
 }
 
-/// Writes a subject's figures into its place.
+/// Writes the figures of a subject into the generated part.
 pub(crate) fn write(name: &str, text: &str) -> Result<()> {
     let file = folder().join("README.md");
-    let new = replaced(&std::fs::read_to_string(&file)?, name, text)?;
+    let new = replace_section(&std::fs::read_to_string(&file)?, name, text)?;
     Ok(std::fs::write(&file, new)?)
 }
 
 /// The file with its generated part replaced.
-fn replaced(file: &str, name: &str, text: &str) -> Result<String> {
-    let begin = begin(name);
+fn replace_section(file: &str, name: &str, text: &str) -> Result<String> {
+    let begin = begin_marker(name);
     let lines = || format!("docs/benchmarks/README.md has no line `{}`", begin.trim_end());
     let (before, rest) = file.split_once(&begin).with_context(lines)?;
-    let (_, after) = rest.split_once(END).context("the file has no line that ends ours")?;
-    Ok(format!("{before}{begin}\n{text}\n{END}{after}"))
+    let (_, after) =
+        rest.split_once(END_MARKER).context("the file has no end line after that begin line")?;
+    Ok(format!("{before}{begin}\n{text}\n{END_MARKER}{after}"))
 }
 
 #[cfg(test)]
@@ -148,14 +149,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_stands_around_the_figures_remains() {
-        let (one, other) = (begin("one"), begin("other"));
-        let file = format!("# Title\n{one}old\n{END}Prose.\n{other}old\n{END}");
-        let new = replaced(&file, "one", "new\n").unwrap();
-        assert_eq!(new, format!("# Title\n{one}\nnew\n\n{END}Prose.\n{other}old\n{END}"));
-        assert_eq!(replaced(&new, "one", "new\n").unwrap(), new);
-        assert!(replaced("# Title\n", "one", "new\n").is_err());
-        assert!(replaced(&one, "one", "new\n").is_err());
+    fn the_text_around_the_figures_is_kept() {
+        let (one, other) = (begin_marker("one"), begin_marker("other"));
+        let file = format!("# Title\n{one}old\n{END_MARKER}Prose.\n{other}old\n{END_MARKER}");
+        let new = replace_section(&file, "one", "new\n").unwrap();
+        assert_eq!(
+            new,
+            format!("# Title\n{one}\nnew\n\n{END_MARKER}Prose.\n{other}old\n{END_MARKER}")
+        );
+        assert_eq!(replace_section(&new, "one", "new\n").unwrap(), new);
+        assert!(replace_section("# Title\n", "one", "new\n").is_err());
+        assert!(replace_section(&one, "one", "new\n").is_err());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Users and sessions: made once, put into both databases.
+//! Seeding: users and sessions, generated once and written into both databases.
 
 use std::fmt;
 use std::fs;
@@ -11,51 +11,51 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use futures_executor::block_on;
 use futures_util::future::try_join_all;
-use parlance::core::ports::{Change, Clock as _, Store, Unobserved};
+use parlance::core::ports::{Change, Clock as _, NoopObserver, Store};
 use parlance::core::{
-    Authority, Digest, Grant, HashThreads, Mint, NewUser, PasswordPolicy, Secret, Timestamp, User,
-    UserId, UserName, uuid_v4,
+    Authority, Digest, HashQueue, IssueContext, NewUser, PasswordPolicy, Secret, Timestamp,
+    TokenIssuer, User, UserId, UserName, uuid_v4,
 };
 use parlance::store::{Options, migrate, open};
 use parlance::system::{SystemClock, SystemEntropy};
 use uuid::Uuid;
 
-/// How many sessions a user has.
-const EACH: usize = 100;
-/// How many users log in.
-const PEOPLE: usize = 16;
-/// How many changes wait for the store at once: fewer than its queue holds, in which it puts jobs of its own as well.
-const AT_ONCE: usize = 4000;
-/// Of how many sessions the secrets are kept at most: what wrk can hold.
-const SAMPLE: usize = 1_000_000;
-/// How many rows go into a statement of SQLite's.
-const ROWS: usize = 500;
-/// Longer than any run.
-const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+/// Sessions of one user.
+const SESSIONS_PER_USER: usize = 100;
+/// Number of users that log in with a password.
+const LOGIN_USERS: usize = 16;
+/// Changes that are in the store's queue at once: fewer than the queue holds, because the store adds jobs of its own.
+const MAX_PENDING_CHANGES: usize = 4000;
+/// The most session secrets that are kept: as many as wrk can hold.
+const MAX_SECRETS: usize = 1_000_000;
+/// Rows of one `INSERT` into SQLite.
+const ROWS_PER_STATEMENT: usize = 500;
+/// The lifetime where the policy of the dialect sets none: longer than any run.
+const FALLBACK_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The databases of one size.
+/// Two databases with the same number of sessions.
 #[derive(Debug, Clone)]
-pub(crate) struct World {
-    /// How many sessions live in each.
+pub(crate) struct SeededDatabases {
+    /// The number of sessions in each database.
     pub(crate) sessions: usize,
     pub(crate) sqlite: String,
     pub(crate) postgres: String,
-    /// The secrets of the sessions, as the wire mints them; of very many, those of every so many.
+    /// The secrets of the sessions, as the dialect issues them: all, or an evenly spaced sample.
     pub(crate) secrets: Vec<String>,
 }
 
-impl World {
-    /// Makes both databases and puts so many sessions of a wire into each. They are put in by the databases' own programs, in one piece
-    /// and in the order of their digests, as an index that has been rebuilt holds them: through the store it would take a quarter of an hour
-    /// for each million.
-    pub(crate) fn make(
+impl SeededDatabases {
+    /// Creates both databases and seeds each with this many sessions of a dialect. The databases' own command line
+    /// programs load the rows in bulk, in the order of their digests, as in a rebuilt index: through the store, each
+    /// million would take a quarter of an hour.
+    pub(crate) fn seed(
         home: &Path,
         cluster: &str,
-        wire: &dyn Mint,
+        wire: &dyn TokenIssuer,
         sessions: usize,
     ) -> Result<Self> {
         let name = format!("{}_{sessions}", wire.dialect().replace('-', "_"));
-        println!("sowing {sessions} sessions of {} into each database", wire.dialect());
+        println!("seeding {sessions} sessions of {} into each database", wire.dialect());
         run(Command::new("psql").args([
             "-X",
             "-q",
@@ -67,21 +67,23 @@ impl World {
         let postgres = format!("{base}/{name}");
         let file = home.join(format!("{name}.db"));
         let sqlite = format!("sqlite:{}", file.display());
-        let users = (0..sessions.div_ceil(EACH)).map(user).collect::<Result<Vec<_>>>()?;
+        let users = (0..sessions.div_ceil(SESSIONS_PER_USER))
+            .map(session_user)
+            .collect::<Result<Vec<_>>>()?;
         for url in [&sqlite, &postgres] {
-            people(url, &users)?;
+            seed_users(url, &users)?;
         }
-        let (secrets, rows) = rows(wire, &users, sessions)?;
+        let (secrets, rows) = session_rows(wire, &users, sessions)?;
         into_sqlite(&file, &rows)?;
         into_postgres(&postgres, &rows)?;
-        settle(&postgres)?;
+        vacuum(&postgres)?;
         Ok(Self { sessions, sqlite, postgres, secrets })
     }
 }
 
-/// Reads all that the databases consist of once: what was put in half an hour ago has left the machine's memory, and a short round does not bring
-/// it back.
-pub(crate) fn read_through(home: &Path, cluster: &str) -> Result<()> {
+/// Reads every file of the databases once. Data that was loaded half an hour ago has left the page cache, and a short
+/// round does not bring the data back.
+pub(crate) fn warm_page_cache(home: &Path, cluster: &str) -> Result<()> {
     let arguments = ["-X", "-q", "-t", "-A", "-c", "SHOW data_directory", cluster];
     let shown = Command::new("psql").args(arguments).output()?;
     if !shown.status.success() {
@@ -94,16 +96,16 @@ pub(crate) fn read_through(home: &Path, cluster: &str) -> Result<()> {
     Ok(())
 }
 
-/// Reads every file below a folder. PostgreSQL drops meanwhile what it needs no more.
+/// Reads every file below a folder. PostgreSQL may drop files meanwhile.
 fn read_files(folder: &Path) -> io::Result<()> {
-    let Some(entries) = if_there(fs::read_dir(folder))? else { return Ok(()) };
+    let Some(entries) = if_exists(fs::read_dir(folder))? else { return Ok(()) };
     for entry in entries {
         let entry = entry?;
         let kind = entry.file_type()?;
         if kind.is_dir() {
             read_files(&entry.path())?;
         } else if kind.is_file()
-            && let Some(mut file) = if_there(fs::File::open(entry.path()))?
+            && let Some(mut file) = if_exists(fs::File::open(entry.path()))?
         {
             io::copy(&mut file, &mut io::sink())?;
         }
@@ -111,7 +113,7 @@ fn read_files(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn if_there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+fn if_exists<T>(found: io::Result<T>) -> io::Result<Option<T>> {
     match found {
         Ok(found) => Ok(Some(found)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -119,13 +121,13 @@ fn if_there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// The forms with which people log in.
-pub(crate) fn forms() -> impl Iterator<Item = String> {
-    (0..PEOPLE).map(person).map(|(name, password)| format!("login={name}&pass={password}"))
+/// The login forms of the users that have a password.
+pub(crate) fn login_forms() -> impl Iterator<Item = String> {
+    (0..LOGIN_USERS).map(login_user).map(|(name, password)| format!("login={name}&pass={password}"))
 }
 
-/// What autovacuum and a checkpoint would do within minutes, and must not do during a round.
-fn settle(postgres: &str) -> Result<()> {
+/// Runs the vacuum and the checkpoint that PostgreSQL would start within minutes, so that neither falls into a round.
+fn vacuum(postgres: &str) -> Result<()> {
     run(Command::new("psql").args([
         "-X",
         "-q",
@@ -143,26 +145,26 @@ fn run(command: &mut Command) -> Result<()> {
     if done.success() { Ok(()) } else { bail!("{name} failed: {done}") }
 }
 
-/// Makes the schema, the users, and those who log in.
-fn people(url: &str, users: &[User]) -> Result<()> {
+/// Creates the schema, the owners of the sessions, and the users that log in.
+fn seed_users(url: &str, users: &[User]) -> Result<()> {
     migrate(url)?;
     let store: Arc<dyn Store> = Arc::new(open(url, Options::default())?);
     let changes: Vec<_> =
         users.iter().map(|user| Change::AddUser(Box::new(user.clone()))).collect();
-    for some in changes.chunks(AT_ONCE) {
+    for some in changes.chunks(MAX_PENDING_CHANGES) {
         let batch = some.iter().map(|change| store.apply(change.clone()));
         for applied in block_on(try_join_all(batch))? {
             if !applied.is_done() {
-                bail!("the store refused what was to be sown");
+                bail!("the store refused a change of the seeding");
             }
         }
     }
-    let threads = HashThreads::start(1, Arc::new(SystemClock));
+    let threads = HashQueue::start(1, Arc::new(SystemClock));
     let policy = PasswordPolicy::default();
     let authority =
-        Authority::new(store, threads, policy, Arc::new(SystemEntropy), Arc::new(Unobserved));
-    for number in 0..PEOPLE {
-        let (name, password) = person(number);
+        Authority::new(store, threads, policy, Arc::new(SystemEntropy), Arc::new(NoopObserver));
+    for number in 0..LOGIN_USERS {
+        let (name, password) = login_user(number);
         let password = Secret::new(password);
         let user = NewUser { name, password, roles: Vec::new(), unrestricted: false };
         block_on(authority.add_user(user, SystemClock.now()))?;
@@ -170,8 +172,8 @@ fn people(url: &str, users: &[User]) -> Result<()> {
     Ok(())
 }
 
-/// A user who has no password, only sessions.
-fn user(number: usize) -> Result<User> {
+/// A user without a password, only there as the owner of sessions.
+fn session_user(number: usize) -> Result<User> {
     let name = UserName::new(&format!("user-{number}"))?;
     Ok(User {
         id: UserId(uuid_v4(&SystemEntropy)?),
@@ -189,42 +191,47 @@ fn user(number: usize) -> Result<User> {
     })
 }
 
-fn person(number: usize) -> (String, String) {
+fn login_user(number: usize) -> (String, String) {
     (format!("person-{number}"), format!("correct-horse-battery-{number}"))
 }
 
-/// A session's row, as far as it is not like any other's.
+/// The columns of a session's row that differ between sessions.
 struct Row {
     digest: Digest,
     id: Uuid,
     user: UserId,
-    sid: Option<String>,
+    public_id: Option<String>,
     dialect: &'static str,
     created: Timestamp,
     expires: Timestamp,
     hard_end: Option<Timestamp>,
 }
 
-/// Sessions as a login over the wire opens them, in the order of their digests, and their secrets.
-fn rows(wire: &dyn Mint, users: &[User], count: usize) -> Result<(Vec<String>, Vec<Row>)> {
+/// Sessions as a login over the wire opens them, in the order of their digests, and the sample of their secrets.
+fn session_rows(
+    wire: &dyn TokenIssuer,
+    users: &[User],
+    count: usize,
+) -> Result<(Vec<String>, Vec<Row>)> {
     let now = SystemClock.now();
-    let terms = wire.terms();
-    let hard_end = terms.max_lifetime.map(|max| now.plus(max));
-    let expires = terms.lifetime.expiry(now, hard_end).unwrap_or_else(|| now.plus(LIFETIME));
+    let policy = wire.session_policy();
+    let hard_end = policy.max_lifetime.map(|max| now.plus(max));
+    let expires =
+        policy.lifetime.expiry(now, hard_end).unwrap_or_else(|| now.plus(FALLBACK_LIFETIME));
     let (mut secrets, mut rows) = (Vec::new(), Vec::with_capacity(count));
-    let every = count.div_ceil(SAMPLE);
+    let every = count.div_ceil(MAX_SECRETS);
     for (number, user) in users.iter().cycle().take(count).enumerate() {
-        let minted = wire
-            .mint(&Grant { user, now, expires: Some(expires) }, &SystemEntropy)
+        let issued = wire
+            .issue(&IssueContext { user, now, expires: Some(expires) }, &SystemEntropy)
             .context("no secret")?;
         if number % every == 0 {
-            secrets.push(minted.secret.expose().to_owned());
+            secrets.push(issued.secret.expose().to_owned());
         }
         rows.push(Row {
-            digest: minted.digest,
+            digest: issued.digest,
             id: uuid_v4(&SystemEntropy)?,
             user: user.id,
-            sid: minted.sid,
+            public_id: issued.public_id,
             dialect: wire.dialect(),
             created: now,
             expires,
@@ -237,15 +244,16 @@ fn rows(wire: &dyn Mint, users: &[User], count: usize) -> Result<(Vec<String>, V
 
 const COLUMNS: &str = "digest, id, dialect, user_id, epoch, sid, created_at, expires_at, hard_end_at, address, enabled, version";
 
-/// Puts rows into SQLite, in statements of many.
+/// Loads rows into SQLite, many rows to a statement.
 fn into_sqlite(file: &Path, rows: &[Row]) -> Result<()> {
-    piped(Command::new("sqlite3").arg("-bail").arg(file), |input| {
+    pipe_into(Command::new("sqlite3").arg("-bail").arg(file), |input| {
         writeln!(input, "PRAGMA synchronous=OFF; PRAGMA cache_size=-2000000; BEGIN;")?;
-        for some in rows.chunks(ROWS) {
+        for some in rows.chunks(ROWS_PER_STATEMENT) {
             write!(input, "INSERT INTO sessions ({COLUMNS}) VALUES ")?;
             for (number, row) in some.iter().enumerate() {
                 let comma = if number > 0 { "," } else { "" };
-                let sid = row.sid.as_ref().map_or("NULL".to_owned(), |sid| format!("'{sid}'"));
+                let sid =
+                    row.public_id.as_ref().map_or("NULL".to_owned(), |sid| format!("'{sid}'"));
                 let Row { digest, id, user, dialect, created, expires, hard_end, .. } = row;
                 write!(
                     input,
@@ -255,7 +263,7 @@ fn into_sqlite(file: &Path, rows: &[Row]) -> Result<()> {
                     user.0.simple(),
                     created.millis(),
                     expires.millis(),
-                    optional(*hard_end, "NULL"),
+                    optional_millis(*hard_end, "NULL"),
                 )?;
             }
             writeln!(input, ";")?;
@@ -264,11 +272,11 @@ fn into_sqlite(file: &Path, rows: &[Row]) -> Result<()> {
     })
 }
 
-/// Puts rows into PostgreSQL.
+/// Loads rows into PostgreSQL with `COPY`.
 fn into_postgres(url: &str, rows: &[Row]) -> Result<()> {
     let copy = format!("\\copy sessions ({COLUMNS}) FROM STDIN");
     let arguments = ["-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", &copy, url];
-    piped(Command::new("psql").args(arguments), |input| {
+    pipe_into(Command::new("psql").args(arguments), |input| {
         for row in rows {
             let Row { digest, id, user, dialect, created, expires, hard_end, .. } = row;
             writeln!(
@@ -277,18 +285,18 @@ fn into_postgres(url: &str, rows: &[Row]) -> Result<()> {
                 Hex(digest.as_bytes()),
                 id.simple(),
                 user.0.simple(),
-                row.sid.as_deref().unwrap_or("\\N"),
+                row.public_id.as_deref().unwrap_or("\\N"),
                 created.millis(),
                 expires.millis(),
-                optional(*hard_end, "\\N"),
+                optional_millis(*hard_end, "\\N"),
             )?;
         }
         Ok(())
     })
 }
 
-/// Runs a program that reads what is written here.
-fn piped(
+/// Runs a program and writes its standard input.
+fn pipe_into(
     command: &mut Command,
     write: impl FnOnce(&mut BufWriter<ChildStdin>) -> io::Result<()>,
 ) -> Result<()> {
@@ -306,7 +314,7 @@ fn piped(
     if done.success() { Ok(written?) } else { bail!("{name} failed: {done}") }
 }
 
-fn optional(moment: Option<Timestamp>, none: &str) -> String {
+fn optional_millis(moment: Option<Timestamp>, none: &str) -> String {
     moment.map_or(none.to_owned(), |moment| moment.millis().to_string())
 }
 

@@ -1,4 +1,4 @@
-//! A dialect whose sessions slide, beside one whose do not: the same checks, and the rows that they write.
+//! A dialect with a sliding lifetime beside one with a fixed lifetime: the same checks, and the rows that they write.
 
 use std::process::Command;
 
@@ -10,25 +10,26 @@ use crate::figures::Figures;
 use crate::load::{Load, Request};
 use crate::report::{Aimed, Section};
 use crate::rounds::{self, Entry, measure};
-use crate::{Bench, CONNECTIONS, counted};
+use crate::{BenchContext, CONNECTIONS, counted_entry};
 
 const FIXED: [&str; 2] = ["fixed, on SQLite", "fixed, on PostgreSQL"];
 const SLIDING: [&str; 2] = ["sliding, on SQLite", "sliding, on PostgreSQL"];
-/// Sessions live for ten minutes where they slide, so all of them must be sown and used within that time.
-const MOST: usize = 100_000;
-/// Few enough that each is used many times a second.
-const HOT: usize = 1000;
+/// The most sessions. A sliding session lives for ten minutes, so seeding and use of all of them must fit into that
+/// time.
+const MAX_SESSIONS: usize = 100_000;
+/// Sessions in use: few enough that each is used many times a second.
+const HOT_SESSIONS: usize = 1000;
 
-pub(crate) fn sliding(bench: &mut Bench) -> Result<Section> {
-    let sessions = bench.sessions.min(MOST);
-    let fixed = bench.world(sessions)?.clone();
-    let sliding = bench.fresh(&ClusterApi::default(), sessions)?;
+pub(crate) fn sliding(bench: &mut BenchContext) -> Result<Section> {
+    let sessions = bench.sessions.min(MAX_SESSIONS);
+    let fixed = bench.databases(sessions)?.clone();
+    let sliding = bench.seed_databases(&ClusterApi::default(), sessions)?;
     let fixed_load = load(&bench.home, &fixed, "/login")?;
     let request =
         |token: &String| Request::form("/api/login", &[], &format!("access_token={token}"));
     let sliding_load =
         Load::new(&bench.home, "sliding", sliding.secrets.iter().map(request), CONNECTIONS)?;
-    let hot = sliding.secrets.iter().take(HOT).map(request);
+    let hot = sliding.secrets.iter().take(HOT_SESSIONS).map(request);
     let hot = Load::new(&bench.home, "sliding-hot", hot, CONNECTIONS)?;
     let on = |name: &str, url| bench.serve(&format!("sliding-{name}"), url, &[]);
     let servers = [
@@ -37,7 +38,7 @@ pub(crate) fn sliding(bench: &mut Bench) -> Result<Section> {
     ];
     let mut entries = Vec::new();
     for (((on_fixed, on_sliding), fixed), sliding) in servers.iter().zip(FIXED).zip(SLIDING) {
-        entries.push(counted(fixed, &fixed_load, on_fixed));
+        entries.push(counted_entry(fixed, &fixed_load, on_fixed));
         let (load, at) = (&sliding_load, on_sliding.address);
         entries.push(Entry { name: sliding, load, at, counted: Some((on_sliding, "cluster-api")) });
     }
@@ -48,16 +49,16 @@ pub(crate) fn sliding(bench: &mut Bench) -> Result<Section> {
         .map(|(fixed, sliding)| Aimed::fraction(&all, sliding, fixed, 0.90))
         .collect();
 
-    // PostgreSQL counts the rows that are written.
+    // PostgreSQL counts the written rows.
     let [_, (on_fixed, on_sliding)] = &servers;
     let (mut of_fixed, mut of_sliding, mut a_second) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..bench.plan.rounds {
         let rows = |url: &str, entry: Entry<'_>| {
-            let before = written(url)?;
+            let before = rows_written(url)?;
             let run = measure(entry, "checks", bench.plan.checks)?;
-            anyhow::Ok((written(url)? - before, run))
+            anyhow::Ok((rows_written(url)? - before, run))
         };
-        let (rows_fixed, run) = rows(&fixed.postgres, counted("", &fixed_load, on_fixed))?;
+        let (rows_fixed, run) = rows(&fixed.postgres, counted_entry("", &fixed_load, on_fixed))?;
         of_fixed.push(1000.0 * rows_fixed / run.answers as f64);
         let at = on_sliding.address;
         let counted = Some((on_sliding, "cluster-api"));
@@ -65,11 +66,11 @@ pub(crate) fn sliding(bench: &mut Bench) -> Result<Section> {
             rows(&sliding.postgres, Entry { name: "", load: &hot, at, counted })?;
         of_sliding.push(1000.0 * rows_sliding / run.answers as f64);
         let seconds = run.answers as f64 / run.rate;
-        a_second.push(rows_sliding / (HOT as f64 * (seconds + 1.0)));
+        a_second.push(rows_sliding / (HOT_SESSIONS as f64 * (seconds + 1.0)));
     }
     let figures = Figures::from_iter;
     aimed.push(Aimed::at_most("rows written per 1000 checks, fixed", 0.0, figures(of_fixed)));
-    let what = format!("rows written per 1000 checks, sliding, {HOT} sessions in use");
+    let what = format!("rows written per 1000 checks, sliding, {HOT_SESSIONS} sessions in use");
     aimed.push(Aimed::open(what, figures(of_sliding)));
     let what = "rows written per session in use and second, sliding";
     aimed.push(Aimed::at_most(what, 1.0, figures(a_second)));
@@ -77,8 +78,9 @@ pub(crate) fn sliding(bench: &mut Bench) -> Result<Section> {
     Ok(Section::new(aimed).note(note).more(&Section::table(&all)))
 }
 
-/// How many rows of sessions PostgreSQL has written so far. The last second's touches, and its own count, are a moment late.
-fn written(url: &str) -> Result<f64> {
+/// Number of rows of sessions that PostgreSQL has written so far. Waits for the touches of the last second and for
+/// PostgreSQL's own delay of its counters.
+fn rows_written(url: &str) -> Result<f64> {
     let query = "SELECT n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_user_tables WHERE relname = 'sessions'";
     let output = Command::new("psql")
         .args(["-X", "-At", "-c", "DO $$BEGIN PERFORM pg_sleep(3); END$$", "-c", query, url])

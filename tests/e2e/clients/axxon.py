@@ -1,4 +1,4 @@
-"""AuthenticateEx, RenewSession, CloseSession by requests, each token verified by PyJWT against the published keys, on both doors:
+"""AuthenticateEx, RenewSession, CloseSession by requests, each token verified by PyJWT against the published keys, on both bindings:
 axxon.py BASE USER PASSWORD"""
 
 import datetime
@@ -31,7 +31,7 @@ def rest(path, auth):
 
 
 def verified(answer):
-    """The claims, as a service sees them that knows nothing of parlance but the address of its keys."""
+    """The token and its claims, verified like in a service that knows only the address of parlance's published keys."""
     body = answer.json()
     assert answer.status_code == 200, answer.text
     seconds = [] if answer.request.url.endswith("/grpc") else ["expires_in"]

@@ -1,4 +1,4 @@
-"""AuthenticationService by grpcio, with stubs made from our own .proto, from reflection where it says so:
+"""AuthenticationService by grpcio, with stubs made from our own .proto; one call by reflection:
 axxon_grpc.py SCENARIO GRPC-ADDRESS ARGUMENTS..."""
 
 import json
@@ -45,7 +45,7 @@ def shown(tokens):
 
 
 def said(call, *arguments, **named):
-    """What became of a call, in a line."""
+    """The outcome of a call, in one line."""
     try:
         answer = call(*arguments, **named)
     except grpc.RpcError as error:
@@ -64,7 +64,7 @@ def channel(address):
 
 
 def tour(address, base, user, password):
-    """All that the service has, and what the other door makes of it."""
+    """Every call of the service, and the same tokens on the JSON binding."""
     client = Client(channel(address))
 
     def json_door(path, token):
@@ -104,7 +104,7 @@ def tour(address, base, user, password):
         status = health.Check(health_pb2.HealthCheckRequest(service=name), timeout=PATIENCE).status
         print("health", name, health_pb2.HealthCheckResponse.ServingStatus.Name(status))
 
-    # Who has no .proto is told all of it.
+    # Reflection describes the service to clients without the .proto.
     database = ProtoReflectionDescriptorDatabase(client.channel)
     assert NAME in database.get_services(), database.get_services()
     pool = DescriptorPool(database)
@@ -115,7 +115,7 @@ def tour(address, base, user, password):
 
 
 def killed(address, user, password, *commands):
-    """Logs in, lets an operator do this, and tries again; each command is a JSON list."""
+    """Logs in, runs a command of an operator, and tries again; each command is a JSON list."""
     client = Client(channel(address))
     for command in map(json.loads, commands):
         opened = client.login("AuthenticateEx2", user, password)
@@ -139,7 +139,7 @@ def all_seven(address, user, password, token):
 
 
 def tls(address, certificate, user, password):
-    """As the vendor's clients do it: the token is a credential of the channel."""
+    """Like the vendor's clients: the token is a credential of the channel."""
     trusted = grpc.ssl_channel_credentials(pathlib.Path(certificate).read_bytes())
     with grpc.secure_channel(address, trusted) as first:
         opened = Client(first).login("AuthenticateEx2", user, password)
@@ -150,7 +150,7 @@ def tls(address, certificate, user, password):
 
 
 def watch(address):
-    """Watches until the server goes."""
+    """Watches the health service until the server stops."""
     health = health_pb2_grpc.HealthStub(channel(address))
     try:
         for answer in health.Watch(health_pb2.HealthCheckRequest(service=NAME)):

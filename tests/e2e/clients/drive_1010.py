@@ -1,4 +1,4 @@
-"""Runs the printed client at a terminal, as its user does, and then uses its cookie: drive_1010.py BASE USER PASSWORD"""
+"""Runs the printed client at a terminal, like a user, and then uses its cookie: drive_1010.py BASE USER PASSWORD"""
 
 import ast
 import os

@@ -1,5 +1,5 @@
 """RFC 7662 and RFC 7009 by Authlib: introspect.py ADMIN CLIENT_ID CLIENT_SECRET, on standard input a JSON list of
-[how it authenticates, "introspect" or "revoke", token, hint or null]; prints a JSON list of [status, body]."""
+[client authentication, "introspect" or "revoke", token, hint or null]; prints a JSON list of [status, body]."""
 
 import json
 import os

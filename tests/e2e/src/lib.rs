@@ -1,1 +1,1 @@
-//! The real binary with real clients, databases and faults. All of it is one test binary: `tests/e2e/main.rs`.
+//! The real binary with real clients, databases and faults. All tests are one test binary: `tests/e2e/main.rs`.

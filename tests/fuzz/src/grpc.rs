@@ -1,28 +1,29 @@
-//! axxon-jsonrpc's messages of gRPC. The first line is a method's name, the second its token, the rest a message of protobuf.
+//! The gRPC messages of axxon-jsonrpc. The first line is the name of a method, the second the token, the rest a
+//! protobuf message.
 
 use parlance::core::ports::Clock as _;
-use parlance_axxon_grpc::testing::Caller;
+use parlance_axxon_grpc::testing::InProcessClient;
 
-use crate::booth::{Axxon, PEER};
-use crate::seeds::split;
+use crate::fuzz_target::{AxxonTarget, PEER};
+use crate::seeds::split_at_first;
 
 thread_local! {
-    static AXXON: (Axxon, Caller) = {
-        let axxon = Axxon::new();
-        let caller = Caller::new(std::sync::Arc::clone(&axxon.desk));
+    static AXXON: (AxxonTarget, InProcessClient) = {
+        let axxon = AxxonTarget::new();
+        let caller = InProcessClient::new(std::sync::Arc::clone(&axxon.dialect_service));
         (axxon, caller)
     };
 }
 
 pub(crate) fn axxon_grpc(data: &[u8]) {
-    let (method, rest) = split(data, b"\n").unwrap_or((data, b""));
-    let (token, message) = split(rest, b"\n").unwrap_or((rest, b""));
+    let (method, rest) = split_at_first(data, b"\n").unwrap_or((data, b""));
+    let (token, message) = split_at_first(rest, b"\n").unwrap_or((rest, b""));
     let Ok(method) = std::str::from_utf8(method) else { return };
     AXXON.with(|(axxon, caller)| {
-        let code = caller.call(method, token, message, PEER, axxon.booth.world.clock.now());
-        // OK, invalid argument, permission denied, unimplemented, unauthenticated: what a client can be at fault of.
+        let code = caller.call(method, token, message, PEER, axxon.fuzz_target.world.clock.now());
+        // OK, invalid argument, permission denied, unimplemented, unauthenticated: success, or a fault of the client.
         assert!(matches!(code, 0 | 3 | 7 | 12 | 16), "{code}");
-        axxon.booth.check();
+        axxon.fuzz_target.check_no_login();
     });
 }
 
@@ -31,7 +32,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let mut seeds: Vec<_> = ["Authenticate", "Authenticate2", "AuthenticateEx", "AuthenticateEx2"]
         .map(|method| [method.as_bytes(), b"\n\n", login].concat())
         .into();
-    let token = AXXON.with(|(axxon, _)| axxon.booth.token());
+    let token = AXXON.with(|(axxon, _)| axxon.fuzz_target.token());
     let methods = ["RenewSession", "RenewSession2", "CloseSession"];
     seeds.extend(methods.map(|method| format!("{method}\n{token}\n").into_bytes()));
     seeds

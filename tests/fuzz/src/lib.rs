@@ -1,14 +1,26 @@
-//! Whatever reads what strangers send, as functions of bytes that must not fail.
+//! Fuzzing: each parser of untrusted bytes is a function that must not fail.
 //!
-//! A [`Target`] takes any bytes and panics where a promise breaks: nothing panics, no answer is a 5xx but a deliberate 503, no session is
-//! opened without its password, nothing is let in that was not handed out, nothing grows. The tests of this crate replay the kept corpus
-//! and break its members ([`mutate`]): some 2,000 cases a target, 100,000 with `PARLANCE_TORTURE=long` (`cargo xtask fuzz`). `fuzz/` at
-//! the root of the repository gives the same functions to libFuzzer.
+//! A [`Target`] takes any bytes and panics where a promise breaks. The promises: nothing panics; no answer is a 5xx but
+//! a deliberate 503; no session is opened without its password; no credential is accepted that was not issued; memory
+//! does not grow.
 //!
-//! What is read and not reached from here: the configuration and the admin listener's paths and queries belong to the binary, whose own
-//! tests and `tests/e2e` break them. Password hashes of other programs are not imported, so that argon2id's is the only reader there is.
+//! The tests of this crate replay the kept corpus and mutate its members ([`mutate`]): some 2,000 cases a target,
+//! 100,000 with `PARLANCE_TORTURE=long` (`cargo xtask fuzz`). `fuzz/` at the root of the repository gives the same
+//! functions to libFuzzer, which follows coverage and needs the nightly toolchain; everyday tests run on stable and are
+//! the same on every machine. A target is one line of a table, one of the tests and one entry of `fuzz/`; a test
+//! asserts that table and `fuzz/` agree.
+//!
+//! The corpus consists of the files in `corpus/TARGET/`, of the requests that the conformance vectors send, and of
+//! requests with the credential of an active session. A dialect is driven bare, behind a guard, and with the store
+//! unavailable. Proptest shrinks a failing case and keeps the case in the corpus. The long form runs without
+//! optimisation, so that integer overflow panics. Bytes that only a socket can carry, such as broken framing, belong to
+//! `tests/e2e`.
+//!
+//! Two kinds of input are out of reach from here. The configuration and the paths and queries of the admin listener
+//! belong to the binary; its own tests and `tests/e2e` fuzz them. Imported password hashes are parsed by the argon2
+//! crate alone.
 
-mod booth;
+mod fuzz_target;
 mod grpc;
 pub mod mutate;
 mod readers;
@@ -18,17 +30,17 @@ mod tests;
 mod tokens;
 mod wire;
 
-/// Something that reads bytes.
+/// A parser of untrusted bytes under test.
 #[derive(Debug, Clone, Copy)]
 pub struct Target {
-    /// Its name: the folder of its corpus, and the binary in `fuzz/`.
+    /// The name: the folder of its corpus, and the binary in `fuzz/`.
     pub name: &'static str,
-    /// Reads the bytes.
+    /// Parses the bytes.
     ///
     /// # Panics
     /// A promise is broken.
     pub run: fn(&[u8]),
-    /// What is worth breaking, beside the kept corpus.
+    /// Seeds for the mutation, beside the kept corpus.
     pub seeds: fn() -> Vec<Vec<u8>>,
 }
 
@@ -63,13 +75,13 @@ pub const TARGETS: [Target; 15] = [
     },
 ];
 
-/// The target of this name.
+/// The target with this name.
 ///
 /// # Panics
-/// There is none.
+/// There is no such target.
 #[must_use]
 pub fn target(name: &str) -> Target {
     let found = TARGETS.into_iter().find(|target| target.name == name);
-    #[expect(clippy::expect_used, reason = "who asks knows the list")]
+    #[expect(clippy::expect_used, reason = "the caller knows the list")]
     found.expect("no such target")
 }

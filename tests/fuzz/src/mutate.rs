@@ -1,12 +1,12 @@
-//! Ways to break good bytes: a place is flipped, replaced, cut, doubled, percent-encoded, filled with something that means something to a
-//! parser, or the whole is spliced with another.
+//! Mutation of good bytes: a place is flipped, replaced, cut, doubled, percent-encoded, or overwritten with a token
+//! that means something to a parser; or the whole is spliced with another seed.
 
 use proptest::collection::vec;
 use proptest::prelude::{Strategy, any};
 use proptest::sample::Index;
 
-/// What means something to one parser or another.
-const WORDS: [&[u8]; 34] = [
+/// Tokens that mean something to one parser or another.
+const DICTIONARY: [&[u8]; 34] = [
     b"\0",
     b"\r\n",
     b"\n\n",
@@ -43,11 +43,11 @@ const WORDS: [&[u8]; 34] = [
     b" ",
 ];
 
-/// One change of one place.
-type Change = (u8, Index, u8, u8, Index);
+/// One change at one place.
+type Mutation = (u8, Index, u8, u8, Index);
 
-/// Some of these seeds, broken in one to five places.
-pub fn broken(seeds: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
+/// These seeds, each mutated in one to five places.
+pub fn mutated(seeds: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     let change = (0_u8..10, any::<Index>(), any::<u8>(), any::<u8>(), any::<Index>());
     let picked = any::<Index>();
     (picked, vec(change, 1..6)).prop_map(move |(picked, changes)| {
@@ -63,7 +63,7 @@ fn pick<T>(items: &[T], index: Index) -> &T {
     index.get(items)
 }
 
-fn apply(bytes: &mut Vec<u8>, (kind, at, length, byte, other): Change, seeds: &[Vec<u8>]) {
+fn apply(bytes: &mut Vec<u8>, (kind, at, length, byte, other): Mutation, seeds: &[Vec<u8>]) {
     let at = at.index(bytes.len() + 1);
     let end = (at + 1 + usize::from(length % 24)).min(bytes.len());
     match kind {
@@ -87,7 +87,7 @@ fn apply(bytes: &mut Vec<u8>, (kind, at, length, byte, other): Change, seeds: &[
             bytes.splice(at..at, copy);
         }
         4 | 5 => {
-            bytes.splice(at..at, pick(&WORDS, other).iter().copied());
+            bytes.splice(at..at, pick(&DICTIONARY, other).iter().copied());
         }
         6 => bytes.truncate(at),
         7 => {
@@ -98,7 +98,7 @@ fn apply(bytes: &mut Vec<u8>, (kind, at, length, byte, other): Change, seeds: &[
             }
         }
         8 => {
-            // The front of one, the back of another.
+            // The front of one seed, the back of another.
             let other = pick(seeds, other);
             let from = usize::from(length) * other.len() / 256;
             bytes.truncate(at);

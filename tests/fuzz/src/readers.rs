@@ -1,4 +1,4 @@
-//! The small readers that the dialects and the shell share.
+//! The small parsers that the dialects and the shell share.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -7,30 +7,31 @@ use futures_executor::block_on;
 use parlance::actix::TrustedProxies;
 use parlance::core::ports::{Change, Clock as _, Store as _};
 use parlance::core::{PasswordHash, UserId, UserName, canonical_name};
-use parlance::dialect::testing::World;
-use parlance::dialect::{Fields, Kind, Multipart, Request, Value, from_json};
-use parlance::table::{Parts, find};
+use parlance::dialect::testing::TestWorld;
+use parlance::dialect::{Fields, Multipart, Request, SettingKind, SettingValue, from_json};
+use parlance::table::{Dependencies, find};
 
-use crate::booth::{PEER, known};
+use crate::fuzz_target::{PEER, expect_ok};
 
-fn texts<const N: usize>(texts: [&str; N]) -> Vec<Vec<u8>> {
+fn byte_seeds<const N: usize>(texts: [&str; N]) -> Vec<Vec<u8>> {
     texts.map(|text| text.as_bytes().to_vec()).into()
 }
 
-/// Lines of `X-Forwarded-For`, from a proxy that is believed.
+/// Lines of `X-Forwarded-For`, from a trusted proxy.
 pub(crate) fn forwarded(data: &[u8]) {
-    let trusted = TrustedProxies::new(vec![known("10.0.0.0/8".parse()), known("fd00::/8".parse())]);
+    let trusted =
+        TrustedProxies::new(vec![expect_ok("10.0.0.0/8".parse()), expect_ok("fd00::/8".parse())]);
     let lines = || data.split(|byte| *byte == b'\n');
-    // Whom nobody believes says nothing.
-    assert_eq!(trusted.client(PEER, lines()), PEER);
+    // The lines of an untrusted peer have no effect.
+    assert_eq!(trusted.client_address(PEER, lines()), PEER);
     let proxy = IpAddr::from([10, 0, 0, 1]);
-    let client = trusted.client(proxy, lines());
+    let client = trusted.client_address(proxy, lines());
     assert_eq!(client, client.to_canonical());
-    // He is the proxy, or stands there in some spelling.
+    // The client is the proxy, or the text holds the client's address in some spelling.
     let plain = String::from_utf8_lossy(data).to_lowercase();
     let named = match client {
         IpAddr::V4(client) => {
-            // Mapped into IPv6 it may be written in hexadecimal.
+            // Mapped into IPv6, the address may be written in hexadecimal.
             plain.contains(&client.to_string()) || plain.contains(':')
         }
         IpAddr::V6(_) => plain.contains(':'),
@@ -39,7 +40,7 @@ pub(crate) fn forwarded(data: &[u8]) {
 }
 
 pub(crate) fn forwarded_seeds() -> Vec<Vec<u8>> {
-    texts([
+    byte_seeds([
         "203.0.113.7",
         "203.0.113.7, 10.1.2.3",
         "203.0.113.7:4711, [fd00::1]:80\n10.0.0.9",
@@ -65,7 +66,7 @@ pub(crate) fn form(data: &[u8]) {
 }
 
 pub(crate) fn form_seeds() -> Vec<Vec<u8>> {
-    texts([
+    byte_seeds([
         "username=csmith&password=XXX",
         "access_token=ABCDEFGHIJKLMNOPQRSTUVWXYZ",
         "login=csmith&pass=a%20b+c%2B&longtoken=true",
@@ -77,7 +78,8 @@ pub(crate) fn form_seeds() -> Vec<Vec<u8>> {
     ])
 }
 
-/// A form as multipart, whose first line is its media type. What it is as an urlencoded form holds what its parts hold.
+/// A multipart form; the first line holds the media type. The form in its urlencoded form holds the same fields as the
+/// parts.
 pub(crate) fn multipart(data: &[u8]) {
     let at = data.iter().position(|&byte| byte == b'\n').unwrap_or(data.len());
     let (content_type, body) = data.split_at(at);
@@ -94,7 +96,7 @@ pub(crate) fn multipart(data: &[u8]) {
 
 pub(crate) fn multipart_seeds() -> Vec<Vec<u8>> {
     let head = "Content-Disposition: form-data; name=";
-    texts([
+    byte_seeds([
         &format!(
             "multipart/form-data; boundary=b\n--b\r\n{head}\"username\"\r\n\r\ncsmith\r\n--b\r\n{head}\"password\"\r\n\r\nXXX\r\n--b--\r\n"
         ),
@@ -110,7 +112,7 @@ pub(crate) fn multipart_seeds() -> Vec<Vec<u8>> {
     ])
 }
 
-/// A shape such as those that the dialects read.
+/// A shape like those that the dialects parse.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Shape {
@@ -130,7 +132,7 @@ pub(crate) fn json(data: &[u8]) {
 
 pub(crate) fn json_seeds() -> Vec<Vec<u8>> {
     let deep = format!("{{\"data\": {}", "[".repeat(200));
-    texts([
+    byte_seeds([
         r#"{"method": "Login", "data": {"user_name": "csmith", "password": "XXX"}}"#,
         r#"{"method": "a", "method": "b"}"#,
         r#"{"data": {"a": "1", "a": "2", "a": "3"}}"#,
@@ -155,13 +157,13 @@ pub(crate) fn basic(data: &[u8]) {
         secure: false,
         now: parlance::core::Timestamp::MIN,
     };
-    let Some(login) = parlance::dialect::basic(&request) else { return };
+    let Some(login) = parlance::dialect::basic_credentials(&request) else { return };
     let clean = |text: &str| text.chars().all(|c| !c.is_control());
     assert!(clean(&login.user) && clean(login.password.expose()) && !login.user.contains(':'));
 }
 
 pub(crate) fn basic_seeds() -> Vec<Vec<u8>> {
-    texts([
+    byte_seeds([
         "Basic Y3NtaXRoOlhYWA==",
         "basic Y3NtaXRoOlhYWA==",
         "Basic Y3NtaXRoOlhYWA",
@@ -173,19 +175,19 @@ pub(crate) fn basic_seeds() -> Vec<Vec<u8>> {
     ])
 }
 
-/// A user's name.
+/// A user name.
 pub(crate) fn user_name(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let canonical = canonical_name(text);
     let Ok(name) = UserName::new(text) else { return };
-    // What can be a name can be shown, and folding it again changes nothing.
+    // A valid name can be shown, and folding the name again changes nothing.
     assert_eq!(canonical, Some(name.canonical()));
     assert_eq!(canonical_name(name.canonical().as_str()), Some(name.canonical()));
     assert!(name.as_str().chars().all(|c| !c.is_control() && !"|:;,".contains(c)));
 }
 
 pub(crate) fn user_name_seeds() -> Vec<Vec<u8>> {
-    texts([
+    byte_seeds([
         "csmith",
         "CSmith",
         "J\u{e4}ger",
@@ -203,24 +205,28 @@ pub(crate) fn user_name_seeds() -> Vec<Vec<u8>> {
 /// A setting of a dialect.
 pub(crate) fn setting(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    for kind in
-        [Kind::Duration, Kind::DurationOrNever, Kind::Text, Kind::Switch, Kind::Choice(&["a", "b"])]
-    {
-        match Value::parse(kind, text) {
-            Ok(Value::Duration(span)) => {
-                // What is taken fits every calendar sum that is made of it.
+    for kind in [
+        SettingKind::Duration,
+        SettingKind::DurationOrNever,
+        SettingKind::Text,
+        SettingKind::Boolean,
+        SettingKind::Choice(&["a", "b"]),
+    ] {
+        match SettingValue::parse(kind, text) {
+            Ok(SettingValue::Duration(span)) => {
+                // An accepted duration fits into every sum with a date.
                 let now = parlance::core::Timestamp::from_seconds(1_651_406_400);
                 assert!(now.plus(span) >= now);
             }
-            Ok(Value::Never) => assert_eq!(text, "never"),
-            Ok(Value::Text(_) | Value::Switch(_)) => {}
+            Ok(SettingValue::Never) => assert_eq!(text, "never"),
+            Ok(SettingValue::Text(_) | SettingValue::Boolean(_)) => {}
             Err(takes) => assert!(!takes.is_empty()),
         }
     }
 }
 
 pub(crate) fn setting_seeds() -> Vec<Vec<u8>> {
-    texts([
+    byte_seeds([
         "90s",
         "10m",
         "24h",
@@ -236,13 +242,14 @@ pub(crate) fn setting_seeds() -> Vec<Vec<u8>> {
     ])
 }
 
-/// A stored hash, under a password that is not its own. One that asks for much is left to the bounds' own tests: it would be computed.
+/// A stored hash, checked with a wrong password. A hash with a high cost is skipped, because this target would compute
+/// the hash; the cost bounds have tests of their own.
 pub(crate) fn password_hash(data: &[u8]) {
     const GUESS: &str =
         "POST /login\ncontent-type: application/x-www-form-urlencoded\n\nlogin=csmith&pass=guess";
     thread_local! {
-        // From the machine itself, which is never throttled.
-        static WORLD: World = World { peer: Some(Ipv4Addr::LOCALHOST.into()), ..World::default() };
+        // From loopback, which the rate limit exempts.
+        static WORLD: TestWorld = TestWorld { peer: Some(Ipv4Addr::LOCALHOST.into()), ..TestWorld::default() };
     }
     let Ok(text) = std::str::from_utf8(data) else { return };
     let digits = |key: &str| {
@@ -259,7 +266,7 @@ pub(crate) fn password_hash(data: &[u8]) {
             id: UserId(uuid::Uuid::from_u128(1)),
             name: name.as_str().to_owned(),
             canonical: name.canonical(),
-            password: Some(PasswordHash::stored(text.to_owned())),
+            password: Some(PasswordHash::from_stored(text.to_owned())),
             enabled: true,
             password_expired: false,
             unrestricted: false,
@@ -269,17 +276,17 @@ pub(crate) fn password_hash(data: &[u8]) {
             epoch: 0,
             version: 0,
         };
-        known(block_on(world.store.apply(Change::AddUser(Box::new(user)))));
-        let parts = Parts::new(Arc::clone(&world.authority));
-        let entry = known(find("polish-longtoken"));
-        let service = known(entry.install(&entry.defaults(), &parts));
+        expect_ok(block_on(world.store.apply(Change::AddUser(Box::new(user)))));
+        let parts = Dependencies::new(Arc::clone(&world.authority));
+        let entry = expect_ok(find("polish-longtoken"));
+        let service = expect_ok(entry.install(&entry.defaults(), &parts));
         let answer = world.send(&*service, GUESS);
         assert_eq!(answer.status, 401);
     });
 }
 
 pub(crate) fn password_hash_seeds() -> Vec<Vec<u8>> {
-    texts([
+    byte_seeds([
         "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
         "$argon2id$v=16$m=8,t=1,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
         "$argon2i$v=19$m=8,t=1,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",

@@ -1,4 +1,4 @@
-//! Requests worth breaking: what the conformance vectors send, and what shows a session that lives.
+//! Seeds for requests: the requests of the conformance vectors, and requests with the credential of an active session.
 
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -9,16 +9,18 @@ use std::time::Duration;
 use parlance::core::Timestamp;
 use parlance::core::ports::Clock as _;
 use parlance::dialect::Request;
-use parlance::dialect::testing::World;
-use parlance::table::{Parts, TABLE};
-use parlance_conformance::process::{Handler as _, Hands, InProcess, Mounted};
-use parlance_conformance::{Operation, Received, Sent, Users, embedded, run_file};
+use parlance::dialect::testing::TestWorld;
+use parlance::table::{Dependencies, TABLE};
+use parlance_conformance::process::{Environment, Handler as _, InProcessTarget, MountedDialects};
+use parlance_conformance::{
+    Operation, ReceivedResponse, SentRequest, TestUsers, embedded, run_file,
+};
 
-use crate::booth::{Booth, PEER, known};
+use crate::fuzz_target::{FuzzTarget, PEER, expect_ok};
 
-/// A request as a text, taken apart: the request line and header lines, an empty line, the body. What does not fit is left out, since any
-/// bytes must do.
-pub(crate) struct Raw<'d> {
+/// A request parsed from a text: the request line and header lines, an empty line, the body. Malformed parts are left
+/// out, since any bytes must do.
+pub(crate) struct RawRequest<'d> {
     pub(crate) method: &'d str,
     pub(crate) path: &'d str,
     pub(crate) query: Option<&'d str>,
@@ -26,25 +28,25 @@ pub(crate) struct Raw<'d> {
     pub(crate) body: &'d [u8],
 }
 
-impl<'d> Raw<'d> {
+impl<'d> RawRequest<'d> {
     pub(crate) fn parse(data: &'d [u8]) -> Self {
-        let (head, body) = split(data, b"\n\n").unwrap_or((data, b""));
+        let (head, body) = split_at_first(data, b"\n\n").unwrap_or((data, b""));
         let mut lines = head.split(|byte| *byte == b'\n');
         let line = lines.next().and_then(|line| std::str::from_utf8(line).ok()).unwrap_or("");
         let (method, target) = line.split_once(' ').unwrap_or((line, "/"));
         let (path, query) =
             target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
         let header = |line: &'d [u8]| {
-            let (name, value) = split(line, b": ")?;
+            let (name, value) = split_at_first(line, b": ")?;
             Some((std::str::from_utf8(name).ok()?, value))
         };
         Self { method, path, query, headers: lines.filter_map(header).collect(), body }
     }
 }
 
-impl Raw<'_> {
-    /// As the client of a booth sends it.
-    pub(crate) fn request(&self, booth: &Booth) -> Request<'_> {
+impl RawRequest<'_> {
+    /// The request as the client of a fuzz target sends it.
+    pub(crate) fn request(&self, fuzz_target: &FuzzTarget) -> Request<'_> {
         Request {
             method: self.method,
             path: self.path,
@@ -53,21 +55,21 @@ impl Raw<'_> {
             body: self.body,
             peer: Some(PEER),
             secure: false,
-            now: booth.world.clock.now(),
+            now: fuzz_target.world.clock.now(),
         }
     }
 }
 
-/// What stands before and after the first of these bytes.
-pub(crate) fn split<'d>(data: &'d [u8], at: &[u8]) -> Option<(&'d [u8], &'d [u8])> {
+/// The bytes before and after the first occurrence of `at`.
+pub(crate) fn split_at_first<'d>(data: &'d [u8], at: &[u8]) -> Option<(&'d [u8], &'d [u8])> {
     let start = data.windows(at.len()).position(|window| window == at)?;
     Some((data.get(..start)?, data.get(start + at.len()..)?))
 }
 
-/// The clock of a world, and nobody who operates it.
-struct Clockwork(World);
+/// The clock of a world without an operator.
+struct ClockOnly(TestWorld);
 
-impl Hands for Clockwork {
+impl Environment for ClockOnly {
     fn now(&self) -> Timestamp {
         self.0.clock.now()
     }
@@ -77,32 +79,33 @@ impl Hands for Clockwork {
         true
     }
 
-    fn operate(&mut self, _: Operation) -> bool {
+    fn perform(&mut self, _: Operation) -> bool {
         false
     }
 }
 
-/// Every request that the vectors of a dialect send, up to where one wants an operator.
-pub(crate) fn of_vectors(dialect: &str) -> Vec<Vec<u8>> {
-    let users = Users::one("csmith", "XXX").and("jdoe", "YYY");
+/// Every request that the vectors of a dialect send; a vector ends before its first step with an operator.
+pub(crate) fn from_vectors(dialect: &str) -> Vec<Vec<u8>> {
+    let users = TestUsers::single("csmith", "XXX").with_other("jdoe", "YYY");
     let sent = Rc::new(RefCell::new(Vec::new()));
-    let folders = known(embedded());
+    let folders = expect_ok(embedded());
     let vectors = folders.iter().filter(|folder| folder.dialect == dialect);
     for vector in vectors.flat_map(|folder| &folder.vectors) {
-        let world = World::with_csmith();
+        let world = TestWorld::with_csmith();
         world.add_user("jdoe", "YYY");
-        let parts = Parts::new(Arc::clone(&world.authority));
+        let parts = Dependencies::new(Arc::clone(&world.authority));
         let parts = parts.with_keys(parlance_axxon_jsonrpc::testing::keys());
-        let install = |entry: &parlance::table::Entry| {
-            (String::new(), known(entry.install(&entry.defaults(), &parts)))
+        let install = |entry: &parlance::table::DialectEntry| {
+            (String::new(), expect_ok(entry.install(&entry.defaults(), &parts)))
         };
-        let mut mounted = Mounted(TABLE.iter().map(install).collect());
+        let mut mounted = MountedDialects(TABLE.iter().map(install).collect());
         let sent = Rc::clone(&sent);
-        let recorded = move |request: &Sent, peer: IpAddr, now: Timestamp| -> Received {
-            sent.borrow_mut().push(text(request));
-            mounted.handle(request, peer, now)
-        };
-        let mut target = InProcess::new(Clockwork(world), recorded);
+        let recorded =
+            move |request: &SentRequest, peer: IpAddr, now: Timestamp| -> ReceivedResponse {
+                sent.borrow_mut().push(request_text(request));
+                mounted.handle(request, peer, now)
+            };
+        let mut target = InProcessTarget::new(ClockOnly(world), recorded);
         let _report = run_file(vector, &users, &mut target);
     }
     let mut sent = sent.take();
@@ -111,7 +114,7 @@ pub(crate) fn of_vectors(dialect: &str) -> Vec<Vec<u8>> {
     sent
 }
 
-fn text(request: &Sent) -> Vec<u8> {
+fn request_text(request: &SentRequest) -> Vec<u8> {
     let mut text = format!("{} {}\n", request.method, request.target);
     for (name, value) in &request.headers {
         text.push_str(&format!("{name}: {value}\n"));
@@ -120,9 +123,9 @@ fn text(request: &Sent) -> Vec<u8> {
     [text.as_bytes(), &request.body].concat()
 }
 
-/// Requests that show the session that lives, to every path of its dialect and to a guarded one.
-pub(crate) fn shown(booth: &Booth) -> Vec<Vec<u8>> {
-    let calls: &[(&str, &str)] = match booth.service.name() {
+/// Requests with the credential of the active session, to every path of its dialect and to a guarded path.
+pub(crate) fn authenticated_requests(fuzz_target: &FuzzTarget) -> Vec<Vec<u8>> {
+    let calls: &[(&str, &str)] = match fuzz_target.service.name() {
         "cluster-api" => &[("POST /api/login", ""), ("POST /api/logout/", "")],
         "polish-longtoken" => {
             &[("GET /login", ""), ("DELETE /login", ""), ("PUT /login", r#"{"longtoken": true}"#)]
@@ -152,10 +155,10 @@ pub(crate) fn shown(booth: &Booth) -> Vec<Vec<u8>> {
         if body.starts_with('{') {
             text.push_str("content-type: application/json\n");
         }
-        for (name, value) in &booth.shown.headers {
+        for (name, value) in &fuzz_target.shown.headers {
             text.push_str(&format!("{name}: {value}\n"));
         }
-        format!("{text}\n{body}{}", booth.shown.body).into_bytes()
+        format!("{text}\n{body}{}", fuzz_target.shown.body).into_bytes()
     };
     calls.iter().chain([&guarded]).map(request).collect()
 }

@@ -1,4 +1,4 @@
-//! Every target over its corpus, and over thousands of broken members of it.
+//! Runs every target over its corpus, and over thousands of mutations.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -6,26 +6,26 @@ use std::path::{Path, PathBuf};
 use futures_executor::block_on;
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 
-use crate::booth::Booth;
-use crate::mutate::broken;
-use crate::seeds::Raw;
+use crate::fuzz_target::FuzzTarget;
+use crate::mutate::mutated;
+use crate::seeds::RawRequest;
 use crate::{TARGETS, Target, target};
 
-/// How much a target may leave behind, in KiB.
-const GROWTH: u64 = 32 * 1024;
+/// The most memory that a target may leave allocated, in KiB.
+const MAX_GROWTH_KIB: u64 = 32 * 1024;
 
-fn home(target: Target) -> PathBuf {
+fn corpus_folder(target: Target) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target.name)
 }
 
-/// The kept files.
+/// The files of the corpus.
 fn corpus(target: Target) -> Vec<Vec<u8>> {
-    let files = std::fs::read_dir(home(target)).unwrap().map(|file| file.unwrap().path());
+    let files = std::fs::read_dir(corpus_folder(target)).unwrap().map(|file| file.unwrap().path());
     files.map(|file| std::fs::read(file).unwrap()).collect()
 }
 
-/// What the process holds, in KiB.
-fn resident() -> u64 {
+/// The resident memory of the process, in KiB.
+fn resident_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
@@ -35,14 +35,14 @@ fn cases() -> u32 {
     if std::env::var("PARLANCE_TORTURE").is_ok_and(|form| form == "long") { 100_000 } else { 2_000 }
 }
 
-/// Whether a target bears these bytes.
-fn bears(target: Target, bytes: &[u8]) -> Result<(), TestCaseError> {
+/// Runs a target on these bytes; a panic is a failure of the test case.
+fn try_input(target: Target, bytes: &[u8]) -> Result<(), TestCaseError> {
     catch_unwind(AssertUnwindSafe(|| (target.run)(bytes)))
         .map_err(|_| TestCaseError::fail("it panicked: see above"))
 }
 
 #[track_caller]
-fn storm(target: Target, cases: u32) {
+fn fuzz(target: Target, cases: u32) {
     let mut seeds = corpus(target);
     assert!(!seeds.is_empty(), "{} has no corpus", target.name);
     seeds.extend((target.seeds)());
@@ -51,11 +51,11 @@ fn storm(target: Target, cases: u32) {
     }
     let config =
         Config { cases, failure_persistence: None, max_shrink_iters: 500, ..Config::default() };
-    let before = resident();
-    let result = TestRunner::new(config).run(&broken(seeds), |bytes| bears(target, &bytes));
+    let before = resident_kib();
+    let result = TestRunner::new(config).run(&mutated(seeds), |bytes| try_input(target, &bytes));
     if let Err(TestError::Fail(_, bytes)) = &result {
-        // Kept: every run from now on begins with it.
-        let name = home(target).join(format!("found-{}", bytes.len()));
+        // Kept in the corpus: from now on every run replays this case first.
+        let name = corpus_folder(target).join(format!("found-{}", bytes.len()));
         std::fs::write(&name, bytes).unwrap();
         panic!(
             "{} fails on {:?}: {}",
@@ -65,25 +65,25 @@ fn storm(target: Target, cases: u32) {
         );
     }
     assert!(result.is_ok(), "{result:?}");
-    let grown = resident().saturating_sub(before);
+    let grown = resident_kib().saturating_sub(before);
     eprintln!("{}: {cases} broken inputs, grown by {grown} KiB", target.name);
-    assert!(grown <= GROWTH, "{} has grown by {grown} KiB", target.name);
+    assert!(grown <= MAX_GROWTH_KIB, "{} has grown by {grown} KiB", target.name);
 }
 
-macro_rules! storms {
+macro_rules! fuzz_tests {
     ($($name:ident)*) => {
         $(#[test]
         fn $name() {
-            storm(target(stringify!($name)), cases());
+            fuzz(target(stringify!($name)), cases());
         })*
 
         #[test]
-        fn every_target_is_stormed_and_given_to_libfuzzer() {
-            let mut stormed = [$(stringify!($name)),*];
-            stormed.sort_unstable();
+        fn every_target_is_fuzzed_here_and_by_libfuzzer() {
+            let mut fuzzed = [$(stringify!($name)),*];
+            fuzzed.sort_unstable();
             let mut known = TARGETS.map(|target| target.name);
             known.sort_unstable();
-            assert_eq!(stormed, known);
+            assert_eq!(fuzzed, known);
             let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/Cargo.toml");
             let manifest = std::fs::read_to_string(manifest).unwrap();
             for name in known {
@@ -93,7 +93,7 @@ macro_rules! storms {
     };
 }
 
-storms! {
+fuzz_tests! {
     cluster_api
     polish_longtoken
     flask_usertoken
@@ -113,7 +113,7 @@ storms! {
 
 #[test]
 #[should_panic(expected = "fails on")]
-fn a_target_that_fails_on_one_byte_is_found_out() {
+fn a_target_that_fails_on_one_byte_is_detected() {
     fn fragile(data: &[u8]) {
         assert!(!data.contains(&b'|'));
     }
@@ -125,23 +125,24 @@ fn a_target_that_fails_on_one_byte_is_found_out() {
         failure_persistence: None,
         ..Config::default()
     })
-    .run(&broken(seeds), |bytes| bears(target, &bytes));
+    .run(&mutated(seeds), |bytes| try_input(target, &bytes));
     assert!(result.is_ok(), "fails on {result:?}");
 }
 
 #[test]
-fn the_seeds_of_every_dialect_show_a_session_that_lives() {
+fn the_seeds_of_every_dialect_use_a_live_session() {
     let dialects =
         ["cluster-api", "polish-longtoken", "flask-usertoken", "1010-cookie", "axxon-jsonrpc"];
     for (target, dialect) in TARGETS.into_iter().zip(dialects) {
         let (mut admitted, mut done) = (0, 0);
         for seed in (target.seeds)() {
-            let booth = Booth::new(dialect);
-            let raw = Raw::parse(&seed);
-            let request = raw.request(&booth);
-            admitted += usize::from(block_on(booth.service.admit(&request)).is_ok());
-            let claimed = booth.service.claims(raw.path);
-            done += usize::from(claimed && block_on(booth.service.serve(&request)).status < 300);
+            let fuzz_target = FuzzTarget::new(dialect);
+            let raw = RawRequest::parse(&seed);
+            let request = raw.request(&fuzz_target);
+            admitted += usize::from(block_on(fuzz_target.service.admit(&request)).is_ok());
+            let claimed = fuzz_target.service.claims(raw.path);
+            done +=
+                usize::from(claimed && block_on(fuzz_target.service.serve(&request)).status < 300);
         }
         assert!(admitted > 0 && done > 0, "{dialect}: {admitted} admitted, {done} done");
     }
@@ -149,9 +150,9 @@ fn the_seeds_of_every_dialect_show_a_session_that_lives() {
 
 #[test]
 #[should_panic(expected = "2 sessions, where one was opened")]
-fn a_session_that_is_opened_is_noticed() {
+fn an_opened_session_is_detected() {
     let login =
         "POST /login\ncontent-type: application/x-www-form-urlencoded\n\nlogin=csmith&pass=";
-    let password = crate::booth::PASSWORD.replace(' ', "+");
+    let password = crate::fuzz_target::PASSWORD.replace(' ', "+");
     (target("polish_longtoken").run)(format!("{login}{password}").as_bytes());
 }

@@ -1,14 +1,14 @@
-//! axxon-jsonrpc's token: nothing is taken for one that was not handed out.
+//! The token of axxon-jsonrpc: no token is accepted that was not issued.
 
 use futures_executor::block_on;
 use parlance::core::ports::Clock as _;
 
-use crate::booth::Axxon;
+use crate::fuzz_target::AxxonTarget;
 
 thread_local! {
-    static AXXON: (Axxon, String) = {
-        let axxon = Axxon::new();
-        let token = axxon.booth.token();
+    static AXXON: (AxxonTarget, String) = {
+        let axxon = AxxonTarget::new();
+        let token = axxon.fuzz_target.token();
         (axxon, token)
     };
 }
@@ -16,9 +16,9 @@ thread_local! {
 pub(crate) fn jwt(data: &[u8]) {
     let Ok(shown) = std::str::from_utf8(data) else { return };
     AXXON.with(|(axxon, issued)| {
-        let now = axxon.booth.world.clock.now();
-        let found = block_on(axxon.booth.service.inspect(shown, now)).is_ok();
-        assert_eq!(found, shown == issued, "what was handed out, and nothing else");
+        let now = axxon.fuzz_target.world.clock.now();
+        let found = block_on(axxon.fuzz_target.service.introspect(shown, now)).is_ok();
+        assert_eq!(found, shown == issued, "only an issued token is accepted");
     });
 }
 

@@ -1,24 +1,24 @@
-//! The five dialects, as they read requests: bare, as a guard's, and while the store is away.
+//! The five dialects, as they parse requests: bare, behind a guard, and while the store is unavailable.
 
 use futures_executor::block_on;
 use parlance::dialect::{Request, Response};
 
-use crate::booth::Booth;
-use crate::seeds::{Raw, of_vectors, shown};
+use crate::fuzz_target::FuzzTarget;
+use crate::seeds::{RawRequest, authenticated_requests, from_vectors};
 
 macro_rules! dialects {
     ($($target:ident, $seeds:ident, $name:literal;)*) => {$(
         pub(crate) fn $target(data: &[u8]) {
             thread_local! {
-                static BOOTH: Booth = Booth::new($name);
+                static FUZZ_TARGET: FuzzTarget = FuzzTarget::new($name);
             }
-            BOOTH.with(|booth| serve(booth, data));
+            FUZZ_TARGET.with(|fuzz_target| send_all_ways(fuzz_target, data));
         }
 
-        /// Requests as the vectors send them, and such as show the session that lives.
+        /// Requests of the vectors, and requests with the credential of the active session.
         pub(crate) fn $seeds() -> Vec<Vec<u8>> {
-            let mut seeds = of_vectors($name);
-            seeds.extend(shown(&Booth::new($name)));
+            let mut seeds = from_vectors($name);
+            seeds.extend(authenticated_requests(&FuzzTarget::new($name)));
             seeds
         }
     )*};
@@ -33,37 +33,37 @@ dialects! {
 }
 
 /// Sends one request in each of the ways.
-fn serve(booth: &Booth, data: &[u8]) {
-    let raw = Raw::parse(data);
-    let request = raw.request(booth);
-    let claimed = booth.service.claims(raw.path);
-    booth.world.store.set_away(true);
-    check(&away(booth, &request, claimed), true);
-    booth.world.store.set_away(false);
+fn send_all_ways(fuzz_target: &FuzzTarget, data: &[u8]) {
+    let raw = RawRequest::parse(data);
+    let request = raw.request(fuzz_target);
+    let claimed = fuzz_target.service.claims(raw.path);
+    fuzz_target.world.store.set_unavailable(true);
+    check_response(&send_without_store(fuzz_target, &request, claimed), true);
+    fuzz_target.world.store.set_unavailable(false);
 
-    let _reads_body = booth.service.needs_body(&request);
-    if let Err(refusal) = block_on(booth.service.admit(&request)) {
-        check(&refusal.answer, false);
+    let _reads_body = fuzz_target.service.needs_body(&request);
+    if let Err(refusal) = block_on(fuzz_target.service.admit(&request)) {
+        check_response(&refusal.response, false);
     }
     if claimed {
-        check(&block_on(booth.service.serve(&request)), false);
+        check_response(&block_on(fuzz_target.service.serve(&request)), false);
     }
-    booth.check();
+    fuzz_target.check_no_login();
 }
 
-fn away(booth: &Booth, request: &Request<'_>, claimed: bool) -> Response {
+fn send_without_store(fuzz_target: &FuzzTarget, request: &Request<'_>, claimed: bool) -> Response {
     if claimed {
-        return block_on(booth.service.serve(request));
+        return block_on(fuzz_target.service.serve(request));
     }
-    match block_on(booth.service.admit(request)) {
-        Ok(_) => unreachable!("nobody is let in without a store"),
-        Err(refusal) => refusal.answer,
+    match block_on(fuzz_target.service.admit(request)) {
+        Ok(_) => unreachable!("no request is admitted without a store"),
+        Err(refusal) => refusal.response,
     }
 }
 
-/// An answer that may be sent: of the server's failures only the one that is meant, and no header that begins another.
+/// Asserts that an answer may be sent: the only 5xx is the deliberate 503, and no header value starts another header.
 #[track_caller]
-fn check(answer: &Response, away: bool) {
+fn check_response(answer: &Response, away: bool) {
     let deliberate = away
         && answer.status == 503
         && answer.headers.iter().any(|(name, _)| *name == "retry-after");

@@ -1,4 +1,4 @@
-//! Every dialect stands everywhere it must: features, table, vectors, documentation.
+//! Every dialect stands everywhere required: features, table, vectors, documentation.
 
 use std::fs;
 use std::path::Path;
@@ -11,15 +11,16 @@ pub(crate) fn package(dialect: &str) -> String {
     format!("parlance-{dialect}")
 }
 
-/// The features that are no dialect: `axxon-grpc` is another door to one.
-pub(crate) const OTHERS: [&str; 6] =
+/// The features that are no dialect: `axxon-grpc` is a second transport of one.
+pub(crate) const NON_DIALECT_FEATURES: [&str; 6] =
     ["assertions", "axxon-grpc", "default", "postgres", "sqlite", "testing"];
 
 /// The features of a package that stand for dialects.
 pub(crate) fn features(metadata: &Metadata, of: &str) -> Vec<String> {
     let package = metadata.packages.iter().find(|package| package.name.as_str() == of);
     let names = package.into_iter().flat_map(|package| package.features.keys().cloned());
-    let mut names: Vec<_> = names.filter(|name| !OTHERS.contains(&name.as_str())).collect();
+    let mut names: Vec<_> =
+        names.filter(|name| !NON_DIALECT_FEATURES.contains(&name.as_str())).collect();
     names.sort();
     names
 }
@@ -60,10 +61,10 @@ pub(crate) fn check(root: &Path, metadata: &Metadata) -> Result<Vec<String>> {
                 "README.md: the table of dialects has no row for {dialect} with a link to {docs}"
             ));
         }
-        for file in ["src/lib.rs", "src/call.rs", "src/reply.rs", "src/docs.md"] {
+        for file in ["src/lib.rs", "src/call.rs", "src/reply.rs", "src/docs.md", "decisions.md"] {
             let path = format!("crates/{}/{file}", package(dialect));
             if !root.join(&path).exists() {
-                wrong.push(format!("{path} is missing: all dialects are of one shape"));
+                wrong.push(format!("{path} is missing: all dialects have the same files"));
             }
         }
     }

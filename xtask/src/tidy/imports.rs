@@ -1,21 +1,21 @@
-//! Who may import whom. Normal dependencies only: tests may use what they like.
+//! The imports that each crate may have. Normal dependencies only: tests may use any.
 
 use cargo_metadata::{DependencyKind, Metadata};
 
 use super::dialects;
 
-/// What a crate may import from outside the workspace; `*` at the end stands for anything.
-enum Outside {
+/// The permitted imports from outside the workspace; `*` at the end matches any suffix.
+enum External {
     /// Nothing but these.
     Only(&'static [&'static str]),
     /// Anything but these.
-    Never(&'static [&'static str]),
+    AllBut(&'static [&'static str]),
 }
 
-/// What one crate may import.
+/// The permitted imports of one crate.
 struct Rule {
-    ours: &'static [&'static str],
-    outside: Outside,
+    workspace: &'static [&'static str],
+    external: External,
 }
 
 const DATABASE: &str = "diesel*";
@@ -23,7 +23,7 @@ const DATABASE: &str = "diesel*";
 const PROST: &str = "prost*";
 const TONIC: &str = "tonic*";
 
-/// The rule of a crate; `None` if nobody has thought of one.
+/// The rule of a crate; `None` for a crate without one.
 fn rule(name: &str, dialects: &[String]) -> Option<Rule> {
     const CORE: &str = "parlance-core";
     const DIALECT: &str = "parlance-dialect";
@@ -31,8 +31,8 @@ fn rule(name: &str, dialects: &[String]) -> Option<Rule> {
     Some(match name {
         // The rules: nothing that knows a format, a network, a database, a clock or randomness.
         CORE => Rule {
-            ours: &[],
-            outside: Outside::Only(&[
+            workspace: &[],
+            external: External::Only(&[
                 "argon2",
                 "futures-channel",
                 "sha2",
@@ -44,8 +44,8 @@ fn rule(name: &str, dialects: &[String]) -> Option<Rule> {
             ]),
         },
         DIALECT => Rule {
-            ours: &[CORE],
-            outside: Outside::Only(&[
+            workspace: &[CORE],
+            external: External::Only(&[
                 "base64",
                 "chrono",
                 "chrono-tz",
@@ -58,12 +58,19 @@ fn rule(name: &str, dialects: &[String]) -> Option<Rule> {
             ]),
         },
         "parlance-store" => Rule {
-            ours: &[CORE],
-            outside: Outside::Never(&["actix*", "serde*", "tokio", "chrono*", "getrandom", "rand"]),
+            workspace: &[CORE],
+            external: External::AllBut(&[
+                "actix*",
+                "serde*",
+                "tokio",
+                "chrono*",
+                "getrandom",
+                "rand",
+            ]),
         },
         "parlance-actix" => Rule {
-            ours: &[CORE, DIALECT],
-            outside: Outside::Never(&[
+            workspace: &[CORE, DIALECT],
+            external: External::AllBut(&[
                 PROST,
                 TONIC,
                 DATABASE,
@@ -75,32 +82,39 @@ fn rule(name: &str, dialects: &[String]) -> Option<Rule> {
                 "rand",
             ]),
         },
-        // The door, which sees every dialect, each behind its feature.
+        // The library that apps use: sees every dialect, each behind its feature.
         "parlance" => Rule {
-            ours: &["parlance-actix", AXXON_GRPC, CORE, DIALECT, "parlance-store", "a dialect"],
-            outside: Outside::Never(&[
+            workspace: &[
+                "parlance-actix",
+                AXXON_GRPC,
+                CORE,
+                DIALECT,
+                "parlance-store",
+                "a dialect",
+            ],
+            external: External::AllBut(&[
                 PROST,
                 TONIC,
                 "actix*",
                 DATABASE,
                 "r2d2",
                 "libsqlite3-sys",
-                // What it signs and publishes is JSON (RFC 7515, 7517); it reads no format.
+                // The crate signs and publishes JSON (RFC 7515, 7517), and parses no other format.
                 "serde_urlencoded",
                 "toml",
-                // Its maintenance says what it could not do; who writes that down is the program's choice.
+                // Maintenance returns its errors; logging them is the choice of the program.
                 "tracing-*",
                 "rand",
             ]),
         },
         "parlance-conformance" => Rule {
-            ours: &[CORE, DIALECT],
-            outside: Outside::Never(&["actix*", DATABASE, "r2d2", "libsqlite3-sys", "tokio"]),
+            workspace: &[CORE, DIALECT],
+            external: External::AllBut(&["actix*", DATABASE, "r2d2", "libsqlite3-sys", "tokio"]),
         },
         // No SQL, no wire.
         "parlance-server" => Rule {
-            ours: &["parlance", "parlance-conformance"],
-            outside: Outside::Never(&[
+            workspace: &["parlance", "parlance-conformance"],
+            external: External::AllBut(&[
                 PROST,
                 TONIC,
                 DATABASE,
@@ -115,19 +129,26 @@ fn rule(name: &str, dialects: &[String]) -> Option<Rule> {
                 "getrandom",
             ]),
         },
-        // It must start in seconds.
+        // Must start in seconds.
         "xtask" => Rule {
-            ours: &["parlance-conformance"],
-            outside: Outside::Never(&["actix*", DATABASE, "tokio", "ureq", "rustls*", "aws-lc-rs"]),
+            workspace: &["parlance-conformance"],
+            external: External::AllBut(&[
+                "actix*",
+                DATABASE,
+                "tokio",
+                "ureq",
+                "rustls*",
+                "aws-lc-rs",
+            ]),
         },
-        // Another door to one dialect: it words what that decides, and names what speaks gRPC.
+        // A second transport of one dialect: encodes the dialect's decisions, and names the gRPC libraries.
         AXXON_GRPC => Rule {
-            ours: &[CORE, DIALECT, "a dialect"],
-            outside: Outside::Only(&["futures-util", PROST, "thiserror", "tokio", TONIC]),
+            workspace: &[CORE, DIALECT, "a dialect"],
+            external: External::Only(&["futures-util", PROST, "thiserror", "tokio", TONIC]),
         },
         "parlance-axxon-jsonrpc" => Rule {
-            ours: &[CORE, DIALECT],
-            outside: Outside::Only(&[
+            workspace: &[CORE, DIALECT],
+            external: External::Only(&[
                 "aws-lc-rs",
                 "base64",
                 "chrono",
@@ -140,8 +161,8 @@ fn rule(name: &str, dialects: &[String]) -> Option<Rule> {
             ]),
         },
         _ if dialects.iter().any(|dialect| dialects::package(dialect) == name) => Rule {
-            ours: &[CORE, DIALECT],
-            outside: Outside::Only(&[
+            workspace: &[CORE, DIALECT],
+            external: External::Only(&[
                 "base64",
                 "chrono",
                 "chrono-tz",
@@ -167,7 +188,7 @@ pub(crate) fn check(metadata: &Metadata) -> Vec<String> {
             package.dependencies.iter().filter(|import| import.kind == DependencyKind::Normal);
         let imports: Vec<_> = imports.map(|import| import.name.as_str()).collect();
         let Some(rule) = rule(name, &dialects) else {
-            // The packages of tests/ drive the real thing with whatever it takes.
+            // The packages of tests/ drive the real program, with any imports.
             if !package.manifest_path.starts_with(metadata.workspace_root.join("tests")) {
                 wrong.push(format!("{name} has no rule in xtask/src/tidy/imports.rs"));
             }
@@ -176,11 +197,11 @@ pub(crate) fn check(metadata: &Metadata) -> Vec<String> {
         for import in imports {
             let is_dialect = dialects.iter().any(|dialect| dialects::package(dialect) == import);
             let allowed = if ours.iter().any(|own| own == import) {
-                rule.ours.contains(&if is_dialect { "a dialect" } else { import })
+                rule.workspace.contains(&if is_dialect { "a dialect" } else { import })
             } else {
-                match rule.outside {
-                    Outside::Only(only) => matches(only, import),
-                    Outside::Never(never) => !matches(never, import),
+                match rule.external {
+                    External::Only(only) => matches(only, import),
+                    External::AllBut(never) => !matches(never, import),
                 }
             };
             if !allowed {

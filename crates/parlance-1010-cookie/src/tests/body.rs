@@ -1,17 +1,17 @@
-//! What a login may send, and what it may not.
+//! Tests of the body of a login: the forms and the JSON that are accepted or refused.
 
 use super::*;
 
 #[test]
 fn login_body_is_read_strictly() {
-    let bench = bench();
+    let harness = harness();
     let long = format!("uid=csmith&pw={}", "x".repeat(10_000));
     for (head, body, status) in [
-        (FORM, GOOD, 200),
+        (FORM, VALID_LOGIN, 200),
         (FORM, "uid=CSmith&pw=XXX&kill=yes", 200),
         (FORM, "uid=csmith&pw=XXX&kill=possess&more=1", 200),
-        ("Content-Type: application/x-www-form-urlencoded; charset=UTF-8", GOOD, 200),
-        ("Accept: */*", GOOD, 200),
+        ("Content-Type: application/x-www-form-urlencoded; charset=UTF-8", VALID_LOGIN, 200),
+        ("Accept: */*", VALID_LOGIN, 200),
         (JSON, r#" {"uid":"csmith","pw":"XXX","kill":null} "#, 200),
         (JSON, r#"{"more":[{"a":1}],"uid":"csmith","pw":"\u0058XX","kill":"yes"}"#, 200),
         ("Content-Type: Application/JSON; charset=utf-8", r#"{"uid":"csmith","pw":"XXX"}"#, 200),
@@ -44,18 +44,18 @@ fn login_body_is_read_strictly() {
         (JSON, r#"{"uid":"csmith","pw":"XXX","kill":true}"#, 400),
         (JSON, r#"["csmith","XXX",null]"#, 400),
         (JSON, r#"{"uid":"csmith","pw":"XXX"} x"#, 400),
-        (JSON, GOOD, 400),
+        (JSON, VALID_LOGIN, 400),
         (JSON, "null", 400),
-        ("Content-Type: text/plain", GOOD, 415),
-        ("Content-Type: ", GOOD, 415),
-        ("Content-Type: multipart/form-data; boundary=x", GOOD, 415),
+        ("Content-Type: text/plain", VALID_LOGIN, 415),
+        ("Content-Type: ", VALID_LOGIN, 415),
+        ("Content-Type: multipart/form-data; boundary=x", VALID_LOGIN, 415),
         (
             "Content-Type: application/json\nContent-Type: application/x-www-form-urlencoded",
-            GOOD,
+            VALID_LOGIN,
             415,
         ),
     ] {
-        let answer = bench.send(&format!("POST /beta-latest/api/!login\n{head}\n\n{body}"));
+        let answer = harness.send(&format!("POST /beta-latest/api/!login\n{head}\n\n{body}"));
         assert_eq!(answer.status, status, "{head} {body}");
         let error =
             serde_json::from_slice::<serde_json::Value>(&answer.body).unwrap()["error"].is_string();
@@ -64,15 +64,15 @@ fn login_body_is_read_strictly() {
     let nested =
         format!(r#"{{"uid":"csmith","pw":"XXX","a":{}{}}}"#, "[".repeat(1000), "]".repeat(1000));
     assert_eq!(
-        bench.send(&format!("POST /beta-latest/api/!login\n{JSON}\n\n{nested}")).status,
+        harness.send(&format!("POST /beta-latest/api/!login\n{JSON}\n\n{nested}")).status,
         400
     );
 }
 
 #[test]
 fn json_that_is_not_text_is_a_failed_login() {
-    let bench = bench();
-    let (headers, now) = ([("content-type", &b"application/json"[..])], bench.now());
+    let harness = harness();
+    let (headers, now) = ([("content-type", &b"application/json"[..])], harness.now());
     let body = b"{\"uid\":\"csmith\",\"pw\":\"XXX\xff\"}";
     let path = "/beta-latest/api/!login";
     let request = Request {
@@ -85,28 +85,29 @@ fn json_that_is_not_text_is_a_failed_login() {
         secure: false,
         now,
     };
-    assert_eq!(bench.world.run(bench.desk.serve(&request)).status, 401);
+    assert_eq!(harness.world.block_on(harness.service.serve(&request)).status, 401);
 }
 
 #[test]
 fn query_is_not_read_and_repeats_nothing() {
-    let bench = bench();
+    let harness = harness();
     for (query, body, status) in [
-        ("trace=1", GOOD, 200),
-        ("kill=no", GOOD, 200),
+        ("trace=1", VALID_LOGIN, 200),
+        ("kill=no", VALID_LOGIN, 200),
         ("uid=csmith&pw=XXX", "", 401),
         ("pw=XXX", "uid=csmith", 401),
-        ("pw=XXX", GOOD, 400),
+        ("pw=XXX", VALID_LOGIN, 400),
         ("kill=yes", "uid=csmith&pw=XXX&kill=yes", 400),
     ] {
-        let answer = bench.send(&format!("POST /beta-latest/api/!login?{query}\n{FORM}\n\n{body}"));
+        let answer =
+            harness.send(&format!("POST /beta-latest/api/!login?{query}\n{FORM}\n\n{body}"));
         assert_eq!(answer.status, status, "{query} {body}");
     }
 }
 
 #[test]
 fn no_bytes_make_it_panic() {
-    let bench = bench();
+    let harness = harness();
     let mut bytes =
         b"session=csmith|956151005|_______ca74; uid=%C3%A9&pw=%&kill=yes {\"uid\":\"\xc3\xa9\"}"
             .to_vec();
@@ -116,7 +117,7 @@ fn no_bytes_make_it_panic() {
             for media in ["application/json", "application/x-www-form-urlencoded"] {
                 let headers = [("content-type", media.as_bytes()), ("cookie", &bytes)];
                 for path in ["/v/api/!login", "/v/api/!logout", "/v/api/!x"] {
-                    let (body, now) = (&bytes, bench.now());
+                    let (body, now) = (&bytes, harness.now());
                     let request = Request {
                         method: "POST",
                         path,
@@ -128,7 +129,9 @@ fn no_bytes_make_it_panic() {
                         now,
                     };
                     assert!(
-                        (400..500).contains(&bench.world.run(bench.desk.serve(&request)).status)
+                        (400..500).contains(
+                            &harness.world.block_on(harness.service.serve(&request)).status
+                        )
                     );
                 }
             }
@@ -138,8 +141,8 @@ fn no_bytes_make_it_panic() {
 }
 
 #[test]
-fn page_of_another_site_cannot_log_its_visitor_in() {
-    let bench = bench();
+fn cross_site_login_request_is_refused() {
+    let harness = harness();
     for (head, status) in [
         ("Sec-Fetch-Site: same-origin", 200),
         ("Sec-Fetch-Site: same-site", 200),
@@ -149,10 +152,10 @@ fn page_of_another_site_cannot_log_its_visitor_in() {
         ("sec-fetch-site: Cross-Site ", 403),
         ("Sec-Fetch-Site: none\nSec-Fetch-Site: cross-site", 403),
     ] {
-        for body in [GOOD, "uid=csmith&pw=wrong", ""] {
-            let answer = bench.send(&format!("POST /v/api/!login\n{FORM}\n{head}\n\n{body}"));
+        for body in [VALID_LOGIN, "uid=csmith&pw=wrong", ""] {
+            let answer = harness.send(&format!("POST /v/api/!login\n{FORM}\n{head}\n\n{body}"));
             let expected = match status {
-                200 if body != GOOD => 401,
+                200 if body != VALID_LOGIN => 401,
                 _ => status,
             };
             assert_eq!(answer.status, expected, "{head} {body}");
@@ -160,9 +163,9 @@ fn page_of_another_site_cannot_log_its_visitor_in() {
             assert_eq!(sets, expected == 200, "{head} {body}");
         }
     }
-    // A cookie that is set SameSite=Lax does not come along with such a request; where it does, its session ends.
-    let opened = bench.login(GOOD);
+    // Browsers send no cookie with `SameSite=Lax` along with such a request. A client that sends the cookie anyway ends the session.
+    let opened = harness.login(VALID_LOGIN);
     let out =
         format!("POST /v/api/!logout\nSec-Fetch-Site: cross-site\nCookie: {}\n\n", opened.cookie());
-    assert_eq!(bench.send(&out).status, 200);
+    assert_eq!(harness.send(&out).status, 200);
 }

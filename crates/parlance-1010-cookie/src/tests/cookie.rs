@@ -1,12 +1,12 @@
-//! The cookie: read raw, shown at logout.
+//! Tests of the session cookie: read from the raw header lines, and sent at logout.
 
 use super::*;
 
 #[test]
 fn cookie_is_read_from_the_raw_header_lines() {
-    let bench = bench();
-    let opened = bench.login(GOOD);
-    let Opened { sid, epw, .. } = &opened;
+    let harness = harness();
+    let opened = harness.login(VALID_LOGIN);
+    let SessionCookie { sid, epw, .. } = &opened;
     let good = opened.cookie();
     let lines = |lines: &[&str]| {
         lines.iter().map(|line| line.replace("GOOD", &good).into_bytes()).collect::<Vec<_>>()
@@ -79,7 +79,7 @@ fn cookie_is_read_from_the_raw_header_lines() {
     ] {
         let cookies: Vec<&[u8]> = cookies.iter().map(Vec::as_slice).collect();
         assert_eq!(
-            bench.uses(&cookies),
+            harness.guarded_status(&cookies),
             status,
             "{:?}",
             cookies.iter().map(|line| line.escape_ascii().to_string()).collect::<Vec<_>>()
@@ -88,45 +88,45 @@ fn cookie_is_read_from_the_raw_header_lines() {
 }
 
 #[test]
-fn name_beyond_ascii_survives_the_cookie() {
-    let bench = bench();
+fn non_ascii_name_round_trips_through_the_cookie() {
+    let harness = harness();
     for (name, form) in [
         ("zoë k.", "uid=zo%C3%AB+k.&pw=YYY"),
         ("山田", "uid=%E5%B1%B1%E7%94%B0&pw=YYY"),
         ("a=\"b\"", "uid=a%3D%22b%22&pw=YYY"),
     ] {
-        bench.world.add_user(name, "YYY");
-        let answer = bench.post(form);
-        let opened = bench.login(form);
+        harness.world.add_user(name, "YYY");
+        let answer = harness.post(form);
+        let opened = harness.login(form);
         assert_eq!(opened.uid, name);
         let (_, cookie) = answer.headers.iter().find(|(name, _)| *name == "set-cookie").unwrap();
         assert!(cookie.starts_with(&format!("session={name}|")), "{cookie}");
-        assert!(bench.lives(&opened), "{name}");
-        // As the document's client writes a name that was typed: requests puts a header into Latin-1 where it can.
+        assert!(harness.is_active(&opened), "{name}");
+        // As the document's client writes a typed name: the library `requests` encodes a header as Latin-1 where possible.
         let latin: Vec<u8> = opened
             .cookie()
             .chars()
             .filter_map(|letter| u8::try_from(u32::from(letter)).ok())
             .collect();
         let whole = latin.len() == opened.cookie().chars().count();
-        assert_eq!(bench.uses(&[&latin]) == 404, whole, "{name}");
+        assert_eq!(harness.guarded_status(&[&latin]) == 404, whole, "{name}");
     }
 }
 
 #[test]
 fn name_that_no_cookie_can_carry_does_not_log_in() {
-    let bench = bench();
-    bench.world.add_user("50%er", "YYY");
+    let harness = harness();
+    harness.world.add_user("50%er", "YYY");
     for form in ["uid=50%25er&pw=YYY", "uid=50%EF%BC%85er&pw=YYY"] {
-        assert_eq!(bench.post(form).status, 401, "{form}");
+        assert_eq!(harness.post(form).status, 401, "{form}");
     }
 }
 
 #[test]
-fn logout_wants_the_cookie_and_no_field_that_is_another_one() {
-    let bench = bench();
-    bench.world.add_user("other", "YYY");
-    let other = bench.login("uid=other&pw=YYY").cookie();
+fn logout_requires_the_cookie_and_refuses_another_one_in_the_body() {
+    let harness = harness();
+    harness.world.add_user("other", "YYY");
+    let other = harness.login("uid=other&pw=YYY").cookie();
     let value = |cookie: &str| cookie.trim_start_matches("session=").to_owned();
     for (head, body, status) in [
         ("Accept: */*", "", 200),
@@ -162,20 +162,20 @@ fn logout_wants_the_cookie_and_no_field_that_is_another_one() {
         (JSON, "{", 400),
         ("Content-Type: text/plain", "cookies=COOKIE", 415),
     ] {
-        let opened = bench.login(GOOD);
+        let opened = harness.login(VALID_LOGIN);
         let cookie = opened.cookie();
         let body = body
             .replace("COOKIE", &cookie)
             .replace("VALUE", &value(&cookie))
             .replace("OTHER", &other);
         let answer =
-            bench.send(&format!("POST /v/api/!logout\n{head}\nCookie: {cookie}\n\n{body}"));
+            harness.send(&format!("POST /v/api/!logout\n{head}\nCookie: {cookie}\n\n{body}"));
         assert_eq!(answer.status, status, "{head} {body}");
-        assert_eq!(bench.lives(&opened), status != 200, "{head} {body}");
-        let alone = bench.send(&format!("POST /v/api/!logout\n{FORM}\n\ncookies={cookie}"));
+        assert_eq!(harness.is_active(&opened), status != 200, "{head} {body}");
+        let alone = harness.send(&format!("POST /v/api/!logout\n{FORM}\n\ncookies={cookie}"));
         assert_eq!(alone.status, 401, "a field without the cookie");
     }
-    assert_eq!(bench.uses(&[other.as_bytes()]), 404, "another user's session");
+    assert_eq!(harness.guarded_status(&[other.as_bytes()]), 404, "another user's session");
 }
 
 #[test]
@@ -201,9 +201,9 @@ fn parser_takes_three_parts_of_plain_text() {
         ("|u|1|e", false),
         ("", false),
     ] {
-        assert_eq!(crate::cookie::repeated(value).is_some(), good, "{value:.40}");
+        assert_eq!(crate::cookie::from_text(value).is_some(), good, "{value:.40}");
         assert_eq!(
-            crate::cookie::repeated(&format!("session={value}")).is_some(),
+            crate::cookie::from_text(&format!("session={value}")).is_some(),
             good,
             "{value:.40}"
         );

@@ -1,17 +1,17 @@
-//! Claims about who a handler is told calls.
+//! Claims about the caller that a handler gets.
 
-use super::server::{Server, Wire};
+use super::server::{TestDialect, TestServer};
 
 #[track_caller]
 fn check(path: &str, status: u16, says: &str) {
-    let server = Server::start(&[Wire::Flask]);
-    let answer = server.show(&format!("GET {path}"), &server.log_in(0));
+    let server = TestServer::start(&[TestDialect::Flask]);
+    let answer = server.send_with_credential(&format!("GET {path}"), &server.log_in(0));
     assert_eq!(answer.status, status, "{answer:?}");
     assert!(answer.text().contains(says), "{answer:?}");
 }
 
 #[test]
-fn a_handler_behind_a_guard_hears_who_calls() {
+fn a_handler_behind_a_guard_receives_the_caller() {
     check(
         "/app/whoami",
         200,
@@ -22,10 +22,10 @@ fn a_handler_behind_a_guard_hears_who_calls() {
 
 #[test]
 fn a_handler_without_a_guard_never_runs_and_says_what_is_missing() {
-    check("/bare/whoami", 500, "wrap its resource, scope or app in parlance::actix::Guard");
+    check("/bare/whoami", 500, "wrap its resource, scope or app in parlance::actix::AuthGuard");
 }
 
 #[test]
-fn an_optional_caller_without_a_guard_is_nobody_whatever_is_shown() {
+fn an_optional_caller_without_a_guard_is_always_none() {
     check("/bare/maybe", 200, "nobody");
 }

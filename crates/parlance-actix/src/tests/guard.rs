@@ -1,14 +1,14 @@
-//! Claims about whom a guard lets pass, and what becomes of the body on the way.
+//! Claims about the requests that a guard admits, and about their bodies on the way.
 
 use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
-use super::server::{FORM, MULTIPART, Server, Wire};
-use crate::BODY_LIMIT;
+use super::server::{FORM, MULTIPART, TestDialect, TestServer};
+use crate::MAX_BODY_BYTES;
 
-/// The body comes back byte for byte, whichever way it was framed.
+/// The body comes back byte for byte, with every framing.
 #[track_caller]
-fn check(server: &Server, headers: &[&str], body: &[u8]) {
+fn check(server: &TestServer, headers: &[&str], body: &[u8]) {
     let whole = server.send("POST /app/echo", headers, body);
     assert_eq!((whole.status, whole.body == body), (200, true), "{whole:?}");
     let mut chunked = Vec::new();
@@ -29,48 +29,52 @@ fn form_of(length: usize, token: &str) -> Vec<u8> {
 }
 
 #[test]
-fn each_dialect_is_let_pass_and_refused_in_its_own_words() {
+fn each_dialect_is_admitted_and_refused_in_its_own_format() {
     for (wire, status, words) in [
-        (Wire::Cluster, 200, "Token not found, please log in."),
-        (Wire::Flask, 401, "message"),
-        (Wire::Cookie, 401, "error"),
+        (TestDialect::Cluster, 200, "Token not found, please log in."),
+        (TestDialect::Flask, 401, "message"),
+        (TestDialect::Cookie, 401, "error"),
     ] {
-        let server = Server::start(&[wire]);
+        let server = TestServer::start(&[wire]);
         let shown = server.log_in(0);
-        let pass = server.show("POST /app/whoami", &shown);
+        let pass = server.send_with_credential("POST /app/whoami", &shown);
         assert!(pass.status == 200 && pass.text().starts_with("csmith by"), "{wire:?} {pass:?}");
         let refused = server.send("POST /app/whoami", &[], b"");
         assert_eq!(refused.status, status, "{wire:?} {refused:?}");
         assert!(refused.text().contains(words), "{wire:?} {refused:?}");
         assert!(refused.head.contains("no-store"), "{wire:?} {refused:?}");
         server.world.clock.advance(Duration::from_secs(40 * 24 * 60 * 60));
-        let ended = server.show("POST /app/whoami", &shown);
+        let ended = server.send_with_credential("POST /app/whoami", &shown);
         assert!(ended.status == status && !ended.text().contains("csmith"), "{wire:?} {ended:?}");
     }
 }
 
 #[test]
-fn a_logout_is_felt_by_the_next_request() {
-    let server = Server::start(&[Wire::Cluster]);
+fn a_logout_takes_effect_on_the_next_request() {
+    let server = TestServer::start(&[TestDialect::Cluster]);
     let shown = server.log_in(0);
-    assert!(server.show("POST /app/whoami", &shown).text().starts_with("csmith"));
-    assert!(server.show("POST /legacy/api/logout", &shown).text().contains("success"));
-    assert!(server.show("POST /app/whoami", &shown).text().contains("Token expired"));
+    assert!(server.send_with_credential("POST /app/whoami", &shown).text().starts_with("csmith"));
+    assert!(
+        server.send_with_credential("POST /legacy/api/logout", &shown).text().contains("success")
+    );
+    assert!(
+        server.send_with_credential("POST /app/whoami", &shown).text().contains("Token expired")
+    );
 }
 
 #[test]
-fn a_form_comes_back_whole() {
-    let server = Server::start(&[Wire::Cluster]);
+fn a_form_is_passed_on_whole() {
+    let server = TestServer::start(&[TestDialect::Cluster]);
     let token = server.token(0);
     check(&server, &[FORM], format!("access_token={token}").as_bytes());
     check(&server, &[FORM], format!("a=1&a=2&access_token={token}&b=%ff+").as_bytes());
     check(&server, &[FORM], &form_of(5000, &token));
-    check(&server, &[FORM], &form_of(BODY_LIMIT, &token));
+    check(&server, &[FORM], &form_of(MAX_BODY_BYTES, &token));
 }
 
 #[test]
-fn a_short_multipart_form_shows_its_token_and_comes_back_whole() {
-    let server = Server::start(&[Wire::Cluster]);
+fn a_short_multipart_form_carries_its_token_and_is_passed_on_whole() {
+    let server = TestServer::start(&[TestDialect::Cluster]);
     let head = "--b\r\nContent-Disposition: form-data; name=";
     let body = format!(
         "{head}\"access_token\"\r\n\r\n{}\r\n{head}\"f\"; filename=\"f\"\r\n\r\n\0\r\n--b--\r\n",
@@ -78,7 +82,7 @@ fn a_short_multipart_form_shows_its_token_and_comes_back_whole() {
     );
     let answer = server.send("POST /app/echo", &[MULTIPART], body.as_bytes());
     assert_eq!((answer.status, answer.body == body.as_bytes()), (200, true), "{answer:?}");
-    // One of unknown length may be an upload, so nobody has looked for a token there.
+    // A form of unknown length may be an upload, so the guard has not looked for a token there.
     let chunked = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
     let framed = [MULTIPART, "Transfer-Encoding: chunked"];
     let refused = server.send("POST /app/echo", &framed, chunked.as_bytes());
@@ -87,7 +91,7 @@ fn a_short_multipart_form_shows_its_token_and_comes_back_whole() {
 
 #[test]
 fn an_empty_body_stays_empty() {
-    let server = Server::start(&[Wire::Cluster, Wire::Flask]);
+    let server = TestServer::start(&[TestDialect::Cluster, TestDialect::Flask]);
     let (name, value) = server.log_in(1).headers.remove(0);
     check(&server, &[&format!("{name}: {value}")], b"");
     check(&server, &[&format!("{name}: {value}"), FORM], b"");
@@ -95,8 +99,8 @@ fn an_empty_body_stays_empty() {
 
 #[test]
 fn a_form_beyond_the_limit_is_refused_in_the_dialects_words() {
-    let server = Server::start(&[Wire::Cluster]);
-    let body = form_of(BODY_LIMIT + 1, &server.token(0));
+    let server = TestServer::start(&[TestDialect::Cluster]);
+    let body = form_of(MAX_BODY_BYTES + 1, &server.token(0));
     let said = server.send("POST /app/echo", &[FORM], &body);
     assert!(said.text().contains("Request body too large."), "{said:?}");
     let chunked = [format!("{:x}\r\n", body.len()).as_bytes(), &body, b"\r\n0\r\n\r\n"].concat();
@@ -107,15 +111,16 @@ fn a_form_beyond_the_limit_is_refused_in_the_dialects_words() {
 
 #[test]
 fn a_body_that_breaks_off_is_refused() {
-    let server = Server::start(&[Wire::Cluster]);
+    let server = TestServer::start(&[TestDialect::Cluster]);
     let broken = b"5\r\nacces\r\nnonsense\r\n";
     let answer = server.send("POST /app/echo", &[FORM, "Transfer-Encoding: chunked"], broken);
     assert!(answer.text().contains("Request body could not be read."), "{answer:?}");
 }
 
-/// The handler hears the first piece of a large upload before the second is sent: nobody has waited for the whole.
+/// The handler gets the first piece of a large upload before the second is sent: the guard has not waited for the
+/// whole.
 #[track_caller]
-fn streams(server: &Server, headers: &[&str]) {
+fn check_streams(server: &TestServer, headers: &[&str]) {
     let mut stream = server.connect();
     let length = 64 * 1024 * 1024;
     let head = format!(
@@ -131,23 +136,26 @@ fn streams(server: &Server, headers: &[&str]) {
 
 #[test]
 fn an_upload_that_carries_no_token_is_not_read_by_the_guard() {
-    let server = Server::start(&[Wire::Cluster, Wire::Flask]);
+    let server = TestServer::start(&[TestDialect::Cluster, TestDialect::Flask]);
     let (name, value) = server.log_in(1).headers.remove(0);
-    streams(&server, &[&format!("{name}: {value}"), "Content-Type: application/octet-stream"]);
-    streams(&server, &[&format!("{name}: {value}"), MULTIPART]);
+    check_streams(
+        &server,
+        &[&format!("{name}: {value}"), "Content-Type: application/octet-stream"],
+    );
+    check_streams(&server, &[&format!("{name}: {value}"), MULTIPART]);
 }
 
 #[test]
 fn a_guard_of_headers_alone_reads_no_form() {
-    let server = Server::start(&[Wire::Flask]);
+    let server = TestServer::start(&[TestDialect::Flask]);
     let (name, value) = server.log_in(0).headers.remove(0);
-    streams(&server, &[&format!("{name}: {value}"), FORM]);
+    check_streams(&server, &[&format!("{name}: {value}"), FORM]);
     check(&server, &[&format!("{name}: {value}"), FORM], &form_of(100_000, "none"));
 }
 
 #[test]
-fn a_living_credential_passes_beside_a_dead_one_of_another_dialect() {
-    let server = Server::start(&[Wire::Cookie, Wire::Cluster]);
+fn a_valid_credential_passes_beside_an_invalid_one_of_another_dialect() {
+    let server = TestServer::start(&[TestDialect::Cookie, TestDialect::Cluster]);
     let dead = "Cookie: session=csmith|123456789|_______0";
     let body = format!("access_token={}", server.token(1));
     let answer = server.send("POST /app/whoami", &[dead, FORM], body.as_bytes());
@@ -159,26 +167,26 @@ fn a_living_credential_passes_beside_a_dead_one_of_another_dialect() {
 }
 
 #[test]
-fn while_the_store_is_away_nobody_is_called_a_stranger() {
-    for wire in [Wire::Cluster, Wire::Flask, Wire::Cookie] {
-        let server = Server::start(&[wire]);
+fn an_unavailable_store_is_503_and_not_a_bad_credential() {
+    for wire in [TestDialect::Cluster, TestDialect::Flask, TestDialect::Cookie] {
+        let server = TestServer::start(&[wire]);
         let shown = server.log_in(0);
-        server.world.store.set_away(true);
-        let away = server.show("POST /app/whoami", &shown);
+        server.world.store.set_unavailable(true);
+        let away = server.send_with_credential("POST /app/whoami", &shown);
         assert_eq!(away.status, 503, "{wire:?} {away:?}");
         assert!(away.head.to_lowercase().contains("retry-after: 1"), "{wire:?} {away:?}");
-        server.world.store.set_away(false);
-        assert_eq!(server.show("POST /app/whoami", &shown).status, 200, "{wire:?}");
+        server.world.store.set_unavailable(false);
+        assert_eq!(server.send_with_credential("POST /app/whoami", &shown).status, 200, "{wire:?}");
     }
 }
 
 #[test]
 fn a_token_in_a_header_leaves_the_form_alone() {
-    let server = Server::start(&[Wire::ClusterHeader]);
+    let server = TestServer::start(&[TestDialect::ClusterHeader]);
     let header = format!("X-Access-Token: {}", server.token(0));
     check(&server, &[&header, FORM], &form_of(100_000, "none"));
-    streams(&server, &[&header, FORM]);
-    let off = Server::start(&[Wire::Cluster]);
+    check_streams(&server, &[&header, FORM]);
+    let off = TestServer::start(&[TestDialect::Cluster]);
     let header = format!("X-Access-Token: {}", off.token(0));
     let refused = off.send("POST /app/whoami", &[&header, FORM], b"");
     assert!(refused.text().contains("Token not found"), "{refused:?}");

@@ -1,9 +1,9 @@
-//! The messages are those of the `.proto`.
+//! Tests that the messages equal those of the `.proto`.
 
 use std::path::Path;
 
 use expect_test::{Expect, expect};
-use parlance_axxon_jsonrpc::SERVICE;
+use parlance_axxon_jsonrpc::SERVICE_NAME;
 use prost_reflect::{DescriptorPool, DynamicMessage};
 
 use super::*;
@@ -24,7 +24,7 @@ fn the_descriptors_are_those_of_the_proto() {
     }
     assert!(
         std::fs::read(&file).unwrap() == compiled,
-        "proto/descriptors.bin is not what the .proto compiles to: run this test with UPDATE_EXPECT=1"
+        "proto/descriptors.bin does not match the .proto: run this test with UPDATE_EXPECT=1"
     );
 }
 
@@ -32,7 +32,7 @@ fn pool() -> DescriptorPool {
     DescriptorPool::decode(DESCRIPTORS).unwrap()
 }
 
-/// A message of ours, read as the `.proto` reads it.
+/// Decodes a message of this crate by the `.proto`, and compares the fields with a snapshot.
 #[track_caller]
 #[expect(clippy::needless_pass_by_value, reason = "a snapshot stands where it is used")]
 fn check(name: &str, message: &[u8], expect: Expect) {
@@ -159,12 +159,12 @@ fn every_code_has_the_name_that_the_proto_has() {
 
 #[test]
 fn every_method_of_the_proto_is_served_and_answers_what_it_says() {
-    let service = pool().get_service_by_name(SERVICE).unwrap();
+    let service = pool().get_service_by_name(SERVICE_NAME).unwrap();
     let names: Vec<_> = service.methods().map(|method| method.name().to_owned()).collect();
     assert_eq!(names.len(), METHODS.len());
     for method in service.methods() {
         assert!(METHODS.contains(&method.name()), "{method:?}");
-        let output = match Method::named(method.name()).unwrap() {
+        let output = match Method::from_name(method.name()).unwrap() {
             Method::Login { ex: false } => "AuthenticateResponse",
             Method::Login { ex: true } | Method::Renew => "AuthenticateResponseEx",
             Method::Close => "CloseSessionResponse",

@@ -1,4 +1,4 @@
-//! Every refusal.
+//! Tests of every refusal.
 
 use expect_test::expect;
 use parlance_axxon_jsonrpc::{Call, Endpoint};
@@ -8,7 +8,7 @@ use super::*;
 use crate::reply;
 
 #[test]
-fn every_failure_has_its_words() {
+fn every_failure_has_its_grpc_reply() {
     let shown = || Credential::new("axxon-jsonrpc", Secret::new("x".to_owned()));
     let calls = [
         ("Ex", Call::login(None, true)),
@@ -19,7 +19,7 @@ fn every_failure_has_its_words() {
     let mut table = String::new();
     for why in Failure::ALL {
         for (name, call) in &calls {
-            let reply = text(&reply::refused(call, why));
+            let reply = reply_text(&reply::encode_failure(call, why));
             table.push_str(&format!("{:18} {name:5} {reply}\n", why.reason()));
         }
     }
@@ -68,18 +68,18 @@ fn every_failure_has_its_words() {
         unknown_credential plain Unauthenticated AUTHENTICATE_CODE_GENERAL_ERROR
         unknown_credential renew Unauthenticated AUTHENTICATE_CODE_WRONG_CREDENTIALS
         unknown_credential close Unauthenticated GENERAL_ERROR
-        ended_session      Ex    Ok [a0, 01, 01]
-        ended_session      plain Unauthenticated AUTHENTICATE_CODE_GENERAL_ERROR
-        ended_session      renew Unauthenticated AUTHENTICATE_CODE_WRONG_CREDENTIALS
-        ended_session      close Unauthenticated GENERAL_ERROR
-        foreign_address    Ex    Ok [a0, 01, 01]
-        foreign_address    plain Unauthenticated AUTHENTICATE_CODE_GENERAL_ERROR
-        foreign_address    renew Unauthenticated AUTHENTICATE_CODE_WRONG_CREDENTIALS
-        foreign_address    close Unauthenticated GENERAL_ERROR
-        foreign_user       Ex    Ok [a0, 01, 01]
-        foreign_user       plain Unauthenticated AUTHENTICATE_CODE_GENERAL_ERROR
-        foreign_user       renew Unauthenticated AUTHENTICATE_CODE_WRONG_CREDENTIALS
-        foreign_user       close Unauthenticated GENERAL_ERROR
+        revoked_or_expired Ex    Ok [a0, 01, 01]
+        revoked_or_expired plain Unauthenticated AUTHENTICATE_CODE_GENERAL_ERROR
+        revoked_or_expired renew Unauthenticated AUTHENTICATE_CODE_WRONG_CREDENTIALS
+        revoked_or_expired close Unauthenticated GENERAL_ERROR
+        unexpected_address Ex    Ok [a0, 01, 01]
+        unexpected_address plain Unauthenticated AUTHENTICATE_CODE_GENERAL_ERROR
+        unexpected_address renew Unauthenticated AUTHENTICATE_CODE_WRONG_CREDENTIALS
+        unexpected_address close Unauthenticated GENERAL_ERROR
+        unexpected_user    Ex    Ok [a0, 01, 01]
+        unexpected_user    plain Unauthenticated AUTHENTICATE_CODE_GENERAL_ERROR
+        unexpected_user    renew Unauthenticated AUTHENTICATE_CODE_WRONG_CREDENTIALS
+        unexpected_user    close Unauthenticated GENERAL_ERROR
         busy               Ex    Unavailable AUTHENTICATE_CODE_GENERAL_ERROR wait "1000"
         busy               plain Unavailable AUTHENTICATE_CODE_GENERAL_ERROR wait "1000"
         busy               renew Unavailable AUTHENTICATE_CODE_GENERAL_ERROR wait "1000"
@@ -96,16 +96,16 @@ fn wrong_credentials_are_a_code_where_the_answer_has_one_and_a_status_where_not(
     for (user, password) in
         [("csmith", "no"), ("nobody", "XXX"), ("", ""), ("csmith", ""), ("", "XXX")]
     {
-        let wire = Wire::new();
+        let harness = GrpcHarness::new();
         for method in ["AuthenticateEx", "AuthenticateEx2"] {
-            let answer = opened(&wire.call(method, &[], &login(user, password)));
+            let answer = decode_response(&harness.call(method, &[], &login(user, password)));
             let only = AuthenticateResponse { error_code: 2, ..Default::default() };
             assert!(answer == only, "{method} {user:?}: a failure carries a code and nothing else");
         }
         for method in ["Authenticate", "Authenticate2"] {
-            let refused = wire.call(method, &[], &login(user, password));
+            let refused = harness.call(method, &[], &login(user, password));
             assert_eq!(
-                text(&refused),
+                reply_text(&refused),
                 "Unauthenticated AUTHENTICATE_CODE_WRONG_CREDENTIALS",
                 "{method} {user:?}"
             );

@@ -1,4 +1,4 @@
-//! Input that no client should send.
+//! Tests of malformed input, which no client should send.
 
 use super::*;
 
@@ -35,7 +35,7 @@ fn a_body_that_is_not_one_json_value_is_refused() {
 }
 
 #[test]
-fn a_doubled_key_is_refused_wherever_it_stands() {
+fn a_duplicate_key_is_refused_at_any_position() {
     let shown = format!("Authorization: {}\n", basic("csmith", "XXX"));
     for data in [
         r#"{"user_name":"csmith","user_name":"csmith","password":"XXX"}"#,
@@ -54,7 +54,7 @@ fn a_doubled_key_is_refused_wherever_it_stands() {
 }
 
 #[test]
-fn members_that_nobody_knows_are_passed_over() {
+fn unknown_members_are_ignored() {
     let data = r#"{"user_name":"csmith","password":"XXX","client":{"version":[1,2]}}"#;
     check_code(
         &format!("POST /v1/authentication/authenticate_ex2\n\n{data}"),
@@ -101,7 +101,7 @@ fn a_password_in_a_query_is_refused_and_so_is_another_name() {
 }
 
 #[test]
-fn json_is_told_by_its_media_type_or_by_none() {
+fn json_is_recognised_by_its_media_type_or_by_none() {
     for (lines, status) in [
         ("", 200),
         ("Content-Type: application/json\n", 200),
@@ -115,7 +115,7 @@ fn json_is_told_by_its_media_type_or_by_none() {
         ("Content-Type: text/plain\nContent-Type: text/plain\n", 415),
         ("Content-Type: application/json\nContent-Type: application/json\n", 415),
     ] {
-        let answer = Wire::new()
+        let answer = DialectHarness::new()
             .send(&format!("POST /v1/authentication/authenticate_ex2\n{lines}\n{CSMITH}"));
         assert_eq!(answer.status, status, "{lines}");
         let shown = basic("csmith", "XXX");
@@ -124,7 +124,7 @@ fn json_is_told_by_its_media_type_or_by_none() {
             &format!("POST /grpc\n{lines}"),
             1,
         );
-        assert_eq!(Wire::new().send(&request).status, status, "{lines}");
+        assert_eq!(DialectHarness::new().send(&request).status, status, "{lines}");
     }
 }
 
@@ -141,7 +141,7 @@ fn body_that_is_called_a_form_is_json_only_if_it_is_an_object() {
         ("text/plain", "user_name=csmith&password=XXX", 400),
         ("text/plain", "", 400),
     ] {
-        let answer = Wire::new().send(&format!(
+        let answer = DialectHarness::new().send(&format!(
             "POST /v1/authentication/authenticate_ex2\nContent-Type: {media_type}\n\n{body}"
         ));
         assert_eq!(answer.status, status, "{media_type} {body}");
@@ -150,16 +150,16 @@ fn body_that_is_called_a_form_is_json_only_if_it_is_an_object() {
 }
 
 #[test]
-fn two_authorization_headers_count_for_nothing() {
-    let wire = Wire::new();
-    let token = wire.log_in();
+fn repeated_authorization_headers_are_no_credential() {
+    let harness = DialectHarness::new();
+    let token = harness.log_in();
     let line = format!("Authorization: Bearer {token}\n");
-    let answer = wire.send(&format!("GET /v1/authentication/close\n{line}{line}\n"));
+    let answer = harness.send(&format!("GET /v1/authentication/close\n{line}{line}\n"));
     assert_eq!((answer.status, header(&answer, "www-authenticate")), (401, Some("Bearer")));
-    assert!(wire.admits(&token));
+    assert!(harness.admits(&token));
     let line = format!("Authorization: {}\n", basic("csmith", "XXX"));
     assert_eq!(
-        wire.send(&format!("GET /v1/authentication/authenticate\n{line}{line}\n")).status,
+        harness.send(&format!("GET /v1/authentication/authenticate\n{line}{line}\n")).status,
         401
     );
 }
@@ -181,9 +181,9 @@ fn control_characters_nul_and_bad_utf8_in_credentials_are_an_ordinary_failed_log
         401,
         WRONG,
     );
-    // Two passwords that differ in a byte that is no UTF-8 are not made equal, nor equal to U+FFFD.
-    let wire = Wire::new();
-    wire.world.add_user("odd", "a\u{fffd}");
+    // Two passwords that differ in a byte that is not UTF-8 do not become equal, and neither equals U+FFFD.
+    let harness = DialectHarness::new();
+    harness.world.add_user("odd", "a\u{fffd}");
     let (by_data, on_grpc) = (
         br#"{"user_name":"odd","password":"a"#,
         grpc("", "AuthenticateEx", r#"{"user_name":"odd","password":"a"#),
@@ -198,9 +198,10 @@ fn control_characters_nul_and_bad_utf8_in_credentials_are_an_ordinary_failed_log
         {
             let body = [&start[..], byte, end.as_bytes()].concat();
             let headers = [("authorization", shown.as_bytes())];
-            let now = wire.now();
-            let request = Request { method: "POST", path, body: &body, ..guarded(&headers, now) };
-            let answer = wire.world.run(wire.desk.serve(&request));
+            let now = harness.now();
+            let request =
+                Request { method: "POST", path, body: &body, ..guarded_request(&headers, now) };
+            let answer = harness.world.block_on(harness.service.serve(&request));
             assert_eq!(
                 (answer.status, member(&answer, "error_code").as_str()),
                 (200, code),
@@ -212,8 +213,8 @@ fn control_characters_nul_and_bad_utf8_in_credentials_are_an_ordinary_failed_log
 
 #[test]
 fn no_truncated_request_panics_or_opens_anything() {
-    let wire = Wire::new();
-    let token = wire.log_in();
+    let harness = DialectHarness::new();
+    let token = harness.log_in();
     let whole = [
         grpc(
             &basic("csmith", "XXX"),
@@ -225,10 +226,10 @@ fn no_truncated_request_panics_or_opens_anything() {
     ];
     for request in &whole {
         for end in "POST /grpc".len()..request.len() {
-            let answer = wire.send(&request[..end]);
+            let answer = harness.send(&request[..end]);
             assert!([200, 400, 401, 404].contains(&answer.status), "{}", answer.status);
             assert!(!json(&answer).as_object().unwrap().contains_key("token_value"));
         }
     }
-    assert!(wire.admits(&token));
+    assert!(harness.admits(&token));
 }

@@ -1,17 +1,17 @@
-//! Every refusal, on every door.
+//! Tests of every refusal, at every endpoint.
 
 use expect_test::expect;
 use parlance_core::{Failure, canonical_name};
 use parlance_dialect::Unread;
 
 use super::*;
-use crate::{Asked, Call, Endpoint};
+use crate::{Call, Endpoint, LoginVariant};
 
 const WRONG: &str = "AUTHENTICATE_CODE_WRONG_CREDENTIALS";
 const GENERAL: &str = "AUTHENTICATE_CODE_GENERAL_ERROR";
 
 #[test]
-fn an_anonymous_caller_of_grpc_hears_basic_first_whatever_else_is_wrong() {
+fn an_anonymous_grpc_call_is_challenged_with_basic_before_any_other_error() {
     check(
         &grpc("", "AuthenticateEx", CSMITH),
         expect![[r#"
@@ -34,7 +34,7 @@ fn an_anonymous_caller_of_grpc_hears_basic_first_whatever_else_is_wrong() {
         "POST /grpc\nAuthorization: Basic !!\n\nnot JSON",
         "POST /grpc\nAuthorization: Digest username=\"csmith\"\n\nnot JSON",
     ] {
-        let answer = Wire::new().send(request);
+        let answer = DialectHarness::new().send(request);
         let challenge = header(&answer, "www-authenticate").unwrap();
         assert_eq!(
             (answer.status, challenge),
@@ -79,9 +79,9 @@ fn wrong_basic_is_a_401_and_wrong_data_an_error_code() {
         (basic("csmith", "XXX"), "\"csmith\"", 200),
     ] {
         for method in ["Authenticate", "Authenticate2", "AuthenticateEx", "AuthenticateEx2"] {
-            let wire = Wire::new();
-            wire.world.add_user("other", "YYY");
-            let answer = wire.grpc(&basic, method, data);
+            let harness = DialectHarness::new();
+            harness.world.add_user("other", "YYY");
+            let answer = harness.grpc(&basic, method, data);
             assert_eq!(
                 (answer.status, member(&answer, "error_code").as_str()),
                 (status, WRONG),
@@ -94,10 +94,10 @@ fn wrong_basic_is_a_401_and_wrong_data_an_error_code() {
 
 #[test]
 fn another_spelling_of_the_name_is_the_same_user() {
-    let wire = Wire::new();
-    let answer = wire.grpc(&basic("CSmith", "XXX"), "AuthenticateEx", CSMITH);
+    let harness = DialectHarness::new();
+    let answer = harness.grpc(&basic("CSmith", "XXX"), "AuthenticateEx", CSMITH);
     assert_eq!(answer.status, 200);
-    assert!(wire.admits(&member(&answer, "token_value")));
+    assert!(harness.admits(&member(&answer, "token_value")));
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn the_bindings_by_basic_answer_401_and_those_by_data_an_error_code() {
             &format!("Authorization: {}\n", basic("csmith", "no")),
             &format!("Authorization: {}\n", basic("no", "XXX")),
         ] {
-            let answer = Wire::new().send(&get(shown));
+            let answer = DialectHarness::new().send(&get(shown));
             assert_eq!((answer.status, member(&answer, "error_code").as_str()), (401, WRONG));
             assert!(header(&answer, "www-authenticate").unwrap().starts_with("Basic "));
         }
@@ -139,25 +139,25 @@ fn a_disabled_user_and_an_expired_password_read_as_a_wrong_password() {
                 basic("csmith", "XXX")
             ),
         ] {
-            let wire = Wire::new();
+            let harness = DialectHarness::new();
             let name = canonical_name("csmith").unwrap();
             use parlance_core::ports::{Change, Store as _};
             let change =
                 if expire { Change::ExpirePassword(name) } else { Change::SetEnabled(name, false) };
-            wire.world.run(wire.world.store.apply(change)).unwrap();
+            harness.world.block_on(harness.world.store.apply(change)).unwrap();
             let wrong = request
                 .replace("XXX", "no")
                 .replace(&basic("csmith", "XXX"), &basic("csmith", "no"));
-            assert_eq!(wire.exchange(&request), wire.exchange(&wrong), "{request}");
+            assert_eq!(harness.exchange(&request), harness.exchange(&wrong), "{request}");
         }
     }
 }
 
 #[test]
-fn renew_and_close_want_a_bearer_token() {
-    let wire = Wire::new();
-    let token = wire.log_in();
-    wire.send(&grpc(&format!("Bearer {token}"), "CloseSession", "{}"));
+fn renew_and_close_require_a_bearer_token() {
+    let harness = DialectHarness::new();
+    let token = harness.log_in();
+    harness.send(&grpc(&format!("Bearer {token}"), "CloseSession", "{}"));
     let (none, basic, dead) = (String::new(), basic("csmith", "XXX"), format!("Bearer {token}"));
     for (shown, challenge) in [
         (&none, "Bearer"),
@@ -169,7 +169,7 @@ fn renew_and_close_want_a_bearer_token() {
         for (method, code) in
             [("RenewSession", WRONG), ("RenewSession2", WRONG), ("CloseSession", "GENERAL_ERROR")]
         {
-            let answer = wire.grpc(shown, method, "{}");
+            let answer = harness.grpc(shown, method, "{}");
             assert_eq!(
                 (answer.status, header(&answer, "www-authenticate")),
                 (401, Some(challenge)),
@@ -180,7 +180,7 @@ fn renew_and_close_want_a_bearer_token() {
         for binding in ["renew", "renew2", "close"] {
             let shown =
                 if shown.is_empty() { String::new() } else { format!("Authorization: {shown}\n") };
-            let answer = wire.send(&format!("GET /v1/authentication/{binding}\n{shown}\n"));
+            let answer = harness.send(&format!("GET /v1/authentication/{binding}\n{shown}\n"));
             assert_eq!(
                 (answer.status, header(&answer, "www-authenticate")),
                 (401, Some(challenge)),
@@ -191,12 +191,12 @@ fn renew_and_close_want_a_bearer_token() {
 }
 
 #[test]
-fn what_is_not_served_is_a_404_for_those_who_show_something() {
-    let wire = Wire::new();
-    let token = wire.log_in();
+fn an_unserved_method_is_404_for_requests_with_a_credential() {
+    let harness = DialectHarness::new();
+    let token = harness.log_in();
     for method in ["GetSessionInfo", "authenticateEx", "AuthenticateEx3", ""] {
         for shown in [basic("csmith", "XXX"), format!("Bearer {token}")] {
-            let answer = wire.grpc(&shown, method, "{}");
+            let answer = harness.grpc(&shown, method, "{}");
             assert_eq!(
                 (answer.status, member(&answer, "error_code").as_str()),
                 (404, GENERAL),
@@ -211,7 +211,7 @@ fn what_is_not_served_is_a_404_for_those_who_show_something() {
 }
 
 #[test]
-fn other_methods_hear_which_one_there_is() {
+fn other_http_methods_are_405_with_the_allowed_one() {
     for (path, only) in [
         ("/grpc", "POST"),
         ("/v1/authentication/authenticate", "GET"),
@@ -225,8 +225,8 @@ fn other_methods_hear_which_one_there_is() {
         ("/.well-known/jwks.json", "GET"),
     ] {
         for method in ["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE", "get"] {
-            let answer = Wire::new().send(&format!("{method} {path}\n\n"));
-            // HEAD is GET whose answer goes without its body.
+            let answer = DialectHarness::new().send(&format!("{method} {path}\n\n"));
+            // HEAD is GET with an answer without a body.
             if method == only || (method, only) == ("HEAD", "GET") {
                 assert_ne!(answer.status, 405, "{path}");
             } else {
@@ -242,33 +242,41 @@ fn other_methods_hear_which_one_there_is() {
 }
 
 #[test]
-fn the_store_away_is_a_503_in_the_words_of_each_call() {
-    let wire = Wire::new();
-    let token = wire.log_in();
-    wire.world.store.set_away(true);
-    check_away(&wire, &grpc(&basic("csmith", "XXX"), "AuthenticateEx", CSMITH), GENERAL);
-    check_away(&wire, &format!("POST /v1/authentication/authenticate2\n\n{CSMITH}"), GENERAL);
-    check_away(&wire, &grpc(&format!("Bearer {token}"), "RenewSession", "{}"), GENERAL);
-    check_away(&wire, &grpc(&format!("Bearer {token}"), "CloseSession", "{}"), "GENERAL_ERROR");
-    wire.world.store.set_away(false);
-    assert!(wire.admits(&token));
+fn an_unavailable_store_is_503_in_the_format_of_each_call() {
+    let harness = DialectHarness::new();
+    let token = harness.log_in();
+    harness.world.store.set_unavailable(true);
+    check_unavailable(&harness, &grpc(&basic("csmith", "XXX"), "AuthenticateEx", CSMITH), GENERAL);
+    check_unavailable(
+        &harness,
+        &format!("POST /v1/authentication/authenticate2\n\n{CSMITH}"),
+        GENERAL,
+    );
+    check_unavailable(&harness, &grpc(&format!("Bearer {token}"), "RenewSession", "{}"), GENERAL);
+    check_unavailable(
+        &harness,
+        &grpc(&format!("Bearer {token}"), "CloseSession", "{}"),
+        "GENERAL_ERROR",
+    );
+    harness.world.store.set_unavailable(false);
+    assert!(harness.admits(&token));
 }
 
 #[track_caller]
-fn check_away(wire: &Wire, request: &str, code: &str) {
-    let answer = wire.send(request);
+fn check_unavailable(harness: &DialectHarness, request: &str, code: &str) {
+    let answer = harness.send(request);
     assert_eq!((answer.status, header(&answer, "retry-after")), (503, Some("1")), "{request}");
     assert_eq!(member(&answer, "error_code"), code);
 }
 
 #[test]
-fn every_failure_has_words_on_every_call_and_no_token_in_them() {
-    let wire = AxxonJsonrpc::new(Settings::default(), testing::keys());
+fn every_failure_has_a_reply_on_every_call_and_no_token_in_it() {
+    let dialect = AxxonJsonrpc::new(Settings::default(), testing::keys());
     let credential =
         parlance_core::Credential::new("axxon-jsonrpc", parlance_core::Secret::new("x".to_owned()));
     let login = |ex, by_basic| {
-        let asked = Asked { ex, by_basic, endpoint: Endpoint::Grpc };
-        Call::Login { outer: None, login: None, asked }
+        let asked = LoginVariant { ex, by_basic, endpoint: Endpoint::Grpc };
+        Call::Login { outer: None, login: None, variant: asked }
     };
     let calls = [
         login(true, true),
@@ -281,8 +289,8 @@ fn every_failure_has_words_on_every_call_and_no_token_in_them() {
     for why in Failure::ALL {
         let answers = calls
             .iter()
-            .map(|call| wire.encode(call, Err(&why), Timestamp::from_seconds(0)))
-            .chain([wire.deny(&why)]);
+            .map(|call| dialect.encode(call, Err(&why), Timestamp::from_seconds(0)))
+            .chain([dialect.challenge(&why)]);
         let words: Vec<_> = answers
             .map(|answer| {
                 assert_eq!(
@@ -310,19 +318,19 @@ fn every_failure_has_words_on_every_call_and_no_token_in_them() {
         throttled: 429 IP_BLOCKED, 429 IP_BLOCKED, 200 IP_BLOCKED, 401 WRONG_CREDENTIALS, 401 GENERAL_ERROR, 401 WRONG_CREDENTIALS
         no_credential: 200 GENERAL_ERROR, 200 GENERAL_ERROR, 200 GENERAL_ERROR, 401 WRONG_CREDENTIALS, 401 GENERAL_ERROR, 401 WRONG_CREDENTIALS
         unknown_credential: 200 GENERAL_ERROR, 200 GENERAL_ERROR, 200 GENERAL_ERROR, 401 WRONG_CREDENTIALS, 401 GENERAL_ERROR, 401 WRONG_CREDENTIALS
-        ended_session: 200 GENERAL_ERROR, 200 GENERAL_ERROR, 200 GENERAL_ERROR, 401 WRONG_CREDENTIALS, 401 GENERAL_ERROR, 401 WRONG_CREDENTIALS
-        foreign_address: 200 GENERAL_ERROR, 200 GENERAL_ERROR, 200 GENERAL_ERROR, 401 WRONG_CREDENTIALS, 401 GENERAL_ERROR, 401 WRONG_CREDENTIALS
-        foreign_user: 200 GENERAL_ERROR, 200 GENERAL_ERROR, 200 GENERAL_ERROR, 401 WRONG_CREDENTIALS, 401 GENERAL_ERROR, 401 WRONG_CREDENTIALS
+        revoked_or_expired: 200 GENERAL_ERROR, 200 GENERAL_ERROR, 200 GENERAL_ERROR, 401 WRONG_CREDENTIALS, 401 GENERAL_ERROR, 401 WRONG_CREDENTIALS
+        unexpected_address: 200 GENERAL_ERROR, 200 GENERAL_ERROR, 200 GENERAL_ERROR, 401 WRONG_CREDENTIALS, 401 GENERAL_ERROR, 401 WRONG_CREDENTIALS
+        unexpected_user: 200 GENERAL_ERROR, 200 GENERAL_ERROR, 200 GENERAL_ERROR, 401 WRONG_CREDENTIALS, 401 GENERAL_ERROR, 401 WRONG_CREDENTIALS
         busy: 503 GENERAL_ERROR, 503 GENERAL_ERROR, 503 GENERAL_ERROR, 503 GENERAL_ERROR, 503 GENERAL_ERROR, 503 GENERAL_ERROR
         unavailable: 503 GENERAL_ERROR, 503 GENERAL_ERROR, 503 GENERAL_ERROR, 503 GENERAL_ERROR, 503 GENERAL_ERROR, 503 GENERAL_ERROR
     "#]].assert_eq(&table);
 }
 
 #[test]
-fn a_body_that_was_not_read_is_told_in_this_wires_form() {
-    let wire = AxxonJsonrpc::new(Settings::default(), testing::keys());
+fn an_unread_body_is_answered_in_the_dialects_format() {
+    let dialect = AxxonJsonrpc::new(Settings::default(), testing::keys());
     for why in Unread::ALL {
-        let answer = wire.unread(why);
+        let answer = dialect.body_error(why);
         assert_eq!(
             (answer.status, member(&answer, "error_code").as_str()),
             (why.status(), GENERAL)
@@ -331,7 +339,7 @@ fn a_body_that_was_not_read_is_told_in_this_wires_form() {
 }
 
 #[test]
-fn grpc_tells_what_is_wrong_with_a_call_to_whoever_shows_a_right_basic_and_a_401_to_the_others() {
+fn grpc_reports_call_errors_only_after_correct_basic_and_401_otherwise() {
     let call = |login: &str, head: &str, body: &str| {
         format!("POST /grpc{head}\nAuthorization: {login}\n{body}")
     };
@@ -351,12 +359,12 @@ fn grpc_tells_what_is_wrong_with_a_call_to_whoever_shows_a_right_basic_and_a_401
         ("?user_name=other", whole, 400),
     ];
     for (head, body, status) in cases {
-        let wire = Wire::new();
-        let right = wire.send(&call(&basic("csmith", "XXX"), head, body));
+        let harness = DialectHarness::new();
+        let right = harness.send(&call(&basic("csmith", "XXX"), head, body));
         assert_eq!(right.status, status, "{body}");
         assert_eq!(member(&right, "error_code"), "AUTHENTICATE_CODE_GENERAL_ERROR");
         for wrong in [basic("csmith", "YYY"), basic("nobody", "XXX")] {
-            let answer = wire.send(&call(&wrong, head, body));
+            let answer = harness.send(&call(&wrong, head, body));
             assert_eq!(answer.status, 401, "{body}");
             assert!(header(&answer, "www-authenticate").unwrap().starts_with("Basic "), "{body}");
         }

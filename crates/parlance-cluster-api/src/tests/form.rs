@@ -1,13 +1,13 @@
-//! What a form may hold, and where it is read.
+//! Tests of the form: its fields, and the places where a form is read.
 
 use super::*;
 
 #[test]
 fn login_reads_what_it_can_and_says_what_is_missing() {
-    let bench = bench();
+    let harness = harness();
     let long = "x".repeat(10_000);
     for (form, expected) in [
-        (GOOD, "success"),
+        (VALID_LOGIN, "success"),
         ("username=CSmith&password=XXX", "success"),
         ("&&username=csmith&password=XXX&", "success"),
         ("username=csmith&password=XXX&unknown=1", "success"),
@@ -33,16 +33,16 @@ fn login_reads_what_it_can_and_says_what_is_missing() {
         ("username=csmith&password=XXX%00", WRONG_PASSWORD),
         ("username=csmith&password=%0AXXX", WRONG_PASSWORD),
         ("username=csmith&password=XXX&x=%FF", WRONG_PASSWORD),
-        ("username=csmith&username=csmith&password=XXX", DOUBLED),
-        ("username=csmith&password=XXX&pass%77ord=XXX", DOUBLED),
+        ("username=csmith&username=csmith&password=XXX", DUPLICATE_PARAMETER),
+        ("username=csmith&password=XXX&pass%77ord=XXX", DUPLICATE_PARAMETER),
     ] {
-        assert_eq!(bench.hears("/api/login", form), expected, "{form}");
+        assert_eq!(harness.post_result("/api/login", form), expected, "{form}");
     }
 }
 
 #[test]
 fn only_the_form_is_read() {
-    let bench = bench();
+    let harness = harness();
     for (head, expected) in [
         (
             "POST /api/login\nContent-Type: application/x-www-form-urlencoded; charset=UTF-8",
@@ -52,7 +52,7 @@ fn only_the_form_is_read() {
         ("POST /api/login?page=1\nContent-Type: application/x-www-form-urlencoded", "success"),
         (
             "POST /api/login?username=other\nContent-Type: application/x-www-form-urlencoded",
-            DOUBLED,
+            DUPLICATE_PARAMETER,
         ),
         ("GET /api/login\nContent-Type: application/x-www-form-urlencoded", UNKNOWN_USER),
         ("HEAD /api/login\nContent-Type: application/x-www-form-urlencoded", UNKNOWN_USER),
@@ -69,15 +69,15 @@ fn only_the_form_is_read() {
             UNKNOWN_USER,
         ),
     ] {
-        let answer = bench.world.send(&bench.desk, &format!("{head}\n\n{GOOD}"));
-        assert_eq!(sentence(&answer), expected, "{head}");
+        let answer = harness.world.send(&harness.service, &format!("{head}\n\n{VALID_LOGIN}"));
+        assert_eq!(envelope_result(&answer), expected, "{head}");
     }
 }
 
 #[test]
 fn guard_finds_the_token_in_any_readable_form() {
-    let bench = bench();
-    let token = bench.token();
+    let harness = harness();
+    let token = harness.token();
     let kept = [("content-type", &b"application/x-www-form-urlencoded"[..])];
     for (method, query, form, expected) in [
         ("POST", None, format!("access_token={token}"), Some("csmith")),
@@ -97,11 +97,11 @@ fn guard_finds_the_token_in_any_readable_form() {
         ("POST", None, String::new(), None),
     ] {
         let (peer, now, body) =
-            (bench.world.peer, Timestamp::from_seconds(1_651_406_400), form.as_bytes());
+            (harness.world.peer, Timestamp::from_seconds(1_651_406_400), form.as_bytes());
         let request =
             Request { method, path: "/vm", query, headers: &kept, body, peer, secure: false, now };
         let expected = expected.map(str::to_owned).ok_or_else(|| UNKNOWN_TOKEN.to_owned());
-        assert_eq!(bench.admits(&request), expected, "{method} {query:?} {form}");
+        assert_eq!(harness.admits(&request), expected, "{method} {query:?} {form}");
     }
 }
 
@@ -114,8 +114,8 @@ fn multipart(fields: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn multipart_form_is_read_as_the_other_one() {
-    let bench = bench();
+fn multipart_form_is_read_as_an_urlencoded_one() {
+    let harness = harness();
     let (user, password) = (("username", "csmith"), ("password", "XXX"));
     for (form, expected) in [
         (multipart(&[user, password]), "success"),
@@ -123,36 +123,36 @@ fn multipart_form_is_read_as_the_other_one() {
         (multipart(&[user, ("password", "xxx")]), WRONG_PASSWORD),
         (multipart(&[user]), WRONG_PASSWORD),
         (multipart(&[user, ("password", "XXX\r\n")]), WRONG_PASSWORD),
-        // Nothing in a part is decoded.
+        // No part is decoded.
         (multipart(&[user, ("password", "%58XX")]), WRONG_PASSWORD),
         (multipart(&[user, ("pass%77ord", "XXX")]), WRONG_PASSWORD),
         (multipart(&[user, ("password", "XXX\0")]), WRONG_PASSWORD),
         (multipart(&[("username", "nobody"), password]), UNKNOWN_USER),
         (multipart(&[password]), UNKNOWN_USER),
         (multipart(&[]), UNKNOWN_USER),
-        (multipart(&[user, password, password]), DOUBLED),
-        (multipart(&[user, password, ("other", "1"), ("other", "2")]), DOUBLED),
+        (multipart(&[user, password, password]), DUPLICATE_PARAMETER),
+        (multipart(&[user, password, ("other", "1"), ("other", "2")]), DUPLICATE_PARAMETER),
         (multipart(&[user, password]).replace("--b--", ""), UNKNOWN_USER),
         (multipart(&[user, password]) + "username=csmith", UNKNOWN_USER),
         (multipart(&[user, password]).replace("\r\n", "\n"), UNKNOWN_USER),
         (multipart(&[user, ("password\"; filename=\"p", "XXX")]), UNKNOWN_USER),
         (multipart(&[user, password, ("logo\"; filename=\"l.png", "PNG")]), "success"),
-        (GOOD.to_owned(), UNKNOWN_USER),
+        (VALID_LOGIN.to_owned(), UNKNOWN_USER),
     ] {
         let head = "POST /api/login\nContent-Type: multipart/form-data; boundary=b";
-        let answer = bench.world.send(&bench.desk, &format!("{head}\n\n{form}"));
-        assert_eq!(sentence(&answer), expected, "{form}");
+        let answer = harness.world.send(&harness.service, &format!("{head}\n\n{form}"));
+        assert_eq!(envelope_result(&answer), expected, "{form}");
     }
 }
 
 #[test]
 fn guard_finds_the_token_in_a_short_multipart_form() {
-    let bench = bench();
-    let token = bench.token();
+    let harness = harness();
+    let token = harness.token();
     let shown = multipart(&[("id", "1"), ("id", "2"), ("access_token", &token)]);
     let file = multipart(&[("access_token\"; filename=\"x", &token)]);
     let twice = multipart(&[("access_token", &token), ("access_token", &token)]);
-    let limit = parlance_dialect::BODY_LIMIT;
+    let limit = parlance_dialect::MAX_BODY_BYTES;
     for (method, length, body, looks, passes) in [
         ("POST", Some(shown.len().to_string()), &shown, true, true),
         ("PUT", Some(limit.to_string()), &shown, true, true),
@@ -166,7 +166,7 @@ fn guard_finds_the_token_in_a_short_multipart_form() {
     ] {
         let mut headers = vec![("content-type", &b"multipart/form-data; boundary=b"[..])];
         headers.extend(length.as_ref().map(|length| ("content-length", length.as_bytes())));
-        let (peer, now) = (bench.world.peer, Timestamp::from_seconds(1_651_406_400));
+        let (peer, now) = (harness.world.peer, Timestamp::from_seconds(1_651_406_400));
         let request = Request {
             method,
             path: "/vm",
@@ -177,16 +177,16 @@ fn guard_finds_the_token_in_a_short_multipart_form() {
             secure: false,
             now,
         };
-        assert_eq!(bench.desk.needs_body(&request), looks, "{method} {length:?}");
+        assert_eq!(harness.service.needs_body(&request), looks, "{method} {length:?}");
         let expected = if passes { Ok("csmith") } else { Err(UNKNOWN_TOKEN) };
-        let got = bench.admits(&request);
+        let got = harness.admits(&request);
         assert_eq!(got.as_deref().map_err(String::as_str), expected, "{method} {length:?} {body}");
     }
 }
 
 #[test]
 fn no_bytes_make_it_panic() {
-    let Bench { world, desk } = bench();
+    let DialectHarness { world, service: desk } = harness();
     let headers = [("content-type", &b"application/x-www-form-urlencoded"[..])];
     let mut body = b"username=%C3%A9&password=+%&access_token=A&&==%F".to_vec();
     for at in 0..body.len() {
@@ -204,7 +204,7 @@ fn no_bytes_make_it_panic() {
                     secure: false,
                     now,
                 };
-                assert_ne!(sentence(&world.run(desk.serve(&request))), "success");
+                assert_ne!(envelope_result(&world.block_on(desk.serve(&request))), "success");
                 let _ = desk.claims(&String::from_utf8_lossy(&body));
             }
             body[at] = old;

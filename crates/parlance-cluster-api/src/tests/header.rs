@@ -1,4 +1,4 @@
-//! The token in a header, of guarded requests alone and only where it is switched on.
+//! Tests of the token in a header, for guarded requests alone and only where the setting allows the header.
 
 use std::sync::Arc;
 
@@ -7,16 +7,17 @@ use parlance_dialect::Guard;
 use super::*;
 
 const FORM: &str = "application/x-www-form-urlencoded";
-const SHOWN: &[&str] = &["{token}"];
+const TOKEN_HEADER: &[&str] = &["{token}"];
 
-fn switched(access_token_header: bool) -> Bench {
-    let world = World::with_csmith();
-    let desk = world.desk(ClusterApi::new(Settings { access_token_header, ..Settings::default() }));
-    Bench { world, desk }
+fn harness_with_header_setting(access_token_header: bool) -> DialectHarness {
+    let world = TestWorld::with_csmith();
+    let service =
+        world.service(ClusterApi::new(Settings { access_token_header, ..Settings::default() }));
+    DialectHarness { world, service }
 }
 
-/// A guarded request with these lines of `X-Access-Token` and this form, both with `{token}` for a living token and `{other}` for
-/// another one of the same user, is let pass or hears that there is no token.
+/// Checks whether the guard admits a request with these lines of `X-Access-Token` and this form, or answers that there is no token. Both
+/// texts have `{token}` for a living token, and `{other}` for another token of the same user.
 #[track_caller]
 fn check(
     switch: bool,
@@ -26,8 +27,8 @@ fn check(
     form: &str,
     passes: bool,
 ) {
-    let bench = switched(switch);
-    let (token, other) = (bench.token(), bench.token());
+    let harness = harness_with_header_setting(switch);
+    let (token, other) = (harness.token(), harness.token());
     let fill = |text: &str| text.replace("{token}", &token).replace("{other}", &other);
     let lines: Vec<_> = lines.iter().map(|line| fill(line)).collect();
     let mut headers = vec![("content-type", FORM.as_bytes())];
@@ -39,12 +40,12 @@ fn check(
         query: query.as_deref(),
         headers: &headers,
         body: body.as_bytes(),
-        peer: bench.world.peer,
+        peer: harness.world.peer,
         secure: false,
         now: Timestamp::from_seconds(1_651_406_400),
     };
     let expected = if passes { Ok("csmith") } else { Err(UNKNOWN_TOKEN) };
-    let got = bench.admits(&request);
+    let got = harness.admits(&request);
     let shown = got.as_deref().map_err(String::as_str);
     assert_eq!(shown, expected, "{switch} {method} {lines:?} {query:?} {form}");
 }
@@ -52,8 +53,8 @@ fn check(
 #[test]
 fn a_header_shows_the_token_where_it_is_switched_on() {
     for method in ["GET", "HEAD", "POST", "DELETE"] {
-        check(true, method, SHOWN, None, "", true);
-        check(false, method, SHOWN, None, "", false);
+        check(true, method, TOKEN_HEADER, None, "", true);
+        check(false, method, TOKEN_HEADER, None, "", false);
     }
     check(true, "POST", &[], None, "access_token={token}", true);
     check(false, "POST", &[], None, "access_token={token}", true);
@@ -61,21 +62,21 @@ fn a_header_shows_the_token_where_it_is_switched_on() {
 }
 
 #[test]
-fn two_tokens_that_disagree_are_none() {
-    check(true, "POST", SHOWN, None, "access_token={token}", true);
-    check(true, "POST", SHOWN, None, "access_token={other}", false);
-    check(true, "POST", SHOWN, None, "access_token=INVENTED", false);
-    check(true, "POST", SHOWN, None, "access_token=", false);
-    check(true, "POST", SHOWN, None, "access_token=%FF", false);
-    check(true, "POST", SHOWN, None, "access_token={token}&access_token={token}", false);
-    check(true, "POST", SHOWN, Some("access_token={token}"), "", false);
+fn two_different_tokens_are_no_credential() {
+    check(true, "POST", TOKEN_HEADER, None, "access_token={token}", true);
+    check(true, "POST", TOKEN_HEADER, None, "access_token={other}", false);
+    check(true, "POST", TOKEN_HEADER, None, "access_token=INVENTED", false);
+    check(true, "POST", TOKEN_HEADER, None, "access_token=", false);
+    check(true, "POST", TOKEN_HEADER, None, "access_token=%FF", false);
+    check(true, "POST", TOKEN_HEADER, None, "access_token={token}&access_token={token}", false);
+    check(true, "POST", TOKEN_HEADER, Some("access_token={token}"), "", false);
     check(true, "POST", &["INVENTED"], None, "access_token={token}", false);
     // The body of a GET means nothing.
-    check(true, "GET", SHOWN, None, "access_token={other}", true);
+    check(true, "GET", TOKEN_HEADER, None, "access_token={other}", true);
 }
 
 #[test]
-fn a_header_that_cannot_be_read_is_no_token_and_hides_the_form() {
+fn an_invalid_header_is_no_token_and_overrides_the_form() {
     for lines in [
         &["{token}", "{token}"][..],
         &["{token}", "{other}"],
@@ -93,15 +94,19 @@ fn a_header_that_cannot_be_read_is_no_token_and_hides_the_form() {
 
 #[test]
 fn the_login_wire_never_reads_the_header() {
-    let bench = switched(true);
-    let token = bench.token();
+    let harness = harness_with_header_setting(true);
+    let token = harness.token();
     for (path, expected) in
         [("/api/login", UNKNOWN_USER), ("/api/logout", UNKNOWN_TOKEN), ("/api/vm", UNKNOWN_TOKEN)]
     {
         let request = format!("POST {path}\nContent-Type: {FORM}\nX-Access-Token: {token}");
-        assert_eq!(sentence(&bench.world.send(&bench.desk, &request)), expected, "{path}");
+        assert_eq!(
+            envelope_result(&harness.world.send(&harness.service, &request)),
+            expected,
+            "{path}"
+        );
     }
-    assert_eq!(bench.uses(&token), WRONG_PATH);
+    assert_eq!(harness.guarded_result(&token), WRONG_PATH);
 }
 
 #[test]
@@ -120,9 +125,10 @@ fn a_guard_reads_a_body_only_where_the_token_may_stand_in_it() {
             secure: false,
             now,
         };
-        let needs = switched(switch).desk.needs_body(&request);
-        // A guard of several reads it as soon as one of them needs it.
-        let [one, other] = [switched(true), switched(switch)].map(|bench| Arc::new(bench.desk));
+        let needs = harness_with_header_setting(switch).service.needs_body(&request);
+        // A guard for several dialects reads the body as soon as one of them needs the body.
+        let [one, other] = [harness_with_header_setting(true), harness_with_header_setting(switch)]
+            .map(|bench| Arc::new(bench.service));
         assert_eq!(Guard::new(one).or(other).needs_body(&request).is_some(), needs);
         needs
     };
@@ -141,14 +147,14 @@ fn a_guard_reads_a_body_only_where_the_token_may_stand_in_it() {
 
 #[test]
 fn the_binding_is_that_of_the_configuration() {
-    let mut values = Values::defaults(ClusterApi::SETTINGS, Default::default());
-    values.set("bind_address", Value::Text("prefix".to_owned()));
-    let world = World::with_csmith();
-    let desk = world.desk(ClusterApi::configure(&values));
-    let mut bench = Bench { world, desk };
-    let token = bench.token();
-    bench.world.peer = Some(IpAddr::from([192, 0, 2, 200]));
-    assert_eq!(bench.uses(&token), WRONG_PATH);
-    bench.world.peer = Some(IpAddr::from([192, 0, 3, 7]));
-    assert_eq!(bench.uses(&token), FOREIGN_ADDRESS);
+    let mut values = SettingValues::defaults(ClusterApi::SETTINGS, Default::default());
+    values.set("bind_sessions_to", SettingValue::Text("prefix".to_owned()));
+    let world = TestWorld::with_csmith();
+    let service = world.service(ClusterApi::configure(&values));
+    let mut harness = DialectHarness { world, service };
+    let token = harness.token();
+    harness.world.peer = Some(IpAddr::from([192, 0, 2, 200]));
+    assert_eq!(harness.guarded_result(&token), WRONG_PATH);
+    harness.world.peer = Some(IpAddr::from([192, 0, 3, 7]));
+    assert_eq!(harness.guarded_result(&token), UNEXPECTED_ADDRESS);
 }

@@ -1,4 +1,4 @@
-//! What a vector file may say.
+//! The format of a vector file.
 
 use expect_test::{Expect, expect};
 
@@ -99,7 +99,9 @@ fn a_wrong_span_pattern_pointer_or_decision_is_refused() {
     );
     check(
         &format!("{HEAD}{STEP}keep = {{ a = \"token\" }}\n"),
-        expect![[r#"wire/file.toml:2: "token" is not a JSON Pointer: it begins with a slash"#]],
+        expect![[
+            r#"wire/file.toml:2: "token" is not a JSON Pointer: a pointer begins with a slash"#
+        ]],
     );
     check(
         &format!("{HEAD}{STEP}keep_header = {{ a = [\"x\", \"y\"] }}\n"),
@@ -107,7 +109,15 @@ fn a_wrong_span_pattern_pointer_or_decision_is_refused() {
     );
     check(
         &format!("{HEAD}decision = [\"4\"]\n{STEP}"),
-        expect![[r#"wire/file.toml:2: decision "4" is not the four digits of one"#]],
+        expect![[
+            r#"wire/file.toml:2: decision "4" is neither the four digits nor the anchor of a decision"#
+        ]],
+    );
+    check(
+        &format!("{HEAD}decision = [\"0020\", \"a-token-ends\", \"A token ends\"]\n{STEP}"),
+        expect![[
+            r#"wire/file.toml:2: decision "A token ends" is neither the four digits nor the anchor of a decision"#
+        ]],
     );
 }
 
@@ -125,7 +135,7 @@ fn statements_belong_to_their_folder_and_stand_once() {
     let one = "[[statement]]\nid = \"a.b\"\nsays = \"x\"\n";
     check(
         &format!("document = \"wire\"\nsource = \"s\"\n{one}{one}"),
-        expect![[r#"wire/statements.toml: statement Some("a.b") stands twice"#]],
+        expect![[r#"wire/statements.toml: statement Some("a.b") is a duplicate"#]],
     );
     check(
         &format!("document = \"wire\"\nsource = \"s\"\n{one}wihtout = \"x\"\n"),
@@ -144,7 +154,7 @@ fn the_vectors_within_can_all_be_read() {
 #[test]
 fn a_folder_reads_like_the_vectors_within() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/conformance");
-    let names = |folders: Vec<crate::Folder>| -> Vec<_> {
+    let names = |folders: Vec<crate::VectorFolder>| -> Vec<_> {
         folders.into_iter().flat_map(|folder| folder.vectors).map(|vector| vector.file).collect()
     };
     assert_eq!(names(load(root.as_ref()).unwrap()), names(embedded().unwrap()));

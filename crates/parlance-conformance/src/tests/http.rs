@@ -1,4 +1,4 @@
-//! What stands on the wire when a vector is run against a URL.
+//! The bytes on the wire of a vector that runs against a URL.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
@@ -8,17 +8,17 @@ use std::thread;
 use chrono::DateTime;
 use expect_test::{Expect, expect};
 
-use crate::Sent;
-use crate::http::Http;
+use crate::SentRequest;
+use crate::http::HttpTarget;
 use crate::target::Target as _;
 
-fn target(base: &str) -> Http {
-    Http::new(base, Arc::new(|| DateTime::from_timestamp(0, 0).unwrap())).unwrap()
+fn target(base: &str) -> HttpTarget {
+    HttpTarget::new(base, Arc::new(|| DateTime::from_timestamp(0, 0).unwrap())).unwrap()
 }
 
-/// What a server on a socket of its own is sent, and what comes of its answer.
+/// Checks the bytes that a server on a socket of its own receives, and the reading of its answer.
 #[track_caller]
-fn check(request: &Sent, answer: &'static str, sent: Expect, received: Expect) {
+fn check(request: &SentRequest, answer: &'static str, sent: Expect, received: Expect) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let server = thread::spawn(move || {
@@ -45,9 +45,9 @@ fn check(request: &Sent, answer: &'static str, sent: Expect, received: Expect) {
     received.assert_eq(&format!("{} {:?} {body}", answer.status, answer.headers));
 }
 
-fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Sent {
+fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> SentRequest {
     let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    Sent {
+    SentRequest {
         method: method.to_owned(),
         target: path.to_owned(),
         headers: headers.collect(),
@@ -78,7 +78,7 @@ fn a_request_target_is_sent_as_it_is() {
 }
 
 #[test]
-fn header_lines_may_be_doubled_and_any_method_may_have_a_body() {
+fn header_lines_may_repeat_and_any_method_may_have_a_body() {
     let doubled = [("X-Auth-Token", "a"), ("X-Auth-Token", "b"), ("Content-Type", "text/plain")];
     check(
         &request("GET", "/login", &doubled, "body"),
@@ -182,12 +182,12 @@ fn what_is_no_base_url_is_refused() {
         ["", "127.0.0.1:8080", "ftp://host", "http://host?x", "http://user:secret@host", "/x"]
     {
         let clock = Arc::new(|| DateTime::from_timestamp(0, 0).unwrap());
-        assert!(Http::new(base, clock).is_err(), "{base}");
+        assert!(HttpTarget::new(base, clock).is_err(), "{base}");
     }
 }
 
 #[test]
-fn a_server_that_is_not_there_is_no_answer() {
+fn an_unreachable_server_is_an_error() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut target = target(&format!("http://{}", listener.local_addr().unwrap()));
     drop(listener);

@@ -1,11 +1,11 @@
-//! What a report tells of a run.
+//! The report of a run.
 
 use expect_test::expect;
 
-use super::{Scripted, answer, step, users, vector};
+use super::{ScriptedTarget, answer, step, users, vector};
 use crate::{Report, run_file};
 
-fn report(steps: &str, mut target: Scripted) -> Report {
+fn report(steps: &str, mut target: ScriptedTarget) -> Report {
     let mut report = Report::new(vec!["wire".to_owned()]);
     report.add(run_file(&vector(steps), &users(), &mut target));
     report
@@ -14,8 +14,10 @@ fn report(steps: &str, mut target: Scripted) -> Report {
 #[test]
 fn the_first_failing_step_ends_the_file() {
     let steps = step("status = 200") + &step("status = 201") + &step("status = 200");
-    let report =
-        report(&steps, Scripted::saying([200, 200, 200].map(|status| answer(status, &[], ""))));
+    let report = report(
+        &steps,
+        ScriptedTarget::with_answers([200, 200, 200].map(|status| answer(status, &[], ""))),
+    );
     assert!(!report.is_success());
     expect![[r#"
         FAILED wire/file.toml:6, step 2
@@ -32,7 +34,7 @@ fn the_first_failing_step_ends_the_file() {
 }
 
 #[test]
-fn what_a_target_cannot_do_is_skipped_with_its_reason() {
+fn unsupported_steps_are_skipped_with_their_reason() {
     let cases = [
         (
             "advance = \"9m\"",
@@ -47,7 +49,7 @@ fn what_a_target_cannot_do_is_skipped_with_its_reason() {
         (
             "operator = \"disable\"",
             expect![[r#"
-            skipped wire/file.toml from step 2 (1): nobody can disable the user
+            skipped wire/file.toml from step 2 (1): the target cannot disable the user
             dialect   passed   failed  skipped
             wire           1        0        1
             total          1        0        1
@@ -67,7 +69,10 @@ fn what_a_target_cannot_do_is_skipped_with_its_reason() {
     ];
     for (what, text) in cases {
         let steps = step("status = 200") + &step(&format!("status = 200\n{what}"));
-        let target = Scripted { can: false, ..Scripted::saying([answer(200, &[], "")]) };
+        let target = ScriptedTarget {
+            supports_operations: false,
+            ..ScriptedTarget::with_answers([answer(200, &[], "")])
+        };
         let report = report(&steps, target);
         assert!(report.is_success());
         text.assert_eq(&report.to_string());
@@ -88,7 +93,7 @@ fn no_vector_is_a_failure() {
 
 #[test]
 fn a_dialect_of_which_no_step_ran_is_a_failure() {
-    let target = Scripted { can: false, ..Scripted::saying([]) };
+    let target = ScriptedTarget { supports_operations: false, ..ScriptedTarget::with_answers([]) };
     let report = report(&step("status = 200\nadvance = \"1s\""), target);
     assert!(!report.is_success());
     expect![[r#"
@@ -114,8 +119,10 @@ fn a_dialect_of_which_no_step_ran_is_a_failure() {
 fn a_report_is_text_json_and_xml() {
     let steps =
         step("status = 200") + &step("status = 200\nbody = \"<&>\"") + &step("status = 200");
-    let report =
-        report(&steps, Scripted::saying([answer(200, &[], ""), answer(200, &[], "\u{1}")]));
+    let report = report(
+        &steps,
+        ScriptedTarget::with_answers([answer(200, &[], ""), answer(200, &[], "\u{1}")]),
+    );
     expect![[r#"
         {
           "success": false,
@@ -185,10 +192,10 @@ fn a_report_is_text_json_and_xml() {
 }
 
 #[test]
-fn a_dialect_that_ran_does_not_stand_for_one_that_did_not() {
+fn a_dialect_that_ran_does_not_count_for_one_that_did_not() {
     let mut report = Report::new(vec!["silent".to_owned(), "wire".to_owned()]);
-    let mut target = Scripted::saying([answer(200, &[], "")]);
+    let mut target = ScriptedTarget::with_answers([answer(200, &[], "")]);
     report.add(run_file(&vector(&step("status = 200")), &users(), &mut target));
-    assert_eq!((report.total().failed, report.silent()), (0, vec!["silent"]));
+    assert_eq!((report.total().failed, report.dialects_without_steps()), (0, vec!["silent"]));
     assert!(!report.is_success());
 }

@@ -1,18 +1,18 @@
-//! What the runner sees in an answer, and what it tells of it.
+//! The findings of the runner, and their words.
 
 use expect_test::{Expect, expect};
 
-use super::{JSON, Scripted, answer, step, users, vector};
-use crate::{Outcome, Received, Recording, run_file};
+use super::{JSON, ScriptedTarget, answer, step, users, vector};
+use crate::{ReceivedResponse, RecordingTarget, StepOutcome, run_file};
 
-/// What a single step that expects this finds wrong with an answer; empty if nothing.
+/// Checks the findings of a single step with these expectations; empty without a finding.
 #[track_caller]
-fn check(expected: &str, answer: Received, wrong: Expect) {
-    let mut target = Scripted::saying([answer]);
+fn check(expected: &str, answer: ReceivedResponse, wrong: Expect) {
+    let mut target = ScriptedTarget::with_answers([answer]);
     let report = run_file(&vector(&step(expected)), &users(), &mut target);
     wrong.assert_eq(match &report.steps[0].outcome {
-        Outcome::Passed => "",
-        Outcome::Failed(why) | Outcome::Skipped(why) => why,
+        StepOutcome::Passed => "",
+        StepOutcome::Failed(why) | StepOutcome::Skipped(why) => why,
     });
 }
 
@@ -166,12 +166,12 @@ fn what_a_step_keeps_is_sent_by_later_ones() {
         ),
         "[[step]]\ndecision = [\"0001\"]\nencode = { both = \"{user}:{token}\" }\nstatus = 200\nrequest = { method = \"POST\", path = \"/{sid}?t={token}\", basic = [\"{user}\", \"a:b\"], headers = [[\"X\", \"{both}\"], [\"X\", \"{{}}\"]], form = { \"a b\" = \"{token}\", c = \"{{\" } }\n",
     );
-    let mut target = Scripted::saying([
+    let mut target = ScriptedTarget::with_answers([
         answer(200, &[("set-cookie", "sid=12; Path=/")], r#"{"t": "x&\"y"}"#),
         answer(200, &[], ""),
     ]);
     let done = run_file(&vector(&steps), &users(), &mut target);
-    assert_eq!(done.steps[1].outcome, Outcome::Passed);
+    assert_eq!(done.steps[1].outcome, StepOutcome::Passed);
     let sent = &target.sent[1];
     assert_eq!(sent.target, "/12?t=x%26%22y");
     let headers = [
@@ -185,14 +185,14 @@ fn what_a_step_keeps_is_sent_by_later_ones() {
 }
 
 #[test]
-fn a_value_is_written_as_its_place_demands() {
+fn a_value_is_escaped_for_its_context() {
     #[track_caller]
     fn check(headers: &str, body: &str, sent: &str) {
-        let mut target = Scripted::saying([answer(200, &[], "")]);
+        let mut target = ScriptedTarget::with_answers([answer(200, &[], "")]);
         let steps = format!(
             "[[step]]\nsource = [\"a.b\"]\nstatus = 200\nrequest = {{ method = \"POST\", path = \"/\", headers = [{headers}], body = {body:?} }}\n",
         );
-        run_file(&vector(&steps), &crate::Users::one("a \"b\"", ""), &mut target);
+        run_file(&vector(&steps), &crate::TestUsers::single("a \"b\"", ""), &mut target);
         assert_eq!(String::from_utf8_lossy(&target.sent[0].body), sent);
     }
     let form = "[\"Content-Type\", \"application/x-www-form-urlencoded; charset=utf-8\"]";
@@ -206,17 +206,17 @@ fn a_value_is_written_as_its_place_demands() {
 #[test]
 fn a_json_body_is_sent_in_its_order_and_without_blanks() {
     let steps = "[[step]]\nsource = [\"a.b\"]\nstatus = 200\nrequest = { method = \"POST\", path = \"/\", json = { z = \"{user}\", a = [1, true] } }\n";
-    let mut target = Scripted::saying([answer(200, &[], "")]);
+    let mut target = ScriptedTarget::with_answers([answer(200, &[], "")]);
     run_file(&vector(steps), &users(), &mut target);
     assert_eq!(target.sent[0].body, br#"{"z":"csmith","a":[1,true]}"#);
 }
 
 #[test]
-fn a_second_user_who_is_not_given_is_a_reason_to_skip() {
+fn a_missing_second_user_is_a_reason_to_skip() {
     let steps = step("status = 200") + &step("status = 200\nencode = { a = \"{other}\" }");
-    let mut target = Scripted::saying([answer(200, &[], "")]);
-    let done = run_file(&vector(&steps), &crate::Users::one("csmith", "XXX"), &mut target);
-    assert_eq!(done.steps[1].outcome, Outcome::Skipped("no second user was given".to_owned()));
+    let mut target = ScriptedTarget::with_answers([answer(200, &[], "")]);
+    let done = run_file(&vector(&steps), &crate::TestUsers::single("csmith", "XXX"), &mut target);
+    assert_eq!(done.steps[1].outcome, StepOutcome::Skipped("no second user was given".to_owned()));
 }
 
 #[test]
@@ -247,8 +247,9 @@ fn a_report_shows_neither_password_nor_token() {
 fn a_recording_holds_the_exact_bytes() {
     let steps = step("status = 200")
         + "[[step]]\nsource = [\"a.b\"]\nadvance = \"1m\"\noperator = \"store-away\"\nstatus = 200\nrequest = { method = \"POST\", path = \"/?x\", headers = [[\"A\", \"b\"], [\"A\", \"c\"]], body = \"0000000000000000000000000000000000000000000000000000000000000000000000000\\r\\n{user}\" }\n";
-    let long = Received { body: vec![0xff, b'a', 0, b'\n'], ..answer(200, JSON, "") };
-    let mut target = Recording::new(Scripted::saying([answer(204, &[], ""), long]));
+    let long = ReceivedResponse { body: vec![0xff, b'a', 0, b'\n'], ..answer(200, JSON, "") };
+    let mut target =
+        RecordingTarget::new(ScriptedTarget::with_answers([answer(204, &[], ""), long]));
     run_file(&vector(&steps.replacen("200", "204", 1)), &users(), &mut target);
     expect![[r#"
         ---- 1 ----
@@ -279,16 +280,16 @@ fn a_recording_holds_the_exact_bytes() {
 #[test]
 fn the_words_of_a_report_stay_readable_whatever_the_password_is() {
     let found = answer(500, JSON, r#"{"t": "expected", "p": "e"}"#);
-    let mut target = Scripted::saying([found]);
+    let mut target = ScriptedTarget::with_answers([found]);
     let vector = vector(&step("status = 200"));
-    let done = run_file(&vector, &crate::Users::one("csmith", "e"), &mut target);
-    let Outcome::Failed(why) = &done.steps[0].outcome else { panic!("{:?}", done.steps[0]) };
+    let done = run_file(&vector, &crate::TestUsers::single("csmith", "e"), &mut target);
+    let StepOutcome::Failed(why) = &done.steps[0].outcome else { panic!("{:?}", done.steps[0]) };
     expect![[r#"status: expected 200, found 500 with {"t": "expected", "p": "{password}"}"#]]
         .assert_eq(why);
 }
 
 #[test]
-fn an_answer_that_gives_nothing_to_keep_is_shown_and_not_the_matcher_that_wanted_it() {
+fn a_failed_capture_is_reported_instead_of_the_matcher_that_needs_it() {
     check(
         "status = 200\nkeep = { first = \"/t\" }\njson = { \"/u\" = { is = \"{first}\" } }",
         answer(503, JSON, r#"{"error": "away"}"#),

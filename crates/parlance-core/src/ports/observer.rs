@@ -1,37 +1,38 @@
-//! Who counts and logs, and what he is told.
+//! Observability: the port that receives events for metrics and logs.
 
 use std::net::IpAddr;
 
 use super::StoreError;
 use crate::{Failure, UserId};
 
-/// What happened, for those who count and log.
+/// A decision of the authority, for metrics and logs.
 #[derive(Debug, Clone, Copy)]
 pub struct Event<'e> {
-    /// The dialect it came through.
+    /// The dialect of the request.
     pub dialect: &'static str,
-    /// What was asked.
+    /// The requested action.
     pub action: Action,
-    /// The refusal, if it was refused.
+    /// The refusal, if the request was refused.
     pub failure: Option<Failure>,
-    /// The user that it was about, where he is known: of a refusal too, for the record and never for the client.
+    /// The user concerned, if known. Also set for a refusal: for the record, never for the client.
     pub user: Option<UserId>,
-    /// That user's own name, of a login and a logout that were done.
-    pub name: Option<&'e str>,
-    /// The name that was shown at a login; untrusted.
-    pub shown: Option<&'e str>,
+    /// That user's own name, for a successful login or logout.
+    pub user_name: Option<&'e str>,
+    /// The name presented at a login; untrusted.
+    pub presented_name: Option<&'e str>,
     /// The client's address.
     pub peer: Option<IpAddr>,
-    /// Whether it was let pass though the address is foreign to the session ([`crate::Binding::Log`]).
-    pub foreign: bool,
-    /// How many failures in a row on the account came before this login, as far as it is known.
-    pub failures: i64,
-    /// Whether a login was refused because the user's stored hash is none that this program can read: no password opens it.
+    /// Whether a request from an unexpected address was admitted ([`crate::AddressBinding::Log`]).
+    pub unexpected_address: bool,
+    /// How many failures in a row on the account came before this login, as far as known.
+    pub previous_failures: i64,
+    /// Whether a login was refused because the user's stored hash is not readable by this program: no password matches
+    /// such a hash.
     pub unreadable_hash: bool,
 }
 
 impl Event<'_> {
-    /// Why it was refused, in one word, for metrics and logs; never for a wire.
+    /// The reason of the refusal in one word, for metrics and logs; never for a wire.
     #[must_use]
     pub fn reason(&self) -> Option<&'static str> {
         if self.unreadable_hash { Some(UNREADABLE_HASH) } else { self.failure.map(Failure::reason) }
@@ -41,34 +42,34 @@ impl Event<'_> {
 /// The reason of [`Event::unreadable_hash`].
 pub const UNREADABLE_HASH: &str = "unreadable_hash";
 
-/// What was asked, in the words of the counters.
+/// The requested action, as metrics name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
     /// A login.
     Login,
-    /// A use.
+    /// A use of a session.
     Check,
     /// A renewal.
     Renewal,
     /// A logout.
-    End,
+    Logout,
 }
 
-/// Why a request was refused before the authority was asked anything.
+/// Why a request was refused before the authority was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TurnedAway {
-    /// It shows no credential that could be looked up: none, or one that nobody can have minted.
+    /// The request has no credential that can be looked up: none at all, or one that no issuer can have made.
     NoCredential,
-    /// It is no call of its dialect: it cannot be read, or asks for what is not served.
+    /// The request is no call of its dialect: unreadable, or a call that is not served.
     Malformed,
-    /// Its body is of a media type that the call does not take: JSON in place of a form, say.
+    /// The body has a media type that the call does not accept: JSON in place of a form, for example.
     WrongMediaType,
-    /// It lacks a field that the call cannot do without: it has none of that name.
+    /// The request lacks a required field: no field has that name.
     MissingField,
 }
 
 impl TurnedAway {
-    /// All of them.
+    /// All reasons.
     pub const ALL: [Self; 4] =
         [Self::NoCredential, Self::Malformed, Self::WrongMediaType, Self::MissingField];
 
@@ -84,22 +85,23 @@ impl TurnedAway {
     }
 }
 
-/// Somebody who counts and logs.
+/// A receiver of events for metrics and logs.
 pub trait Observer: Send + Sync + 'static {
-    /// Takes note of what the authority decided.
+    /// Records a decision of the authority.
     fn observe(&self, event: &Event<'_>);
 
-    /// Takes note of a request that a dialect refused by itself.
+    /// Records a request that a dialect refused without asking the authority.
     fn turned_away(&self, _dialect: &'static str, _why: TurnedAway, _peer: Option<IpAddr>) {}
 
-    /// Takes note of why the store did not answer. Called for each call that fails, so whoever logs it must bound how often.
+    /// Records why the store did not answer. Called for each failed call, so an observer that logs the error must bound
+    /// the log rate.
     fn store_failed(&self, _error: &StoreError) {}
 }
 
-/// Takes no note.
+/// Records nothing.
 #[derive(Debug, Clone, Copy)]
-pub struct Unobserved;
+pub struct NoopObserver;
 
-impl Observer for Unobserved {
+impl Observer for NoopObserver {
     fn observe(&self, _: &Event<'_>) {}
 }

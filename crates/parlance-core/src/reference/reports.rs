@@ -1,4 +1,4 @@
-//! The pages that operators ask for, in memory.
+//! The pages of users and sessions that operators ask for, in memory.
 
 use super::State;
 use crate::ports::{SessionQuery, UserQuery};

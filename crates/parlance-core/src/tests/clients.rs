@@ -1,17 +1,17 @@
 //! Service clients and their secrets.
 
-use super::world::{PLAIN, World};
+use super::harness::{AuthorityHarness, PLAIN_POLICY};
 use crate::ports::{Entropy, EntropyError};
 use crate::{Client, Digest};
 
-/// Whether this can be a client's name.
+/// Asserts whether this is a valid name of a client.
 #[track_caller]
 fn check(name: &str, expected: bool) {
-    assert_eq!(Client::may_be_called(name), expected, "{name:?}");
+    assert_eq!(Client::is_valid_name(name), expected, "{name:?}");
 }
 
 #[test]
-fn a_name_is_a_short_line_without_blanks_at_its_ends() {
+fn a_client_name_is_a_short_line_without_leading_or_trailing_spaces() {
     for name in ["w", "wiki", "the wiki", "\u{e9}", &"x".repeat(128), &"\u{e9}".repeat(128)] {
         check(name, true);
     }
@@ -21,31 +21,31 @@ fn a_name_is_a_short_line_without_blanks_at_its_ends() {
 }
 
 #[test]
-fn a_client_is_known_by_its_secret_alone_and_shows_none_of_it() {
-    let world = World::new(PLAIN);
+fn a_client_authenticates_by_its_secret_alone_and_debug_hides_it() {
+    let world = AuthorityHarness::new(PLAIN_POLICY);
     let make = || Client::new("wiki".to_owned(), world.now(), &*world.entropy).unwrap();
     let ((one, secret), (other, others)) = (make(), make());
     assert_eq!(secret.expose().len(), 64, "256 bits in hexadecimal digits");
     assert!(secret != others && one.id != other.id);
-    assert!(one.is_known_by(secret.expose()));
+    assert!(one.has_secret(secret.expose()));
     let upper = secret.expose().to_uppercase();
     for wrong in ["", others.expose(), &upper, &secret.expose()[1..]] {
-        assert!(!one.is_known_by(wrong));
+        assert!(!one.has_secret(wrong));
     }
     let printed = format!("{one:?}");
     assert!(!printed.contains(secret.expose()) && printed.contains("Digest(..)"), "{printed}");
-    // No dialect's secret is a client's.
+    // A client's digest differs from the digest of the same secret in a dialect.
     assert_ne!(one.digest, Digest::of("cluster-api", secret.expose()));
 }
 
 #[test]
-fn without_randomness_there_is_no_client() {
-    struct Dry;
-    impl Entropy for Dry {
+fn a_client_is_not_created_without_entropy() {
+    struct BrokenEntropy;
+    impl Entropy for BrokenEntropy {
         fn fill(&self, _: &mut [u8]) -> Result<(), EntropyError> {
             Err(EntropyError)
         }
     }
-    let now = World::new(PLAIN).now();
-    assert!(Client::new("wiki".to_owned(), now, &Dry).is_err());
+    let now = AuthorityHarness::new(PLAIN_POLICY).now();
+    assert!(Client::new("wiki".to_owned(), now, &BrokenEntropy).is_err());
 }

@@ -1,95 +1,99 @@
-//! What those who count and log are told: everything that was asked, and whom it was about.
+//! The events that an observer receives for metrics and logs: every request, and the user concerned.
 
-use super::world::{PLAIN, World, login, run, secret};
+use super::harness::{AuthorityHarness, PLAIN_POLICY, block_on, credentials, secret};
 use crate::ports::{Action, Change, Store as _, UNREADABLE_HASH};
-use crate::{Command, Failure, Open, PasswordHash, User};
+use crate::{Command, Failure, Login, PasswordHash, User};
 
-/// The last thing told is this, about `csmith` or about nobody.
+/// Asserts the last event, and that the event concerns `csmith` or no user.
 #[track_caller]
-fn check(world: &World, action: Action, failure: Option<Failure>, about_csmith: bool) {
-    let (asked, refused, about, _) = world.told.0.lock().unwrap().pop().unwrap();
+fn check(world: &AuthorityHarness, action: Action, failure: Option<Failure>, about_csmith: bool) {
+    let (asked, refused, about, _) = world.observer.0.lock().unwrap().pop().unwrap();
     assert_eq!((asked, refused), (action, failure));
     assert_eq!(about, about_csmith.then(|| world.user("csmith").id));
 }
 
 #[test]
-fn a_refused_login_is_told_with_the_user_that_it_named() {
-    let world = World::new(PLAIN);
+fn a_refused_login_event_names_the_user() {
+    let world = AuthorityHarness::new(PLAIN_POLICY);
     let _refused = world.login("CSmith", "wrong");
     check(&world, Action::Login, Some(Failure::WrongPassword), true);
     let _refused = world.login("nobody", "XXX");
     check(&world, Action::Login, Some(Failure::UnknownUser), false);
     let _token = world.token();
     check(&world, Action::Login, None, true);
-    run(world.authority.set_enabled("csmith", false)).unwrap();
+    block_on(world.authority.set_enabled("csmith", false)).unwrap();
     let _refused = world.login("csmith", "XXX");
     check(&world, Action::Login, Some(Failure::UserDisabled), true);
 }
 
 #[test]
-fn a_use_is_told_with_the_user_whose_session_was_shown() {
-    let world = World::new(PLAIN);
+fn a_check_event_names_the_user_of_the_session() {
+    let world = AuthorityHarness::new(PLAIN_POLICY);
     let token = world.token();
     let _used = world.check(&token);
     check(&world, Action::Check, None, true);
-    let _ended = world.execute(Command::Close(world.shown(&token)));
-    check(&world, Action::End, None, true);
+    let _ended = world.execute(Command::Logout(world.credential(&token)));
+    check(&world, Action::Logout, None, true);
     let _refused = world.check(&token);
-    check(&world, Action::Check, Some(Failure::EndedSession), true);
+    check(&world, Action::Check, Some(Failure::RevokedOrExpired), true);
     let _refused = world.check(&secret("no such token"));
     check(&world, Action::Check, Some(Failure::UnknownCredential), false);
 }
 
 #[test]
-fn a_right_password_for_a_call_that_is_not_served_is_told_as_what_it_is() {
-    let world = World::new(PLAIN);
+fn a_correct_password_for_an_unserved_call_has_its_own_failure() {
+    let world = AuthorityHarness::new(PLAIN_POLICY);
     let call = |password: &str| {
-        let outer = Some(login("csmith", password));
-        let refused =
-            world.execute(Command::Open(Open { outer, login: None, ..world.open("", "") }));
+        let outer = Some(credentials("csmith", password));
+        let refused = world.execute(Command::Login(Login {
+            outer_credentials: outer,
+            credentials: None,
+            ..world.login_request("", "")
+        }));
         refused.map(drop).unwrap_err()
     };
     assert_eq!(call("XXX"), Failure::UnservedCall);
     check(&world, Action::Login, Some(Failure::UnservedCall), true);
-    assert_eq!(world.told.2.lock().unwrap().as_deref(), Some("csmith"));
+    assert_eq!(world.observer.2.lock().unwrap().as_deref(), Some("csmith"));
     assert_eq!(call("no"), Failure::OuterCredential);
     check(&world, Action::Login, Some(Failure::OuterCredential), true);
-    // Each costs a hash: the address bears no more of them than of logins on an account that waits.
+    // Each call costs a hash, so the rate limit of the address admits as many of them as logins on a locked account.
     for number in 1..1000 {
         assert_eq!(call("XXX"), Failure::UnservedCall, "{number}");
     }
-    assert_eq!(call("XXX"), Failure::Throttled);
-    // It is no guess: the account need not wait.
-    let elsewhere = World { peer: Some([198, 51, 100, 7].into()), ..world };
+    assert_eq!(call("XXX"), Failure::RateLimited);
+    // Such a call is not a password guess: the account need not wait.
+    let elsewhere = AuthorityHarness { peer: Some([198, 51, 100, 7].into()), ..world };
     assert!(elsewhere.login("csmith", "XXX").is_ok());
 }
 
-/// A login with this password under this stored hash is refused as a wrong password is, and told with this reason.
+/// Asserts that a login with this password under this stored hash is refused like a wrong password, and that the event
+/// has this reason.
 #[track_caller]
 fn check_hash(stored: &str, password: &str, reason: &str) {
-    let world = World::new(PLAIN);
-    let hash = PasswordHash::stored(stored.to_owned());
+    let world = AuthorityHarness::new(PLAIN_POLICY);
+    let hash = PasswordHash::from_stored(stored.to_owned());
     let user = User { password: Some(hash), ..world.user("csmith") };
-    run(world.store.apply(Change::RemoveUser(user.canonical.clone()))).unwrap();
-    run(world.store.apply(Change::AddUser(Box::new(user)))).unwrap();
+    block_on(world.store.apply(Change::RemoveUser(user.canonical.clone()))).unwrap();
+    block_on(world.store.apply(Change::AddUser(Box::new(user)))).unwrap();
     assert_eq!(world.login("csmith", password).unwrap_err(), Failure::WrongPassword, "{stored}");
-    assert_eq!(world.told.3.lock().unwrap().0, Some(reason), "{stored}");
+    assert_eq!(world.observer.3.lock().unwrap().0, Some(reason), "{stored}");
 }
 
 #[test]
-fn a_stored_hash_that_cannot_be_read_has_a_reason_of_its_own_and_is_refused_as_ever() {
+fn an_unreadable_stored_hash_has_its_own_reason_and_is_refused() {
     check_hash("$2b$10$abcdefghijklmnopqrstuu", "XXX", UNREADABLE_HASH);
     check_hash("pbkdf2_sha256$600000$salt$aGFzaA==", "XXX", UNREADABLE_HASH);
     check_hash("", "XXX", UNREADABLE_HASH);
-    let world = World::new(PLAIN);
+    let world = AuthorityHarness::new(PLAIN_POLICY);
     let good = world.user("csmith").password.unwrap();
     check_hash(good.as_str(), "wrong", "wrong_password");
 }
 
 #[test]
-fn a_login_and_a_logout_are_told_with_the_user_s_own_name() {
-    let world = World::new(PLAIN);
-    let name = || world.told.3.lock().unwrap().1.clone();
+fn login_and_logout_events_carry_the_user_name() {
+    let world = AuthorityHarness::new(PLAIN_POLICY);
+    let name = || world.observer.3.lock().unwrap().1.clone();
     let _refused = world.login("CSmith", "wrong");
     assert_eq!(name(), None, "what was shown is untrusted");
     let _opened = world.login("CSMITH", "XXX");
@@ -98,6 +102,6 @@ fn a_login_and_a_logout_are_told_with_the_user_s_own_name() {
     assert_eq!(name().as_deref(), Some("csmith"));
     let _used = world.check(&token);
     assert_eq!(name(), None, "a use is not worth it");
-    let _ended = world.execute(Command::Close(world.shown(&token)));
+    let _ended = world.execute(Command::Logout(world.credential(&token)));
     assert_eq!(name().as_deref(), Some("csmith"));
 }

@@ -1,62 +1,70 @@
-//! Guesses at one account are bounded, whoever makes them and however.
+//! Brute-force protection: wrong passwords on one account are bounded, from every address and by every route.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::world::{CHEAP, PLAIN, TestMint, World, login, run};
-use crate::lockout::FREE;
+use super::harness::{
+    AuthorityHarness, CHEAPEST_PARAMS, PLAIN_POLICY, TestTokenIssuer, block_on, credentials,
+};
+use crate::lockout::FREE_FAILURES;
 use crate::ports::{Change, Store as _};
-use crate::{Command, Failure, LockoutPolicy, Open, PasswordHash};
+use crate::{Command, Failure, LockoutPolicy, Login, PasswordHash};
 
 const WRONG: Result<(), Failure> = Err(Failure::WrongPassword);
 const UNKNOWN: Result<(), Failure> = Err(Failure::UnknownUser);
-const LOCKED: Result<(), Failure> = Err(Failure::Locked { known: true });
+const LOCKED: Result<(), Failure> = Err(Failure::Locked { user_exists: true });
 const SECOND: Duration = Duration::from_secs(1);
 
-/// After so many seconds, a login as `user` with `password` is answered so.
+/// Asserts the answer to a login as `user` with `password`, after this many seconds.
 #[track_caller]
-fn check(world: &World, after: u64, user: &str, password: &str, expected: Result<(), Failure>) {
+fn check(
+    world: &AuthorityHarness,
+    after: u64,
+    user: &str,
+    password: &str,
+    expected: Result<(), Failure>,
+) {
     world.clock.advance(Duration::from_secs(after));
     assert_eq!(world.login(user, password).map(drop), expected, "{user:?} {password:?}");
 }
 
 #[test]
-fn slips_are_free_and_one_more_in_a_row_makes_the_next_login_wait() {
-    let world = World::new(PLAIN);
-    for _ in 0..FREE {
+fn free_failures_cost_no_delay_and_one_more_delays_the_next_login() {
+    let world = AuthorityHarness::new(PLAIN_POLICY);
+    for _ in 0..FREE_FAILURES {
         check(&world, 0, "csmith", "no", WRONG);
     }
     check(&world, 0, "csmith", "XXX", Ok(()));
-    for _ in 0..=FREE {
+    for _ in 0..=FREE_FAILURES {
         check(&world, 0, "csmith", "no", WRONG);
     }
-    // Known from this address: one that is not waits.
-    let elsewhere = World { peer: Some(IpAddr::from([203, 0, 113, 9])), ..world };
+    // This address is trusted; another address waits.
+    let elsewhere = AuthorityHarness { peer: Some(IpAddr::from([203, 0, 113, 9])), ..world };
     check(&elsewhere, 0, "csmith", "XXX", LOCKED);
     check(&elsewhere, 1, "csmith", "XXX", Ok(()));
 }
 
 #[test]
-fn a_name_that_nobody_has_waits_alike() {
-    let world = World::new(PLAIN);
+fn an_unknown_name_is_locked_like_a_known_one() {
+    let world = AuthorityHarness::new(PLAIN_POLICY);
     for name in ["nobody", "a|b", ""] {
-        for _ in 0..=FREE {
+        for _ in 0..=FREE_FAILURES {
             check(&world, 0, name, "no", UNKNOWN);
         }
-        check(&world, 0, name, "no", Err(Failure::Locked { known: false }));
+        check(&world, 0, name, "no", Err(Failure::Locked { user_exists: false }));
         check(&world, 1, name, "no", UNKNOWN);
     }
 }
 
 #[test]
-fn spellings_and_dialects_climb_one_ladder() {
-    let world = World::new(PLAIN);
-    let mint = TestMint { dialect: "other", ..TestMint::new(PLAIN) };
-    let other = World::over(Arc::clone(&world.store), mint, CHEAP);
+fn spellings_and_dialects_share_one_failure_count() {
+    let world = AuthorityHarness::new(PLAIN_POLICY);
+    let mint = TestTokenIssuer { dialect: "other", ..TestTokenIssuer::new(PLAIN_POLICY) };
+    let other = AuthorityHarness::with_store(Arc::clone(&world.store), mint, CHEAPEST_PARAMS);
     // Full-width letters: another spelling in NFKC.
     let spellings = ["csmith", "CSmith", "\u{ff43}smith", "CSMITH"];
-    for (number, spelling) in (0..=FREE).zip(spellings.iter().cycle()) {
+    for (number, spelling) in (0..=FREE_FAILURES).zip(spellings.iter().cycle()) {
         check(if number % 2 == 0 { &world } else { &other }, 0, spelling, "no", WRONG);
     }
     check(&world, 0, "csmith", "XXX", LOCKED);
@@ -64,10 +72,10 @@ fn spellings_and_dialects_climb_one_ladder() {
 }
 
 #[test]
-fn the_days_budget_is_spent_once_and_midnight_brings_another() {
-    let mut world = World::new(PLAIN);
+fn the_daily_limit_is_spent_once_and_resets_at_midnight() {
+    let mut world = AuthorityHarness::new(PLAIN_POLICY);
     let mut verified = 0;
-    // Twelve hours to midnight, a guess every seven seconds, from three networks in turn.
+    // Twelve hours to midnight, a password guess every seven seconds, from three networks in turn.
     for network in [[192, 0, 2, 7], [198, 51, 100, 7], [203, 0, 113, 9]]
         .into_iter()
         .cycle()
@@ -86,42 +94,42 @@ fn the_days_budget_is_spent_once_and_midnight_brings_another() {
 }
 
 #[test]
-fn who_is_known_from_an_address_gets_in_from_there_while_others_guess() {
-    let mut world = World::new(PLAIN);
-    let home = world.peer;
+fn a_user_at_a_trusted_address_can_log_in_during_a_brute_force_attack() {
+    let mut world = AuthorityHarness::new(PLAIN_POLICY);
+    let trusted = world.peer;
     check(&world, 0, "csmith", "XXX", Ok(()));
-    let guess = |world: &mut World| {
+    let guess = |world: &mut AuthorityHarness| {
         for number in 0..1000_u16 {
             world.peer = Some(IpAddr::from([203, 0, number.to_le_bytes()[0] % 4, 9]));
             let guessed = world.login("csmith", "no").map(drop);
             assert!(guessed == WRONG || guessed == LOCKED, "{guessed:?}");
             world.clock.advance(SECOND);
         }
-        world.peer = home;
+        world.peer = trusted;
     };
     guess(&mut world);
-    // A slip of his own is borne too, and hears what a name hears that nobody has.
-    slip(&world);
+    // A wrong password of the user is tolerated as well, and gets the same answer as an unknown name.
+    check_failure_from_trusted_address(&world);
     check(&world, 0, "csmith", "XXX", Ok(()));
     guess(&mut world);
     check(&world, 0, "csmith", "XXX", Ok(()));
     for _ in 0..4 {
-        slip(&world);
+        check_failure_from_trusted_address(&world);
     }
     check(&world, 0, "csmith", "XXX", LOCKED);
 }
 
-/// A wrong password on a place that was kept: heard as locked, told as what it is.
+/// A wrong password on a reservation for a trusted address: the client is told "locked", the observer the true reason.
 #[track_caller]
-fn slip(world: &World) {
+fn check_failure_from_trusted_address(world: &AuthorityHarness) {
     check(world, 0, "csmith", "no", LOCKED);
-    let told = world.told.0.lock().unwrap().pop().map(|(_, failure, ..)| failure);
-    assert_eq!(told, Some(Some(Failure::WrongPassword)));
+    let recorded = world.observer.0.lock().unwrap().pop().map(|(_, failure, ..)| failure);
+    assert_eq!(recorded, Some(Some(Failure::WrongPassword)));
 }
 
 #[test]
-fn what_fails_on_a_place_that_was_kept_hears_what_a_name_hears_that_nobody_has() {
-    let mut world = World::new(PLAIN);
+fn a_failure_from_a_trusted_address_is_answered_as_locked() {
+    let mut world = AuthorityHarness::new(PLAIN_POLICY);
     for name in ["disabled", "expired"] {
         world.add_user(name, "XXX");
     }
@@ -129,17 +137,21 @@ fn what_fails_on_a_place_that_was_kept_hears_what_a_name_hears_that_nobody_has()
     for user in ["csmith", "disabled", "expired"] {
         check(&world, 0, user, "XXX", Ok(()));
         world.peer = Some(IpAddr::from([203, 0, 113, 9]));
-        for _ in 0..=FREE {
+        for _ in 0..=FREE_FAILURES {
             check(&world, 0, user, "no", WRONG);
         }
         world.peer = office;
     }
-    run(world.authority.set_enabled("disabled", false)).unwrap();
-    run(world.authority.expire_password("expired")).unwrap();
+    block_on(world.authority.set_enabled("disabled", false)).unwrap();
+    block_on(world.authority.expire_password("expired")).unwrap();
     let double = |user: &str, inner: Option<&str>| {
-        let inner = inner.map(|password| login(user, password));
-        let open = Open { outer: Some(login(user, "no")), login: inner, ..world.open("", "") };
-        world.execute(Command::Open(open)).map(drop)
+        let inner = inner.map(|password| credentials(user, password));
+        let open = Login {
+            outer_credentials: Some(credentials(user, "no")),
+            credentials: inner,
+            ..world.login_request("", "")
+        };
+        world.execute(Command::Login(open)).map(drop)
     };
     for (user, password) in
         [("csmith", "no"), ("disabled", "no"), ("disabled", "XXX"), ("expired", "XXX")]
@@ -149,76 +161,89 @@ fn what_fails_on_a_place_that_was_kept_hears_what_a_name_hears_that_nobody_has()
     assert_eq!(double("csmith", Some("XXX")), LOCKED);
     assert_eq!(double("csmith", None), LOCKED);
     check(&world, 0, "csmith", "XXX", Ok(()));
-    // Nor does the address bear more or fewer of them.
+    // The rate limit of the address counts each of these refusals once, like any login on a locked account.
     let more =
-        (0..5000).take_while(|_| world.login("csmith", "no").err() != Some(Failure::Throttled));
+        (0..5000).take_while(|_| world.login("csmith", "no").err() != Some(Failure::RateLimited));
     assert_eq!(more.count(), 1000 - 6);
 }
 
 #[test]
-fn an_operator_unlocks() {
-    let world = World::new(PLAIN);
-    for _ in 0..=FREE {
+fn an_operator_unlocks_an_account() {
+    let world = AuthorityHarness::new(PLAIN_POLICY);
+    for _ in 0..=FREE_FAILURES {
         check(&world, 0, "csmith", "no", WRONG);
     }
     check(&world, 0, "csmith", "XXX", LOCKED);
-    let (rung, until) = run(world.authority.rung("CSmith", world.now())).unwrap().unwrap();
+    let (state, until) =
+        block_on(world.authority.attempt_state("CSmith", world.now())).unwrap().unwrap();
     assert_eq!(
-        (rung.taken, rung.failures, until),
-        (FREE + 1, FREE + 1, Some(world.now().plus(SECOND)))
+        (state.used, state.consecutive_failures, until),
+        (FREE_FAILURES + 1, FREE_FAILURES + 1, Some(world.now().plus(SECOND)))
     );
-    run(world.authority.unlock_user("CSmith")).unwrap();
-    assert_eq!(run(world.authority.rung("csmith", world.now())), Ok(None));
+    block_on(world.authority.unlock_user("CSmith")).unwrap();
+    assert_eq!(block_on(world.authority.attempt_state("csmith", world.now())), Ok(None));
     check(&world, 0, "csmith", "XXX", Ok(()));
-    let nobody = run(world.authority.unlock_user("nobody"));
-    assert_eq!(nobody, Err(crate::OperatorError::NoUser));
+    let unknown = block_on(world.authority.unlock_user("nobody"));
+    assert_eq!(unknown, Err(crate::OperatorError::NoUser));
 }
 
 #[test]
-fn a_success_is_told_with_the_failures_before_it() {
-    let world = World::new(PLAIN);
-    let told = |world: &World| world.told.1.load(std::sync::atomic::Ordering::SeqCst);
+fn a_login_event_carries_the_previous_failures() {
+    let world = AuthorityHarness::new(PLAIN_POLICY);
+    let previous_failures =
+        |world: &AuthorityHarness| world.observer.1.load(std::sync::atomic::Ordering::SeqCst);
     check(&world, 0, "csmith", "no", WRONG);
     check(&world, 0, "csmith", "no", WRONG);
     check(&world, 0, "csmith", "XXX", Ok(()));
-    assert_eq!(told(&world), 2);
+    assert_eq!(previous_failures(&world), 2);
     check(&world, 0, "csmith", "XXX", Ok(()));
-    assert_eq!(told(&world), 0);
+    assert_eq!(previous_failures(&world), 0);
 }
 
-/// A double login of which the outer and the inner are these is answered so, and takes this many places for good.
+/// Asserts the answer to a double login with this outer and this inner login, and how many reservations stay taken.
 #[track_caller]
-fn double(outer: (&str, &str), inner: Option<(&str, &str)>, expected: Failure, taken: i64) {
-    let world = World::new(PLAIN);
+fn check_double_login(
+    outer: (&str, &str),
+    inner: Option<(&str, &str)>,
+    expected: Failure,
+    taken: i64,
+) {
+    let world = AuthorityHarness::new(PLAIN_POLICY);
     world.add_user("other", "YYY");
-    let open = Open {
-        outer: Some(login(outer.0, outer.1)),
-        login: inner.map(|(user, password)| login(user, password)),
-        ..world.open("", "")
+    let open = Login {
+        outer_credentials: Some(credentials(outer.0, outer.1)),
+        credentials: inner.map(|(user, password)| credentials(user, password)),
+        ..world.login_request("", "")
     };
-    assert_eq!(world.execute(Command::Open(open)).map(drop), Err(expected));
-    let rung = run(world.authority.rung("csmith", world.now())).unwrap();
-    assert_eq!(rung.map(|(rung, _)| rung.taken), Some(taken), "{outer:?} {inner:?}");
+    assert_eq!(world.execute(Command::Login(open)).map(drop), Err(expected));
+    let state = block_on(world.authority.attempt_state("csmith", world.now())).unwrap();
+    assert_eq!(state.map(|(state, _)| state.used), Some(taken), "{outer:?} {inner:?}");
 }
 
 #[test]
-fn a_double_login_takes_one_place_and_gives_it_back_unless_it_fails() {
+fn a_double_login_reserves_one_attempt_and_releases_it_unless_it_fails() {
     let (outer, wrong) = (Failure::OuterCredential, Failure::WrongPassword);
-    double(("csmith", "no"), Some(("csmith", "XXX")), outer, 1);
-    double(("csmith", "no"), Some(("csmith", "no")), outer, 1);
-    double(("csmith", "XXX"), Some(("csmith", "no")), wrong, 1);
-    double(("csmith", "XXX"), Some(("other", "YYY")), outer, 1);
-    double(("csmith", "XXX"), None, Failure::UnservedCall, 0);
-    double(("csmith", "no"), None, outer, 1);
+    check_double_login(("csmith", "no"), Some(("csmith", "XXX")), outer, 1);
+    check_double_login(("csmith", "no"), Some(("csmith", "no")), outer, 1);
+    check_double_login(("csmith", "XXX"), Some(("csmith", "no")), wrong, 1);
+    check_double_login(("csmith", "XXX"), Some(("other", "YYY")), outer, 1);
+    check_double_login(("csmith", "XXX"), None, Failure::UnservedCall, 0);
+    check_double_login(("csmith", "no"), None, outer, 1);
 }
 
 #[test]
-fn a_right_double_login_starts_anew() {
-    let world = World::new(PLAIN);
+fn a_correct_double_login_resets_the_failures() {
+    let world = AuthorityHarness::new(PLAIN_POLICY);
     let both = |inner: Option<&str>| {
-        let login = inner.map(|password| login("csmith", password));
-        let outer = Some(super::world::login("csmith", "XXX"));
-        world.execute(Command::Open(Open { outer, login, ..world.open("", "") })).map(drop)
+        let login = inner.map(|password| credentials("csmith", password));
+        let outer = Some(credentials("csmith", "XXX"));
+        world
+            .execute(Command::Login(Login {
+                outer_credentials: outer,
+                credentials: login,
+                ..world.login_request("", "")
+            }))
+            .map(drop)
     };
     for _ in 0..3 {
         assert_eq!(both(Some("no")), WRONG);
@@ -229,8 +254,8 @@ fn a_right_double_login_starts_anew() {
 }
 
 #[test]
-fn what_was_not_verified_is_given_back() {
-    let world = World::new(PLAIN);
+fn an_unverified_attempt_is_released() {
+    let world = AuthorityHarness::new(PLAIN_POLICY);
     let broken = |is_broken| {
         world.entropy.broken.store(is_broken, std::sync::atomic::Ordering::SeqCst);
     };
@@ -243,14 +268,18 @@ fn what_was_not_verified_is_given_back() {
     check(&world, 0, "csmith", "XXX", Ok(()));
 }
 
-/// Each of `count` logins at the same moment with this password.
-fn at_once(world: &World, count: usize, password: &str) -> Vec<Result<(), Failure>> {
+/// The results of `count` logins at the same moment with this password.
+fn concurrent_logins(
+    world: &AuthorityHarness,
+    count: usize,
+    password: &str,
+) -> Vec<Result<(), Failure>> {
     std::thread::scope(|scope| {
         let one = || {
             scope.spawn(|| {
                 loop {
                     match world.login("csmith", password).map(drop) {
-                        // The hashing queue is full: as any client, it tries again.
+                        // The hashing queue is full: retry, as any client does.
                         Err(Failure::Busy) => std::thread::yield_now(),
                         answered => return answered,
                     }
@@ -263,46 +292,50 @@ fn at_once(world: &World, count: usize, password: &str) -> Vec<Result<(), Failur
 }
 
 #[test]
-fn guesses_at_the_same_moment_stay_within_the_budget() {
-    let world = World::new(PLAIN);
-    // Its own parameters, so that a hash of the real one is known among the others.
+fn concurrent_guesses_stay_within_the_daily_limit() {
+    let world = AuthorityHarness::new(PLAIN_POLICY);
+    // Distinct parameters, so that a hash for the real user can be told from the others.
     let hash = {
-        let dear = World::over(Arc::default(), TestMint::new(PLAIN), [16, 2, 1]);
+        let dear = AuthorityHarness::with_store(
+            Arc::default(),
+            TestTokenIssuer::new(PLAIN_POLICY),
+            [16, 2, 1],
+        );
         dear.user("csmith").password.unwrap()
     };
     let change = |hash: PasswordHash| Change::SetPassword(world.user("csmith").canonical, hash);
-    run(world.store.apply(change(hash))).unwrap();
-    world.hashes();
-    let answers = at_once(&world, 200, "no");
-    let hashes = world.hashes().iter().filter(|ran| **ran == [16, 2, 1]).count();
+    block_on(world.store.apply(change(hash))).unwrap();
+    world.computed_hashes();
+    let answers = concurrent_logins(&world, 200, "no");
+    let hashes = world.computed_hashes().iter().filter(|ran| **ran == [16, 2, 1]).count();
     assert_eq!(hashes, answers.iter().filter(|answer| **answer == WRONG).count());
     assert!((1..=80).contains(&hashes), "{hashes}");
     assert!(answers.iter().all(|answer| [WRONG, LOCKED].contains(answer)));
 }
 
 #[test]
-fn right_logins_at_the_same_moment_all_succeed() {
-    let world = World::new(PLAIN);
-    let answers = at_once(&world, 50, "XXX");
+fn concurrent_correct_logins_all_succeed() {
+    let world = AuthorityHarness::new(PLAIN_POLICY);
+    let answers = concurrent_logins(&world, 50, "XXX");
     assert_eq!(answers, vec![Ok(()); 50]);
-    let rung = run(world.authority.rung("csmith", world.now())).unwrap();
-    assert_eq!(rung.map(|(rung, _)| rung.taken), Some(0));
+    let state = block_on(world.authority.attempt_state("csmith", world.now())).unwrap();
+    assert_eq!(state.map(|(state, _)| state.used), Some(0));
 }
 
 #[test]
-fn more_logins_than_there_are_places_are_busy_and_never_wrong() {
-    let world = World::new(PLAIN);
-    assert_eq!(at_once(&world, 200, "XXX"), vec![Ok(()); 200]);
+fn logins_beyond_the_queue_are_busy_and_never_wrong() {
+    let world = AuthorityHarness::new(PLAIN_POLICY);
+    assert_eq!(concurrent_logins(&world, 200, "XXX"), vec![Ok(()); 200]);
 }
 
 #[test]
-fn a_policy_keeps_to_its_bounds_and_may_be_left_out() {
+fn a_lockout_policy_has_bounds_and_is_optional() {
     for (failures, expected) in [(29, None), (30, Some(10)), (1_000_000, Some(999_980))] {
         let policy = LockoutPolicy::new(failures);
-        assert_eq!(policy.map(LockoutPolicy::open_to_all), expected, "{failures}");
+        assert_eq!(policy.map(LockoutPolicy::untrusted_limit), expected, "{failures}");
     }
     assert_eq!(LockoutPolicy::new(1_000_001), None);
-    let world = World::new(PLAIN).unbounded();
+    let world = AuthorityHarness::new(PLAIN_POLICY).without_limits();
     for _ in 0..200 {
         check(&world, 0, "csmith", "no", WRONG);
     }

@@ -1,10 +1,10 @@
-//! What may be a user's name, and when two names are the same.
+//! Valid user names, and when two names are the same.
 
 use proptest::prelude::*;
 
 use crate::{NameError, UserName, canonical_name};
 
-/// A name is accepted and has this canonical form, or is refused.
+/// Asserts that a name is accepted with this canonical form, or refused.
 #[track_caller]
 fn check(name: &str, canonical: Option<&str>) {
     let got = canonical_name(name);
@@ -55,7 +55,7 @@ fn names_that_look_alike_may_be_different() {
 }
 
 #[test]
-fn what_a_wire_cannot_carry_is_refused() {
+fn a_name_that_a_wire_cannot_carry_is_refused() {
     for name in [
         "",
         " ",
@@ -103,15 +103,15 @@ fn a_name_has_up_to_128_characters() {
 }
 
 #[test]
-fn a_refusal_says_what_is_wrong() {
+fn a_name_error_says_which_rule_is_broken() {
     for (name, says) in [
         ("", "a user name has 1 to 128 characters"),
-        ("a|b", "a user name cannot hold '|': a login wire could not carry it"),
+        ("a|b", "a user name cannot contain '|': the login requests of a dialect cannot carry it"),
         (
             "a\nb",
-            "a user name cannot hold the control character U+000A: a login wire could not carry it",
+            "a user name cannot contain the control character U+000A: the login requests of a dialect cannot carry it",
         ),
-        (" a", "a user name cannot begin or end with a blank"),
+        (" a", "a user name cannot begin or end with white space"),
     ] {
         assert_eq!(
             UserName::new(name).map_err(|error: NameError| error.to_string()),
@@ -126,33 +126,33 @@ fn a_name_keeps_the_spelling_it_was_given() {
     assert_eq!((name.as_str(), name.canonical().as_str()), ("Müller", "müller"));
 }
 
-/// The canonical form is a name, and its own canonical form.
-fn survives(name: &str) {
+/// Asserts that the canonical form is a valid name, and its own canonical form.
+fn check_idempotent(name: &str) {
     if let Some(canonical) = canonical_name(name) {
         assert_eq!(canonical_name(canonical.as_str()).as_ref(), Some(&canonical), "{name:?}");
     }
 }
 
 #[test]
-fn the_canonical_form_of_every_character_is_its_own() {
+fn canonicalisation_is_idempotent_for_every_character() {
     // Between these lie ideographs, syllables and private use: letters without case.
     let ranges = ['\0'..='\u{33ff}', '\u{a000}'..='\u{abff}', '\u{f900}'..='\u{1ffff}'];
     for letter in ranges.into_iter().flatten() {
-        survives(letter.encode_utf8(&mut [0; 4]));
+        check_idempotent(letter.encode_utf8(&mut [0; 4]));
     }
 }
 
 proptest! {
     #[test]
-    fn the_canonical_form_is_its_own_canonical_form(name in ".{0,40}") {
-        survives(&name);
+    fn canonicalisation_is_idempotent(name in ".{0,40}") {
+        check_idempotent(&name);
     }
 
     #[test]
-    fn so_it_is_where_letters_and_marks_meet(
+    fn canonicalisation_is_idempotent_for_letters_with_marks(
         name in "[a-zA-ZİıIſßẞΣσςÅK\u{300}-\u{36f}\u{1d2c}-\u{1d6a}\u{ff21}-\u{ff5a}\u{1f80}-\u{1fff}\u{ac00}-\u{ac20}\u{1100}-\u{11ff}]{1,12}"
     ) {
-        survives(&name);
+        check_idempotent(&name);
     }
 
     #[test]

@@ -1,36 +1,37 @@
-//! Password hashes: what they accept, and what a stored one may cost.
+//! Password hashes: the accepted formats, and the bounds on the cost of a stored hash.
 
 use proptest::prelude::*;
 
-use super::world::{CHEAP, Seeded};
+use super::harness::{CHEAPEST_PARAMS, SeededEntropy};
 use crate::password::Scratch;
 use crate::{HashError, PasswordHash, PasswordPolicy, PolicyError};
 
 /// Salt and tag of the reference implementation's answer for `password` and `somesalt`, 256 KiB, 2 iterations, 1 lane.
-const KNOWN: &str = "c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+const REFERENCE_SALT_AND_TAG: &str = "c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
 
 fn policy() -> PasswordPolicy {
-    let [m, t, p] = CHEAP;
+    let [m, t, p] = CHEAPEST_PARAMS;
     PasswordPolicy::new(m, t, p).unwrap()
 }
 
-/// A stored hash verifies `password`, or not, at the cost of these hashes.
+/// Asserts whether a stored hash verifies `password`, at the cost of these hashes.
 #[track_caller]
 fn check(hash: &str, verifies: bool, cost: [u32; 3]) {
     let mut scratch = Scratch::default();
-    let got = PasswordHash::stored(hash.to_owned()).verify("password", &policy(), &mut scratch);
-    assert_eq!((got, scratch.ran), (Ok(verifies), vec![cost]), "{hash}");
+    let got =
+        PasswordHash::from_stored(hash.to_owned()).verify("password", &policy(), &mut scratch);
+    assert_eq!((got, scratch.computed), (Ok(verifies), vec![cost]), "{hash}");
 }
 
 #[test]
 fn a_hash_of_the_reference_implementation_verifies() {
-    check(&format!("$argon2id$v=19$m=256,t=2,p=1${KNOWN}"), true, [256, 2, 1]);
-    check(&format!("$argon2id$v=19$m=256,t=3,p=1${KNOWN}"), false, [256, 3, 1]);
-    check(&format!("$argon2id$v=16$m=256,t=2,p=1${KNOWN}"), false, [256, 2, 1]);
+    check(&format!("$argon2id$v=19$m=256,t=2,p=1${REFERENCE_SALT_AND_TAG}"), true, [256, 2, 1]);
+    check(&format!("$argon2id$v=19$m=256,t=3,p=1${REFERENCE_SALT_AND_TAG}"), false, [256, 3, 1]);
+    check(&format!("$argon2id$v=16$m=256,t=2,p=1${REFERENCE_SALT_AND_TAG}"), false, [256, 2, 1]);
 }
 
 #[test]
-fn a_stored_hash_buys_no_work_beyond_the_bounds() {
+fn a_stored_hash_cannot_exceed_the_cost_limits() {
     for params in [
         "m=262145,t=2,p=1",
         "m=4194304,t=2,p=1",
@@ -45,12 +46,12 @@ fn a_stored_hash_buys_no_work_beyond_the_bounds() {
         "m=99999999999999999999,t=1,p=1",
         "m=-8,t=1,p=1",
     ] {
-        check(&format!("$argon2id$v=19${params}${KNOWN}"), false, CHEAP);
+        check(&format!("$argon2id$v=19${params}${REFERENCE_SALT_AND_TAG}"), false, CHEAPEST_PARAMS);
     }
 }
 
 #[test]
-fn what_is_no_argon2_hash_verifies_nothing_at_the_usual_cost() {
+fn a_string_that_is_no_argon2_hash_never_verifies_at_the_usual_cost() {
     for hash in [
         "",
         "$",
@@ -70,44 +71,45 @@ fn what_is_no_argon2_hash_verifies_nothing_at_the_usual_cost() {
         "pbkdf2_sha256$1000000$salt$hash",
         "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4\n",
     ] {
-        check(hash, false, CHEAP);
+        check(hash, false, CHEAPEST_PARAMS);
     }
-    // The reference implementation's own argon2i answer for this password, and what is argon2id's alone.
+    // The tag of the reference implementation for argon2i and this password; the tag of argon2id matches neither
+    // argon2i nor argon2d.
     check(
         "$argon2i$v=19$m=256,t=2,p=1$c29tZXNhbHQ$iekCn0Y3spW+sCcFanM2xBT63UP2sghkUoHLIUpWRS8",
         true,
         [256, 2, 1],
     );
     for other in ["argon2i", "argon2d"] {
-        check(&format!("${other}$v=19$m=256,t=2,p=1${KNOWN}"), false, [256, 2, 1]);
+        check(&format!("${other}$v=19$m=256,t=2,p=1${REFERENCE_SALT_AND_TAG}"), false, [256, 2, 1]);
     }
 }
 
 #[test]
 fn equal_passwords_have_different_hashes() {
-    let (policy, entropy, mut scratch) = (policy(), Seeded::default(), Scratch::default());
+    let (policy, entropy, mut scratch) = (policy(), SeededEntropy::default(), Scratch::default());
     let one = policy.hash("password", &entropy, &mut scratch).unwrap();
     let other = policy.hash("password", &entropy, &mut scratch).unwrap();
     assert_ne!(one, other);
     for hash in [one, other] {
         assert_eq!(hash.verify("password", &policy, &mut scratch), Ok(true));
         assert_eq!(hash.verify("Password", &policy, &mut scratch), Ok(false));
-        assert!(policy.made(&hash));
+        assert!(policy.matches(&hash));
     }
 }
 
 #[test]
-fn the_default_policy_makes_what_it_says() {
+fn the_default_policy_hashes_with_its_parameters() {
     let (policy, mut scratch) = (PasswordPolicy::default(), Scratch::default());
-    let hash = policy.hash("password", &Seeded::default(), &mut scratch).unwrap();
+    let hash = policy.hash("password", &SeededEntropy::default(), &mut scratch).unwrap();
     let fields: Vec<_> = hash.as_str().split('$').collect();
     assert_eq!(fields[..4], ["", "argon2id", "v=19", "m=19456,t=2,p=1"]);
     assert_eq!((fields[4].len(), fields[5].len()), (22, 43), "16 bytes of salt, 32 of tag");
-    assert_eq!(scratch.ran, [[19456, 2, 1]]);
+    assert_eq!(scratch.computed, [[19456, 2, 1]]);
 }
 
 #[test]
-fn a_policy_keeps_within_the_bounds_of_stored_hashes() {
+fn a_password_policy_stays_within_the_cost_limits() {
     for (m, t, p) in [(8, 1, 1), (19456, 2, 1), (262_144, 10, 16), (128, 1, 16)] {
         assert!(PasswordPolicy::new(m, t, p).is_ok(), "{m}, {t}, {p}");
     }
@@ -130,16 +132,16 @@ fn a_policy_keeps_within_the_bounds_of_stored_hashes() {
 proptest! {
     #[test]
     fn no_stored_string_panics_or_verifies(hash in r"(\$argon2id)?(\$v=[0-9]{1,3})?(\$m=[0-9]{1,12},t=[0-9]{1,2},p=[0-9]{1,9})?[$a-zA-Z0-9+/=,]{0,60}") {
-        // A hash within the bounds may still ask for 256 MiB, which is too slow here; what it costs is claimed above.
+        // A hash within the bounds may still ask for 256 MiB, too slow here; a test above checks that cost.
         prop_assume!(!hash.contains("m=") || hash.contains("m=9999"));
-        let verified = PasswordHash::stored(hash).verify("password", &policy(), &mut Scratch::default());
+        let verified = PasswordHash::from_stored(hash).verify("password", &policy(), &mut Scratch::default());
         prop_assert_eq!(verified, Ok(false));
     }
 }
 
 #[test]
-fn hashes_of_other_systems_are_read_within_bounds() {
-    // Made by the reference implementation of "password" and the salt "somesalt".
+fn imported_hashes_are_accepted_within_the_cost_limits() {
+    // Made by the reference implementation, of "password" and the salt "somesalt".
     let made = [
         "$argon2i$v=19$m=64,t=2,p=1$c29tZXNhbHQ$uRkUb20yOYJF7x2+Gf6qbA",
         "$argon2d$v=19$m=64,t=2,p=1$c29tZXNhbHQ$Us1acEuyS5qaT/6ahVZKIg",
@@ -151,7 +153,7 @@ fn hashes_of_other_systems_are_read_within_bounds() {
         let hash = PasswordHash::imported(phc).unwrap();
         let verify = |password| hash.verify(password, &policy, &mut Scratch::default());
         assert_eq!((verify("password"), verify("passwort")), (Ok(true), Ok(false)), "{phc}");
-        assert!(!policy.made(&hash), "{phc} is replaced at the first login");
+        assert!(!policy.matches(&hash), "{phc} is replaced at the first login");
     }
     let tail = "$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAA";
     let refused = [

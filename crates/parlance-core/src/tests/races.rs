@@ -1,44 +1,44 @@
-//! What another request may have done between a look-up and the change that follows it.
+//! Races: changes by another request between a look-up and the change that follows.
 
-use super::world::{PLAIN, World, canonical, login, run};
+use super::harness::{AuthorityHarness, PLAIN_POLICY, block_on, canonical, credentials};
 use crate::ports::{Applied, Change, Store as _};
-use crate::reference::Reference;
-use crate::{Command, Failure, Lifetime, PasswordHash, SessionId, Terms, Timestamp};
+use crate::reference::ReferenceStore;
+use crate::{Command, Failure, Lifetime, PasswordHash, SessionId, SessionPolicy, Timestamp};
 
-fn apply(store: &Reference, change: Change) {
-    assert_eq!(run(store.apply(change)), Ok(Applied::Done));
+fn apply(store: &ReferenceStore, change: Change) {
+    assert_eq!(block_on(store.apply(change)), Ok(Applied::Done));
 }
 
-fn later() -> PasswordHash {
-    PasswordHash::stored(String::new())
+fn new_hash() -> PasswordHash {
+    PasswordHash::from_stored(String::new())
 }
 
-/// What a client does with a token.
-type Use = fn(&World, &crate::Secret) -> Result<(), Failure>;
+/// A call of a client with a token.
+type ClientCall = fn(&AuthorityHarness, &crate::Secret) -> Result<(), Failure>;
 
-/// A login that was right when it was verified opens nothing after this.
+/// Asserts that a login with the right password opens no session after this change.
 #[track_caller]
 fn check(change: fn() -> Change) {
     for doubled in [false, true] {
-        let world = World::new(PLAIN);
+        let world = AuthorityHarness::new(PLAIN_POLICY);
         let hash = world.user("csmith").password;
-        world.store.before_change(move |store| apply(store, change()));
-        let mut open = world.open("csmith", "XXX");
-        open.outer = doubled.then(|| login("csmith", "XXX"));
+        world.store.before_next_change(move |store| apply(store, change()));
+        let mut open = world.login_request("csmith", "XXX");
+        open.outer_credentials = doubled.then(|| credentials("csmith", "XXX"));
         let refused = if doubled { Failure::OuterCredential } else { Failure::WrongPassword };
-        assert_eq!(world.execute(Command::Open(open)).map(drop), Err(refused));
-        assert_eq!(world.living(), 0);
-        if let Ok(Some(user)) = run(world.store.inner.user(canonical("csmith"))) {
+        assert_eq!(world.execute(Command::Login(open)).map(drop), Err(refused));
+        assert_eq!(world.live_sessions(), 0);
+        if let Ok(Some(user)) = block_on(world.store.inner.user(canonical("csmith"))) {
             assert_eq!(user.last_login, None);
-            assert!(user.password == hash || user.password == Some(later()));
+            assert!(user.password == hash || user.password == Some(new_hash()));
         }
     }
 }
 
 #[test]
-fn a_login_that_was_overtaken_opens_nothing() {
+fn a_login_overtaken_by_a_user_change_opens_no_session() {
     check(|| Change::SetEnabled(canonical("csmith"), false));
-    check(|| Change::SetPassword(canonical("csmith"), later()));
+    check(|| Change::SetPassword(canonical("csmith"), new_hash()));
     check(|| Change::ExpirePassword(canonical("csmith")));
     check(|| Change::RevokeUser(canonical("csmith")));
     check(|| Change::RemoveUser(canonical("csmith")));
@@ -46,62 +46,72 @@ fn a_login_that_was_overtaken_opens_nothing() {
 
 #[test]
 fn a_hash_of_the_old_password_never_replaces_a_new_password() {
-    let store = World::new(PLAIN).store;
-    let world = World::over(store, super::world::TestMint::new(PLAIN), [16, 2, 1]);
-    world.store.before_change(|store| {
-        apply(store, Change::SetPassword(canonical("csmith"), later()));
+    let store = AuthorityHarness::new(PLAIN_POLICY).store;
+    let world = AuthorityHarness::with_store(
+        store,
+        super::harness::TestTokenIssuer::new(PLAIN_POLICY),
+        [16, 2, 1],
+    );
+    world.store.before_next_change(|store| {
+        apply(store, Change::SetPassword(canonical("csmith"), new_hash()));
     });
     assert_eq!(world.login("csmith", "XXX").map(drop), Err(Failure::WrongPassword));
-    assert_eq!(world.user("csmith").password, Some(later()));
+    assert_eq!(world.user("csmith").password, Some(new_hash()));
 }
 
 #[test]
-fn what_was_closed_meanwhile_is_neither_renewed_nor_closed_again() {
-    let close = |store: &Reference, id: SessionId, now: Timestamp| {
-        apply(store, Change::Close { id, now });
+fn a_session_ended_meanwhile_is_neither_renewed_nor_ended_again() {
+    let close = |store: &ReferenceStore, id: SessionId, now: Timestamp| {
+        apply(store, Change::EndSession { id, now });
     };
     for tell_end_once in [false, true] {
-        let world = World::new(Terms { tell_end_once, ..PLAIN });
-        let commands: [Use; 2] = [
+        let world =
+            AuthorityHarness::new(SessionPolicy { report_end_once: tell_end_once, ..PLAIN_POLICY });
+        let commands: [ClientCall; 2] = [
             |world, token| world.renew(token, Lifetime::Unlimited).map(drop),
-            |world, token| world.close(token),
+            |world, token| world.log_out(token),
         ];
         for command in commands {
             let (token, now) = (world.token(), world.now());
             let id = world.session(&token).id;
-            world.store.before_change(move |store| close(store, id, now));
-            assert_eq!(command(&world, &token), Err(Failure::EndedSession));
+            world.store.before_next_change(move |store| close(store, id, now));
+            assert_eq!(command(&world, &token), Err(Failure::RevokedOrExpired));
             assert_eq!(world.session(&token).revoked, Some(now));
         }
     }
 }
 
 #[test]
-fn of_two_that_show_an_ended_session_one_is_told() {
-    let world = World::new(Terms { tell_end_once: true, ..PLAIN });
+fn only_one_of_two_requests_reports_an_ended_session() {
+    let world = AuthorityHarness::new(SessionPolicy { report_end_once: true, ..PLAIN_POLICY });
     let (token, now) = (world.token(), world.now());
     let id = world.session(&token).id;
-    world.close(&token).unwrap();
-    // The other one dropped the row first, so he is the one who was told.
-    world.store.before_change(move |store| apply(store, Change::Forget { id, now }));
+    world.log_out(&token).unwrap();
+    // The other request dropped the row first, so that request was told.
+    world
+        .store
+        .before_next_change(move |store| apply(store, Change::DeleteDeadSession { id, now }));
     assert_eq!(world.check(&token), Err(Failure::UnknownCredential));
 }
 
 #[test]
-fn a_late_touch_revives_nothing() {
-    let world = World::new(Terms { lifetime: Lifetime::Sliding(super::world::HOUR), ..PLAIN });
+fn a_late_touch_never_revives_a_session() {
+    let world = AuthorityHarness::new(SessionPolicy {
+        lifetime: Lifetime::Sliding(super::harness::HOUR),
+        ..PLAIN_POLICY
+    });
     let token = world.token();
     let id = world.session(&token).id;
-    world.close(&token).unwrap();
+    world.log_out(&token).unwrap();
     let touch = crate::ports::Touch { id, used: world.now(), expires: Some(Timestamp::MAX) };
     world.store.touch(touch);
-    assert_eq!(world.check(&token), Err(Failure::EndedSession));
+    assert_eq!(world.check(&token), Err(Failure::RevokedOrExpired));
 }
 
 #[test]
-fn four_threads_of_renewals_never_outlive_a_close() {
+fn concurrent_renewals_never_survive_a_logout() {
     for _ in 0..50 {
-        let world = World::new(PLAIN);
+        let world = AuthorityHarness::new(PLAIN_POLICY);
         let token = world.token();
         std::thread::scope(|scope| {
             for _ in 0..3 {
@@ -111,9 +121,9 @@ fn four_threads_of_renewals_never_outlive_a_close() {
                     }
                 });
             }
-            assert_eq!(world.close(&token), Ok(()));
-            assert_eq!(world.look(&token), Err(Failure::EndedSession));
+            assert_eq!(world.log_out(&token), Ok(()));
+            assert_eq!(world.peek(&token), Err(Failure::RevokedOrExpired));
         });
-        assert_eq!(world.look(&token), Err(Failure::EndedSession));
+        assert_eq!(world.peek(&token), Err(Failure::RevokedOrExpired));
     }
 }

@@ -1,32 +1,37 @@
-//! Which refusal a shown credential hears, and in which order.
+//! Which refusal a presented credential gets, and in which order.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 
-use super::world::{CHEAP, HOUR, MINUTE, PLAIN, TestMint, World, opened, run, secret};
-use crate::{Binding, Command, Credential, Digest, Failure, Lifetime, Outcome, Terms};
+use super::harness::{
+    AuthorityHarness, CHEAPEST_PARAMS, HOUR, MINUTE, PLAIN_POLICY, TestTokenIssuer, block_on,
+    expect_logged_in, secret,
+};
+use crate::{
+    AddressBinding, Command, Credential, Digest, Failure, Lifetime, Outcome, SessionPolicy,
+};
 
-/// Terms as cluster-api has them.
-const BOUND: Terms = Terms {
+/// The session policy of cluster-api.
+const BOUND_POLICY: SessionPolicy = SessionPolicy {
     lifetime: Lifetime::Sliding(HOUR),
     max_lifetime: None,
-    bind_address: Binding::Exact,
-    tell_end_once: true,
+    address_binding: AddressBinding::Exact,
+    report_end_once: true,
 };
 const ELSEWHERE: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)));
 
 #[test]
-fn a_bound_session_counts_from_its_own_address_only() {
+fn a_bound_session_is_accepted_only_from_its_login_address() {
     let mapped = Ipv4Addr::new(192, 0, 2, 7).to_ipv6_mapped();
     let cases = [
         (Some(IpAddr::from([192, 0, 2, 7])), Ok(())),
         (Some(IpAddr::from(mapped)), Ok(())),
-        (ELSEWHERE, Err(Failure::ForeignAddress)),
-        (Some(IpAddr::from([0_u16, 0, 0, 0, 0, 0, 0, 1])), Err(Failure::ForeignAddress)),
-        (None, Err(Failure::ForeignAddress)),
+        (ELSEWHERE, Err(Failure::UnexpectedAddress)),
+        (Some(IpAddr::from([0_u16, 0, 0, 0, 0, 0, 0, 1])), Err(Failure::UnexpectedAddress)),
+        (None, Err(Failure::UnexpectedAddress)),
     ];
-    let mut world = World::new(BOUND);
+    let mut world = AuthorityHarness::new(BOUND_POLICY);
     let token = world.token();
     for (peer, expected) in cases {
         world.peer = peer;
@@ -35,8 +40,8 @@ fn a_bound_session_counts_from_its_own_address_only() {
 }
 
 #[test]
-fn a_session_bound_through_a_mapped_address_is_the_same() {
-    let mut world = World::new(BOUND);
+fn an_ipv4_mapped_address_equals_its_ipv4_address() {
+    let mut world = AuthorityHarness::new(BOUND_POLICY);
     world.peer = Some(IpAddr::from(Ipv4Addr::new(192, 0, 2, 7).to_ipv6_mapped()));
     let token = world.token();
     world.peer = Some(IpAddr::from([192, 0, 2, 7]));
@@ -44,114 +49,119 @@ fn a_session_bound_through_a_mapped_address_is_the_same() {
 }
 
 #[test]
-fn an_unbound_session_counts_from_anywhere() {
-    let mut world = World::new(PLAIN);
+fn an_unbound_session_is_accepted_from_any_address() {
+    let mut world = AuthorityHarness::new(PLAIN_POLICY);
     let token = world.token();
     world.peer = ELSEWHERE;
     assert_eq!(world.check(&token), Ok(()));
 }
 
 #[test]
-fn a_foreign_address_ends_nothing_and_slides_nothing() {
-    let mut world = World::new(BOUND);
+fn an_unexpected_address_neither_ends_nor_slides_a_session() {
+    let mut world = AuthorityHarness::new(BOUND_POLICY);
     let token = world.token();
     let before = world.session(&token);
-    let home = std::mem::replace(&mut world.peer, ELSEWHERE);
+    let login_address = std::mem::replace(&mut world.peer, ELSEWHERE);
     world.clock.advance(MINUTE);
-    assert_eq!(world.check(&token), Err(Failure::ForeignAddress));
-    assert_eq!(world.close(&token), Err(Failure::ForeignAddress));
-    assert_eq!(world.renew(&token, Lifetime::Unlimited), Err(Failure::ForeignAddress));
+    assert_eq!(world.check(&token), Err(Failure::UnexpectedAddress));
+    assert_eq!(world.log_out(&token), Err(Failure::UnexpectedAddress));
+    assert_eq!(world.renew(&token, Lifetime::Unlimited), Err(Failure::UnexpectedAddress));
     assert_eq!(world.session(&token), before);
-    world.peer = home;
+    world.peer = login_address;
     assert_eq!(world.check(&token), Ok(()));
 }
 
 #[test]
-fn unknown_comes_before_foreign_and_foreign_before_ended() {
-    let mut world = World::new(BOUND);
+fn unknown_comes_before_unexpected_address_and_that_before_ended() {
+    let mut world = AuthorityHarness::new(BOUND_POLICY);
     let token = world.token();
-    let home = std::mem::replace(&mut world.peer, ELSEWHERE);
+    let login_address = std::mem::replace(&mut world.peer, ELSEWHERE);
     assert_eq!(world.check(&secret("NOBODY'S")), Err(Failure::UnknownCredential));
     world.clock.advance(HOUR);
-    assert_eq!(world.check(&token), Err(Failure::ForeignAddress));
-    // From elsewhere it was not told, so at home it still is.
-    world.peer = home;
-    assert_eq!(world.check(&token), Err(Failure::EndedSession));
+    assert_eq!(world.check(&token), Err(Failure::UnexpectedAddress));
+    // The end was not reported to the unexpected address, so the login address still gets the report.
+    world.peer = login_address;
+    assert_eq!(world.check(&token), Err(Failure::RevokedOrExpired));
     assert_eq!(world.check(&token), Err(Failure::UnknownCredential));
     world.peer = ELSEWHERE;
     assert_eq!(world.check(&token), Err(Failure::UnknownCredential));
 }
 
-/// The end of a session, whatever ended it, is told once by a dialect that tells, and always by others.
+/// Asserts that the end of a session, from any cause, is told once by a dialect with `report_end_once`, and always by
+/// others.
 #[track_caller]
-fn check(end: impl Fn(&World, &crate::Secret)) {
+fn check(end: impl Fn(&AuthorityHarness, &crate::Secret)) {
     for (tell_end_once, then) in
-        [(true, Failure::UnknownCredential), (false, Failure::EndedSession)]
+        [(true, Failure::UnknownCredential), (false, Failure::RevokedOrExpired)]
     {
-        let world = World::new(Terms { tell_end_once, ..BOUND });
+        let world =
+            AuthorityHarness::new(SessionPolicy { report_end_once: tell_end_once, ..BOUND_POLICY });
         let token = world.token();
         end(&world, &token);
-        assert_eq!(world.check(&token), Err(Failure::EndedSession));
+        assert_eq!(world.check(&token), Err(Failure::RevokedOrExpired));
         for _ in 0..3 {
             assert_eq!(world.check(&token), Err(then));
-            assert_eq!(world.close(&token), Err(then));
+            assert_eq!(world.log_out(&token), Err(then));
             assert_eq!(world.renew(&token, Lifetime::Unlimited), Err(then));
         }
     }
 }
 
 #[test]
-fn an_end_is_told_once_and_then_the_credential_is_unknown() {
-    check(|world, token| assert_eq!(world.close(token), Ok(())));
+fn an_end_is_reported_once_and_then_the_credential_is_unknown() {
+    check(|world, token| assert_eq!(world.log_out(token), Ok(())));
     check(|world, _| world.clock.advance(HOUR));
-    check(|world, _| run(world.authority.revoke_user("csmith")).unwrap());
-    check(|world, _| run(world.authority.revoke_all()).unwrap());
-    check(|world, _| run(world.authority.set_enabled("csmith", false)).unwrap());
-    check(|world, _| run(world.authority.set_password("csmith", secret("YYY"))).unwrap());
+    check(|world, _| block_on(world.authority.revoke_user("csmith")).unwrap());
+    check(|world, _| block_on(world.authority.revoke_all()).unwrap());
+    check(|world, _| block_on(world.authority.set_enabled("csmith", false)).unwrap());
+    check(|world, _| block_on(world.authority.set_password("csmith", secret("YYY"))).unwrap());
     check(|world, token| {
-        run(world.authority.revoke_session(world.session(token).id, world.now())).unwrap();
+        block_on(world.authority.revoke_session(world.session(token).id, world.now())).unwrap();
     });
 }
 
-/// Whatever may be asked with a credential.
+/// Every command that takes a credential.
 pub(super) const COMMANDS: [fn(Credential) -> Command; 7] = [
     Command::Check,
-    Command::Look,
-    Command::Close,
-    Command::Bump,
+    Command::Peek,
+    Command::Logout,
+    Command::RecordLogin,
     |shown| Command::Renew(shown, Lifetime::Fixed(HOUR)),
     |shown| Command::ListUsers(shown, 0, 10),
     |shown| Command::ShowUser(shown, "csmith".to_owned()),
 ];
 
 #[test]
-fn every_command_tells_the_end() {
+fn every_command_reports_the_end() {
     for command in COMMANDS {
-        let world = World::new(BOUND);
+        let world = AuthorityHarness::new(BOUND_POLICY);
         let token = world.token();
         world.clock.advance(HOUR);
-        let refused = || world.execute(command(world.shown(&token))).map(drop);
-        assert_eq!(refused(), Err(Failure::EndedSession));
+        let refused = || world.execute(command(world.credential(&token))).map(drop);
+        assert_eq!(refused(), Err(Failure::RevokedOrExpired));
         assert_eq!(refused(), Err(Failure::UnknownCredential));
-        let unknown = command(world.shown(&secret("NOBODY'S")));
+        let unknown = command(world.credential(&secret("NOBODY'S")));
         assert_eq!(world.execute(unknown).map(drop), Err(Failure::UnknownCredential));
     }
 }
 
 #[test]
-fn a_login_that_shows_an_ended_token_does_not_tell_its_end() {
-    let world = World::new(BOUND);
+fn a_login_with_an_ended_token_does_not_report_its_end() {
+    let world = AuthorityHarness::new(BOUND_POLICY);
     let token = world.token();
-    assert_eq!(world.close(&token), Ok(()));
-    let mut open = world.open("csmith", "XXX");
-    (open.shown, open.login) = (Some(world.shown(&token)), None);
-    assert_eq!(world.execute(Command::Open(open)).map(drop), Err(Failure::UnknownCredential));
-    assert_eq!(world.check(&token), Err(Failure::EndedSession));
+    assert_eq!(world.log_out(&token), Ok(()));
+    let mut open = world.login_request("csmith", "XXX");
+    (open.existing_credential, open.credentials) = (Some(world.credential(&token)), None);
+    assert_eq!(world.execute(Command::Login(open)).map(drop), Err(Failure::UnknownCredential));
+    assert_eq!(world.check(&token), Err(Failure::RevokedOrExpired));
 }
 
 #[test]
-fn a_credential_that_outlived_itself_leaves_a_living_session_alone() {
-    let world = World::with(TestMint { signs: true, ..TestMint::new(BOUND) });
+fn an_expired_credential_does_not_end_a_live_session() {
+    let world = AuthorityHarness::with_issuer(TestTokenIssuer {
+        signs: true,
+        ..TestTokenIssuer::new(BOUND_POLICY)
+    });
     let old = world.token();
     world.clock.advance(HOUR - MINUTE);
     let new = world.renew(&old, Lifetime::Sliding(HOUR)).unwrap();
@@ -161,59 +171,60 @@ fn a_credential_that_outlived_itself_leaves_a_living_session_alone() {
 }
 
 #[test]
-fn a_credential_names_its_own_user_and_sid_or_is_refused() {
-    let world = World::with(TestMint {
-        sids: Mutex::new(VecDeque::from(["956151005"])),
-        ..TestMint::new(PLAIN)
+fn a_credential_must_name_the_user_and_public_id_of_its_session() {
+    let world = AuthorityHarness::with_issuer(TestTokenIssuer {
+        public_ids: Mutex::new(VecDeque::from(["956151005"])),
+        ..TestTokenIssuer::new(PLAIN_POLICY)
     });
     world.add_user("Other", "ZZZ");
     let with_sid = world.token();
     let without = world.token();
-    let foreign = Err(Failure::ForeignUser);
+    let unexpected = Err(Failure::UnexpectedUser);
     let cases = [
         (&with_sid, Some("csmith"), Some("956151005"), Ok(())),
         (&with_sid, Some("CSmith"), None, Ok(())),
         (&with_sid, None, Some("956151005"), Ok(())),
-        (&with_sid, Some("other"), Some("956151005"), foreign),
-        (&with_sid, Some("nobody"), None, foreign),
-        (&with_sid, Some(""), None, foreign),
-        (&with_sid, Some("csmith|x"), None, foreign),
-        (&with_sid, None, Some("956151006"), foreign),
-        (&with_sid, None, Some("95615100"), foreign),
-        (&with_sid, None, Some(""), foreign),
+        (&with_sid, Some("other"), Some("956151005"), unexpected),
+        (&with_sid, Some("nobody"), None, unexpected),
+        (&with_sid, Some(""), None, unexpected),
+        (&with_sid, Some("csmith|x"), None, unexpected),
+        (&with_sid, None, Some("956151006"), unexpected),
+        (&with_sid, None, Some("95615100"), unexpected),
+        (&with_sid, None, Some(""), unexpected),
         (&without, None, None, Ok(())),
-        (&without, None, Some(""), foreign),
-        (&without, None, Some("956151005"), foreign),
+        (&without, None, Some(""), unexpected),
+        (&without, None, Some("956151005"), unexpected),
     ];
-    for (token, user, sid, expected) in cases {
-        let mut shown = world.shown(token);
+    for (token, user, public_id, expected) in cases {
+        let mut shown = world.credential(token);
         shown.user = user.map(str::to_owned);
-        shown.sid = sid.map(str::to_owned);
+        shown.public_id = public_id.map(str::to_owned);
         let got = world.execute(Command::Check(shown)).map(drop);
-        assert_eq!(got, expected, "{user:?}, {sid:?}");
+        assert_eq!(got, expected, "{user:?}, {public_id:?}");
     }
 }
 
 #[test]
-fn a_credential_counts_in_its_own_dialect_only() {
-    let world = World::new(PLAIN);
-    let other = World::over(
+fn a_credential_is_valid_in_its_own_dialect_only() {
+    let world = AuthorityHarness::new(PLAIN_POLICY);
+    let other = AuthorityHarness::with_store(
         Arc::clone(&world.store),
-        TestMint { dialect: "other", ..TestMint::new(PLAIN) },
-        CHEAP,
+        TestTokenIssuer { dialect: "other", ..TestTokenIssuer::new(PLAIN_POLICY) },
+        CHEAPEST_PARAMS,
     );
     let token = world.token();
     assert_eq!(other.check(&token), Err(Failure::UnknownCredential));
-    // Even where somebody knows the digest that the other dialect would look up.
-    let shown = Credential { digest: Digest::of("test", token.expose()), ..other.shown(&token) };
-    assert_eq!(other.execute(Command::Close(shown)).map(drop), Err(Failure::UnknownCredential));
+    // Also for a client that knows the digest in the other dialect.
+    let shown =
+        Credential { digest: Digest::of("test", token.expose()), ..other.credential(&token) };
+    assert_eq!(other.execute(Command::Logout(shown)).map(drop), Err(Failure::UnknownCredential));
     assert_eq!(world.check(&token), Ok(()));
 }
 
 #[test]
 fn a_disabled_session_is_refused_whatever_its_expiry() {
-    let world = World::new(PLAIN);
-    let (mut session, user, _) = opened(world.login("csmith", "XXX"));
+    let world = AuthorityHarness::new(PLAIN_POLICY);
+    let (mut session, user, _) = expect_logged_in(world.login("csmith", "XXX"));
     session.enabled = false;
     assert!(!session.is_live(&user, world.now()));
     session.enabled = true;
@@ -221,9 +232,9 @@ fn a_disabled_session_is_refused_whatever_its_expiry() {
 }
 
 #[test]
-fn each_condition_of_a_living_session_counts_by_itself() {
-    let world = World::new(PLAIN);
-    let (session, user, _) = opened(world.login("csmith", "XXX"));
+fn each_liveness_condition_is_independent() {
+    let world = AuthorityHarness::new(PLAIN_POLICY);
+    let (session, user, _) = expect_logged_in(world.login("csmith", "XXX"));
     let now = world.now();
     let session = crate::Session { expires: None, hard_end: None, ..session };
     let live = |edit: fn(&mut crate::Session, &mut crate::User, crate::Timestamp)| {
@@ -245,28 +256,31 @@ fn each_condition_of_a_living_session_counts_by_itself() {
 }
 
 #[test]
-fn users_are_read_behind_a_credential() {
-    let world = World::new(PLAIN);
+fn reading_users_requires_a_credential() {
+    let world = AuthorityHarness::new(PLAIN_POLICY);
     world.add_user("Anna", "ZZZ");
     let token = world.token();
-    let page = world.execute(Command::ListUsers(world.shown(&token), 1, 5));
+    let page = world.execute(Command::ListUsers(world.credential(&token), 1, 5));
     let Ok(Outcome::Users(page)) = page else { panic!("{page:?}") };
     assert_eq!((page.total, page.items.len()), (2, 1));
     for (name, expected) in [("ANNA", Some("Anna")), ("nobody", None), ("a|b", None), ("", None)] {
-        let named = world.execute(Command::ShowUser(world.shown(&token), name.to_owned()));
-        let Ok(Outcome::Named(user)) = named else { panic!("{named:?}") };
+        let named = world.execute(Command::ShowUser(world.credential(&token), name.to_owned()));
+        let Ok(Outcome::User(user)) = named else { panic!("{named:?}") };
         assert_eq!(user.map(|user| user.name).as_deref(), expected);
     }
 }
 
 #[test]
-fn a_bump_sets_the_last_login_and_not_the_expiry() {
-    let world = World::new(PLAIN);
+fn record_login_sets_the_last_login_and_not_the_expiry() {
+    let world = AuthorityHarness::new(PLAIN_POLICY);
     let token = world.token();
     let before = world.session(&token);
     world.clock.advance(MINUTE);
-    let bumped = world.execute(Command::Bump(world.shown(&token)));
-    assert!(matches!(bumped, Ok(Outcome::Bumped(at)) if at == world.now()), "{bumped:?}");
+    let recorded = world.execute(Command::RecordLogin(world.credential(&token)));
+    assert!(
+        matches!(recorded, Ok(Outcome::LoginRecorded(at)) if at == world.now()),
+        "{recorded:?}"
+    );
     assert_eq!(world.user("csmith").last_login, Some(world.now()));
     assert_eq!(world.session(&token), before);
 }

@@ -1,20 +1,20 @@
-//! `Authorization: Basic`, and names and secrets in Base64.
+//! HTTP Basic authentication: `Authorization: Basic`, and names and secrets in Base64.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use parlance_core::Timestamp;
 use proptest::prelude::*;
 
-use crate::{Header, Request, basic, user_and_secret};
+use crate::{Header, Request, basic_credentials, decode_user_and_secret};
 
 fn encode(text: impl AsRef<[u8]>) -> String {
     STANDARD.encode(text)
 }
 
-/// A text in Base64 is this name and this secret, or nothing.
+/// Asserts the name and the secret in a Base64 text, or the refusal of the text.
 #[track_caller]
 fn check(encoded: &str, expected: Option<(&str, &str)>) {
-    let got = user_and_secret(encoded);
+    let got = decode_user_and_secret(encoded);
     let got = got.as_ref().map(|(user, secret)| (user.as_str(), secret.expose()));
     assert_eq!(got, expected, "{encoded}");
 }
@@ -47,7 +47,7 @@ fn control_characters_are_refused_after_decoding() {
 }
 
 #[test]
-fn what_is_no_base64_of_text_is_nothing() {
+fn invalid_base64_is_refused() {
     for encoded in [
         "",
         "!",
@@ -69,9 +69,9 @@ fn bytes_that_are_not_utf8_are_latin_1() {
     for (bytes, expected) in [
         (&b"zo\xeb:p\xe4sswort"[..], Some(("zoë", "pässwort"))),
         ("zoë:pässwort".as_bytes(), Some(("zoë", "pässwort"))),
-        // Bytes that are UTF-8 are never read in the other way.
+        // Valid UTF-8 is never read as Latin-1.
         ("zoë:p\u{c3}\u{a4}".as_bytes(), Some(("zoë", "p\u{c3}\u{a4}"))),
-        // One byte that is not makes Latin-1 of all of them.
+        // One byte that is not UTF-8 makes all bytes Latin-1.
         (b"zo\xc3\xab:p\xe4", Some(("zo\u{c3}\u{ab}", "pä"))),
         (b"\xff:XXX", Some(("ÿ", "XXX"))),
         (b"csmith:\xc0\xaf", Some(("csmith", "\u{c0}\u{af}"))),
@@ -86,7 +86,7 @@ fn bytes_that_are_not_utf8_are_latin_1() {
     }
 }
 
-/// The login in these header lines.
+/// Asserts the login in these header lines.
 #[track_caller]
 fn check_headers(headers: &[Header<'_>], expected: Option<(&str, &str)>) {
     let request = Request {
@@ -99,7 +99,7 @@ fn check_headers(headers: &[Header<'_>], expected: Option<(&str, &str)>) {
         secure: false,
         now: Timestamp::MIN,
     };
-    let got = basic(&request);
+    let got = basic_credentials(&request);
     let got = got.as_ref().map(|login| (login.user.as_str(), login.password.expose()));
     assert_eq!(got, expected, "{headers:?}");
 }
@@ -135,7 +135,7 @@ fn one_authorization_line_of_the_basic_scheme_is_a_login() {
 }
 
 #[test]
-fn a_doubled_authorization_line_is_no_login() {
+fn a_repeated_authorization_header_is_no_login() {
     let right: Header<'_> = ("authorization", b"Basic Y3NtaXRoOlhYWA==");
     check_headers(&[right, right], None);
     check_headers(&[right, ("Authorization", b"Bearer x")], None);
@@ -145,8 +145,8 @@ fn a_doubled_authorization_line_is_no_login() {
 proptest! {
     #[test]
     fn no_value_panics(value in prop::collection::vec(any::<u8>(), 0..60)) {
-        check_headers_quietly(&value);
-        check_headers_quietly(format!("Basic {}", encode(&value)).as_bytes());
+        check_parsed_login(&value);
+        check_parsed_login(format!("Basic {}", encode(&value)).as_bytes());
     }
 
     #[test]
@@ -155,7 +155,7 @@ proptest! {
     }
 }
 
-fn check_headers_quietly(value: &[u8]) {
+fn check_parsed_login(value: &[u8]) {
     let headers: [Header<'_>; 1] = [("authorization", value)];
     let (method, path, now) = ("GET", "/", Timestamp::MIN);
     let request = Request {
@@ -168,7 +168,7 @@ fn check_headers_quietly(value: &[u8]) {
         secure: false,
         now,
     };
-    let read = basic(&request);
+    let read = basic_credentials(&request);
     assert!(
         !read
             .is_some_and(|login| login.user.contains(':') || login.user.contains(char::is_control))

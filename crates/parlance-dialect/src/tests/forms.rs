@@ -1,10 +1,10 @@
-//! Forms and queries.
+//! Urlencoded forms and queries.
 
 use proptest::prelude::*;
 
 use crate::{Fields, FormError};
 
-/// A form has these values of `a` and `b`, or is not read.
+/// Asserts the values of `a` and `b` in a form, or the error.
 #[track_caller]
 fn check(form: &[u8], expected: Result<(Option<&str>, Option<&str>), FormError>) {
     let got = Fields::parse(form);
@@ -56,18 +56,18 @@ fn bytes_that_are_no_text_are_refused_wherever_they_stand() {
         b"a=%F4%90%80%80",
     ] {
         let whole = form == b"a=%C3\xa4%";
-        check(form, if whole { Ok((Some("ä%"), None)) } else { Err(FormError::Bytes) });
+        check(form, if whole { Ok((Some("ä%"), None)) } else { Err(FormError::InvalidEncoding) });
     }
 }
 
 #[test]
 fn a_field_that_stands_twice_is_refused() {
     for form in ["a=1&a=2", "a=1&a=1", "a&a", "a=1&%61=2", "c=1&b=2&c=3", "=1&=2", "a=1&b=2&a"] {
-        check(form.as_bytes(), Err(FormError::Doubled));
+        check(form.as_bytes(), Err(FormError::Duplicate));
     }
     check(b"a=1&A=2", Ok((Some("1"), None)));
-    // Bytes first: what is no text is an ordinary failed login, doubled or not.
-    check(b"a=%FF&a=%FF", Err(FormError::Bytes));
+    // Bytes come first: a login with invalid bytes is an ordinary failed login, with or without a duplicate name.
+    check(b"a=%FF&a=%FF", Err(FormError::InvalidEncoding));
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn a_huge_form_is_read_in_time() {
     check(format!("a={long}").as_bytes(), Ok((Some(&long), None)));
     let many: Vec<_> = (0..200_000).map(|number| format!("f{number}")).collect();
     check(many.join("&").as_bytes(), Ok((None, None)));
-    check(format!("{}&f0", many.join("&")).as_bytes(), Err(FormError::Doubled));
+    check(format!("{}&f0", many.join("&")).as_bytes(), Err(FormError::Duplicate));
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_secret_is_its_field_byte_for_byte() {
 }
 
 #[test]
-fn what_a_client_forgot_to_escape_is_not_printed() {
+fn unescaped_values_are_not_printed() {
     let fields = Fields::parse(b"uid=csmith&pw=X&hunter2").unwrap();
     assert_eq!(format!("{fields:?}"), "Fields(3)");
 }
@@ -101,7 +101,7 @@ proptest! {
     }
 
     #[test]
-    fn nor_does_one_that_is_nearly_a_form(form in "([ab]|%[0-9A-Fa-f]{0,2}|=|&|\\+|ä){0,40}") {
+    fn no_near_form_panics(form in "([ab]|%[0-9A-Fa-f]{0,2}|=|&|\\+|ä){0,40}") {
         let _read = Fields::parse(form.as_bytes());
     }
 

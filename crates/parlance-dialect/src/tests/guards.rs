@@ -1,25 +1,27 @@
-//! Claims about a guard that several dialects share, before services whose answers are given.
+//! A guard with several dialects: fake services with fixed answers.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parlance_core::{
-    Credential, Failure, Login, Secret, Session, SessionId, Timestamp, User, UserId,
+    Credential, Failure, PasswordCredentials, Secret, Session, SessionId, Timestamp, User, UserId,
 };
 use uuid::Uuid;
 
-use crate::{Answer, Caller, Guard, Request, Response, Service, Shown, Unread};
+use crate::{
+    BoxFuture, Caller, DialectHandler, Guard, Request, RequestCredential, Response, Unread,
+};
 
-/// A dialect that answers every request alike, and counts how often it is asked.
+/// A fake dialect that gives one answer to every request, and counts its calls.
 #[derive(Debug)]
-struct Says(&'static str, Result<(), Failure>, bool, AtomicUsize);
+struct FakeDialect(&'static str, Result<(), Failure>, bool, AtomicUsize);
 
-fn says(name: &'static str, result: Result<(), Failure>) -> Arc<Says> {
-    Arc::new(Says(name, result, false, AtomicUsize::new(0)))
+fn fake_dialect(name: &'static str, result: Result<(), Failure>) -> Arc<FakeDialect> {
+    Arc::new(FakeDialect(name, result, false, AtomicUsize::new(0)))
 }
 
-impl Service for Says {
+impl DialectHandler for FakeDialect {
     fn name(&self) -> &'static str {
         self.0
     }
@@ -32,19 +34,19 @@ impl Service for Says {
         false
     }
 
-    fn serve<'a>(&'a self, _: &'a Request<'a>) -> Answer<'a, Response> {
+    fn serve<'a>(&'a self, _: &'a Request<'a>) -> BoxFuture<'a, Response> {
         Box::pin(async { Response::new(404) })
     }
 
-    fn present(&self, _: &Request<'_>) -> Option<Credential> {
-        (self.1 != NONE).then(|| Credential::new(self.0, Secret::new("shown".to_owned())))
+    fn extract_credential(&self, _: &Request<'_>) -> Option<Credential> {
+        (self.1 != NO_CREDENTIAL).then(|| Credential::new(self.0, Secret::new("shown".to_owned())))
     }
 
     fn check<'a>(
         &'a self,
         _: Credential,
         _: &'a Request<'a>,
-    ) -> Answer<'a, Result<Caller, Failure>> {
+    ) -> BoxFuture<'a, Result<Caller, Failure>> {
         self.3.fetch_add(1, Ordering::SeqCst);
         let caller = Caller {
             user: UserId(Uuid::nil()),
@@ -58,40 +60,40 @@ impl Service for Says {
         Box::pin(async { self.1.map(|()| caller) })
     }
 
-    fn deny(&self, _: Failure) -> Response {
+    fn challenge(&self, _: Failure) -> Response {
         Response::with_body(401, "text/plain", self.0)
     }
 
     fn needs_body(&self, head: &Request<'_>) -> bool {
-        self.2 && head.has("content-type")
+        self.2 && head.has_header("content-type")
     }
 
     fn log_in(
         &self,
-        _: Login,
+        _: PasswordCredentials,
         _: Option<IpAddr>,
         _: Timestamp,
-    ) -> Answer<'_, Result<Shown, Failure>> {
+    ) -> BoxFuture<'_, Result<RequestCredential, Failure>> {
         Box::pin(async { Err(Failure::Unavailable) })
     }
 
-    fn inspect<'a>(
+    fn introspect<'a>(
         &'a self,
         _: &'a str,
         _: Timestamp,
-    ) -> Answer<'a, Result<(Session, User), Failure>> {
+    ) -> BoxFuture<'a, Result<(Session, User), Failure>> {
         Box::pin(async { Err(Failure::Unavailable) })
     }
 
-    fn revoke<'a>(&'a self, _: &'a str, _: Timestamp) -> Answer<'a, Result<(), Failure>> {
+    fn revoke<'a>(&'a self, _: &'a str, _: Timestamp) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async { Err(Failure::Unavailable) })
     }
 
-    fn unread(&self, _: Unread) -> Response {
+    fn body_error(&self, _: Unread) -> Response {
         Response::new(413)
     }
 
-    fn late(&self) -> Response {
+    fn timeout_response(&self) -> Response {
         Response::new(503)
     }
 }
@@ -104,58 +106,59 @@ fn request(headers: &'static [(&'static str, &'static [u8])]) -> Request<'static
     Request { method: "GET", path, query, headers, body, peer, secure, now }
 }
 
-/// Dialects `a`, `b`, ... that answer so let pass or refuse the request in the words of this one.
+/// Asserts which of the dialects `a`, `b`, ... with these answers admits or refuses the request.
 #[track_caller]
 fn check(answers: &[Result<(), Failure>], expected: Result<&str, &str>) {
     let names = ["a", "b", "c"];
-    let mut services = names.iter().zip(answers).map(|(name, answer)| says(name, *answer));
+    let mut services = names.iter().zip(answers).map(|(name, answer)| fake_dialect(name, *answer));
     let guard = Guard::new(services.next().unwrap());
     let guard = services.fold(guard, |guard, service| guard.or(service));
     let answer = futures_executor::block_on(guard.admit(&request(&[])));
-    let answer = answer.map(|caller| caller.dialect).map_err(|refusal| refusal.answer.body);
+    let answer = answer.map(|caller| caller.dialect).map_err(|refusal| refusal.response.body);
     assert_eq!(answer, expected.map_err(|words| words.as_bytes().to_vec()), "{answers:?}");
 }
 
-const NONE: Result<(), Failure> = Err(Failure::NoCredential);
-const DEAD: Result<(), Failure> = Err(Failure::EndedSession);
-const UNKNOWN: Result<(), Failure> = Err(Failure::UnknownCredential);
-const AWAY: Result<(), Failure> = Err(Failure::Unavailable);
+const NO_CREDENTIAL: Result<(), Failure> = Err(Failure::NoCredential);
+const ENDED_SESSION: Result<(), Failure> = Err(Failure::RevokedOrExpired);
+const UNKNOWN_CREDENTIAL: Result<(), Failure> = Err(Failure::UnknownCredential);
+const UNAVAILABLE: Result<(), Failure> = Err(Failure::Unavailable);
 
 #[test]
-fn any_living_credential_passes() {
+fn any_valid_credential_passes() {
     check(&[Ok(())], Ok("a"));
-    check(&[NONE, Ok(())], Ok("b"));
-    check(&[DEAD, NONE, Ok(())], Ok("c"));
+    check(&[NO_CREDENTIAL, Ok(())], Ok("b"));
+    check(&[ENDED_SESSION, NO_CREDENTIAL, Ok(())], Ok("c"));
     check(&[Ok(()), Ok(())], Ok("a"));
 }
 
 #[test]
-fn the_first_whose_credential_is_shown_refuses() {
-    check(&[NONE, NONE, NONE], Err("a"));
-    check(&[NONE, DEAD, UNKNOWN], Err("b"));
-    check(&[UNKNOWN, DEAD], Err("a"));
+fn the_first_dialect_with_a_credential_refuses() {
+    check(&[NO_CREDENTIAL, NO_CREDENTIAL, NO_CREDENTIAL], Err("a"));
+    check(&[NO_CREDENTIAL, ENDED_SESSION, UNKNOWN_CREDENTIAL], Err("b"));
+    check(&[UNKNOWN_CREDENTIAL, ENDED_SESSION], Err("a"));
 }
 
 #[test]
-fn what_is_not_known_is_not_called_a_bad_credential() {
-    check(&[AWAY, Ok(())], Err("a"));
-    check(&[DEAD, AWAY], Err("b"));
-    check(&[NONE, AWAY, Ok(())], Err("b"));
-    check(&[NONE, Err(Failure::Busy), DEAD], Err("b"));
+fn an_unavailable_store_is_not_reported_as_a_bad_credential() {
+    check(&[UNAVAILABLE, Ok(())], Err("a"));
+    check(&[ENDED_SESSION, UNAVAILABLE], Err("b"));
+    check(&[NO_CREDENTIAL, UNAVAILABLE, Ok(())], Err("b"));
+    check(&[NO_CREDENTIAL, Err(Failure::Busy), ENDED_SESSION], Err("b"));
 }
 
 #[test]
-fn nobody_is_asked_after_one_has_let_pass() {
-    let (first, second) = (says("a", Ok(())), says("b", Ok(())));
-    let guard = Guard::new(Arc::<Says>::clone(&first)).or(Arc::<Says>::clone(&second));
+fn no_further_dialect_is_asked_after_one_admits() {
+    let (first, second) = (fake_dialect("a", Ok(())), fake_dialect("b", Ok(())));
+    let guard =
+        Guard::new(Arc::<FakeDialect>::clone(&first)).or(Arc::<FakeDialect>::clone(&second));
     assert!(futures_executor::block_on(guard.admit(&request(&[]))).is_ok());
-    assert_eq!([&first, &second].map(|says| says.3.load(Ordering::SeqCst)), [1, 0]);
+    assert_eq!([&first, &second].map(|dialect| dialect.3.load(Ordering::SeqCst)), [1, 0]);
 }
 
 #[test]
-fn a_body_is_read_where_one_of_them_may_have_its_credential_there() {
-    let head = says("a", NONE);
-    let body = Arc::new(Says("b", NONE, true, AtomicUsize::new(0)));
+fn a_body_is_read_if_a_dialect_may_carry_its_credential_there() {
+    let head = fake_dialect("a", NO_CREDENTIAL);
+    let body = Arc::new(FakeDialect("b", NO_CREDENTIAL, true, AtomicUsize::new(0)));
     let reads =
         |guard: &Guard, headers| guard.needs_body(&request(headers)).map(|service| service.name());
     let guard = Guard::new(head);

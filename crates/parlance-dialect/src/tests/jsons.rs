@@ -1,4 +1,4 @@
-//! JSON, and moments as text.
+//! Strict JSON, and timestamps as text.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::{Object, calendar_date, from_json, moment};
+use crate::{StrictObject, format_rfc3339, from_json, to_date_time};
 
 #[derive(Debug, Deserialize)]
 struct Body {
@@ -16,7 +16,7 @@ struct Body {
     longtoken: Option<bool>,
 }
 
-/// A body is read, with this token, or refused.
+/// Asserts the token in a body, or the refusal of the body.
 #[track_caller]
 fn check(body: impl AsRef<[u8]>, expected: Result<Option<&str>, ()>) {
     let got = from_json::<Body>(body.as_ref());
@@ -38,7 +38,7 @@ fn an_object_is_read_with_whatever_else_it_holds() {
 }
 
 #[test]
-fn one_byte_order_mark_is_passed_over_at_the_beginning_alone() {
+fn one_byte_order_mark_is_skipped_at_the_beginning_only() {
     check("\u{feff}{\"token\": \"t\"}", Ok(Some("t")));
     check("\u{feff} {\"token\": \"\u{feff}t\"}", Ok(Some("\u{feff}t")));
     for body in ["\u{feff}\u{feff}{}", " \u{feff}{}", "{\u{feff}}", "{}\u{feff}", "\u{feff}"] {
@@ -48,7 +48,7 @@ fn one_byte_order_mark_is_passed_over_at_the_beginning_alone() {
 }
 
 #[test]
-fn a_doubled_key_is_refused_at_any_depth() {
+fn a_duplicate_key_is_refused_at_any_depth() {
     for body in [
         r#"{"token": "a", "token": "b"}"#,
         r#"{"token": "a", "token": "a"}"#,
@@ -63,7 +63,7 @@ fn a_doubled_key_is_refused_at_any_depth() {
         assert!(from_json::<IgnoredAny>(body.as_bytes()).is_err());
         assert!(from_json::<serde_json::Value>(body.as_bytes()).is_err());
     }
-    // The same key of different objects is no doubled key.
+    // The same key in different objects is no duplicate.
     check(r#"{"a": {"token": 1}, "b": {"token": 2}, "token": "t"}"#, Ok(Some("t")));
     check(r#"{"token": "t", "Token": "u"}"#, Ok(Some("t")));
 }
@@ -125,9 +125,9 @@ fn a_value_is_read_into_any_type() {
 fn an_array_of_its_values_is_no_object() {
     assert!(from_json::<Body>(br#"["t", true]"#).is_ok());
     for body in [&br#"["t", true]"#[..], b"[]", b"null", b"7", b"\"token\""] {
-        assert!(from_json::<Object<Body>>(body).is_err());
+        assert!(from_json::<StrictObject<Body>>(body).is_err());
     }
-    let Object(body) = from_json::<Object<Body>>(br#" {"token": "t"}"#).unwrap();
+    let StrictObject(body) = from_json::<StrictObject<Body>>(br#" {"token": "t"}"#).unwrap();
     assert_eq!(body.token.as_deref(), Some("t"));
 }
 
@@ -139,12 +139,12 @@ fn a_calendar_date_has_four_digits_of_year_and_an_offset() {
         (Timestamp::MAX, "America/New_York", "9999-12-31T18:59:59-05:00"),
         (Timestamp::MAX, "Asia/Tokyo", "9999-12-31T23:59:59+00:00"),
     ] {
-        assert_eq!(calendar_date(at, zone.parse().unwrap()), text);
+        assert_eq!(format_rfc3339(at, zone.parse().unwrap()), text);
     }
 }
 
 #[test]
-fn a_moment_is_its_date_at_both_ends_of_the_calendar() {
+fn a_timestamp_is_its_date_at_both_ends_of_the_calendar() {
     for (at, text) in [
         (Timestamp::MIN, "0001-01-01T00:00:00+00:00"),
         (Timestamp::from_millis(-1), "1969-12-31T23:59:59.999+00:00"),
@@ -154,8 +154,8 @@ fn a_moment_is_its_date_at_both_ends_of_the_calendar() {
         (Timestamp::MAX.plus(Duration::MAX), "9999-12-31T23:59:59.999+00:00"),
         (Timestamp::MIN.minus(Duration::MAX), "0001-01-01T00:00:00+00:00"),
     ] {
-        assert_eq!(moment(at).to_rfc3339(), text);
-        assert_eq!(moment(at).timestamp_millis(), at.millis());
+        assert_eq!(to_date_time(at).to_rfc3339(), text);
+        assert_eq!(to_date_time(at).timestamp_millis(), at.millis());
     }
 }
 
@@ -166,14 +166,14 @@ proptest! {
     }
 
     #[test]
-    fn nor_does_one_that_is_nearly_json(body in r#"([\[\]{}:,"0-9eE.+\-\\u]|true|null|"token"|"a"){0,60}"#) {
+    fn no_near_json_panics(body in r#"([\[\]{}:,"0-9eE.+\-\\u]|true|null|"token"|"a"){0,60}"#) {
         let (read, plain) = (from_json::<IgnoredAny>(body.as_bytes()), serde_json::from_str::<IgnoredAny>(&body));
         prop_assert!(read.is_err() || plain.is_ok());
     }
 
     #[test]
-    fn any_moment_is_a_date(millis in any::<i64>()) {
+    fn any_timestamp_is_a_date(millis in any::<i64>()) {
         let at = Timestamp::from_millis(millis);
-        prop_assert_eq!(moment(at).timestamp_millis(), at.millis());
+        prop_assert_eq!(to_date_time(at).timestamp_millis(), at.millis());
     }
 }

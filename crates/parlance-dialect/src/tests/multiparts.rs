@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use crate::{Fields, Multipart};
 
-const TYPE: &str = "multipart/form-data; boundary=b";
+const CONTENT_TYPE: &str = "multipart/form-data; boundary=b";
 
 /// A part with this header line and this content.
 fn part(head: &str, value: &str) -> String {
@@ -15,11 +15,11 @@ fn field(name: &str, value: &str) -> String {
     part(&format!("Content-Disposition: form-data; name=\"{name}\""), value)
 }
 
-fn whole(parts: &[String]) -> String {
+fn multipart_body(parts: &[String]) -> String {
     parts.concat() + "--b--\r\n"
 }
 
-/// A body is read, as these fields urlencoded, or refused.
+/// Asserts the fields of a body, urlencoded, or the refusal of the body.
 #[track_caller]
 fn check(content_type: &str, body: impl AsRef<[u8]>, expected: Option<&str>) {
     let body = body.as_ref();
@@ -29,16 +29,16 @@ fn check(content_type: &str, body: impl AsRef<[u8]>, expected: Option<&str>) {
 
 #[test]
 fn the_parts_are_the_fields_in_their_order() {
-    let two = whole(&[field("a", "1"), field("b", "2 & =%\r\n--c")]);
-    check(TYPE, &two, Some("a=1&b=2%20%26%20%3D%25%0D%0A%2D%2Dc"));
-    check(TYPE, format!("\r\n{two}"), Some("a=1&b=2%20%26%20%3D%25%0D%0A%2D%2Dc"));
-    check(TYPE, two.trim_end(), Some("a=1&b=2%20%26%20%3D%25%0D%0A%2D%2Dc"));
-    check(TYPE, whole(&[field("a", ""), field("", "x")]), Some("a=&=x"));
-    check(TYPE, whole(&[field("a", "1"), field("a", "2")]), Some("a=1&a=2"));
-    check(TYPE, whole(&[]), Some(""));
-    check(TYPE, "", Some(""));
+    let two = multipart_body(&[field("a", "1"), field("b", "2 & =%\r\n--c")]);
+    check(CONTENT_TYPE, &two, Some("a=1&b=2%20%26%20%3D%25%0D%0A%2D%2Dc"));
+    check(CONTENT_TYPE, format!("\r\n{two}"), Some("a=1&b=2%20%26%20%3D%25%0D%0A%2D%2Dc"));
+    check(CONTENT_TYPE, two.trim_end(), Some("a=1&b=2%20%26%20%3D%25%0D%0A%2D%2Dc"));
+    check(CONTENT_TYPE, multipart_body(&[field("a", ""), field("", "x")]), Some("a=&=x"));
+    check(CONTENT_TYPE, multipart_body(&[field("a", "1"), field("a", "2")]), Some("a=1&a=2"));
+    check(CONTENT_TYPE, multipart_body(&[]), Some(""));
+    check(CONTENT_TYPE, "", Some(""));
     let bytes = b"--b\r\nContent-Disposition: form-data; name=a\r\n\r\n\xff\0\r\n--b--";
-    check(TYPE, bytes, Some("a=%FF%00"));
+    check(CONTENT_TYPE, bytes, Some("a=%FF%00"));
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn a_part_may_say_more_about_itself() {
         "Content-Disposition: form-data; name=\"a\"\r\nContent-Transfer-Encoding: 8bit",
         "Content-Disposition: form-data; name=\"a\"\r\nContent-Length: 1",
     ] {
-        check(TYPE, whole(&[part(head, "1")]), Some("a=1"));
+        check(CONTENT_TYPE, multipart_body(&[part(head, "1")]), Some("a=1"));
     }
 }
 
@@ -59,17 +59,17 @@ fn files_are_no_fields() {
     for name in ["filename=\"x;y=z.png\"", "filename=x", "filename*=UTF-8''x", "filename=\"C:\\x\""]
     {
         let head = format!("Content-Disposition: form-data; name=\"a\"; {name}");
-        let body = whole(&[part(&head, "PNG"), field("b", "2")]);
-        check(TYPE, &body, Some("b=2"));
-        let form = Multipart::parse(TYPE, body.as_bytes()).unwrap();
+        let body = multipart_body(&[part(&head, "PNG"), field("b", "2")]);
+        check(CONTENT_TYPE, &body, Some("b=2"));
+        let form = Multipart::parse(CONTENT_TYPE, body.as_bytes()).unwrap();
         let parts: Vec<_> = form.parts().map(|part| (part.name.as_str(), part.is_file)).collect();
         assert_eq!(parts, [("a", true), ("b", false)]);
     }
 }
 
 #[test]
-fn what_two_readers_could_take_in_two_ways_is_not_read() {
-    let good = whole(&[field("a", "1")]);
+fn ambiguous_multipart_bodies_are_refused() {
+    let good = multipart_body(&[field("a", "1")]);
     for body in [
         // Framing.
         format!("preamble\r\n{good}"),
@@ -87,38 +87,39 @@ fn what_two_readers_could_take_in_two_ways_is_not_read() {
         field("a", "1\r\n--b x"),
         "a=1".to_owned(),
         // Header lines.
-        whole(&[part("Content-Disposition: form-data", "1")]),
-        whole(&[part("Content-Disposition: attachment; name=a", "1")]),
-        whole(&[part("Content-Type: text/plain", "1")]),
-        whole(&[part("Content-Disposition: form-data; name=a; name=b", "1")]),
-        whole(&[part("Content-Disposition: form-data; name=a; NAME=a", "1")]),
-        whole(&[part("Content-Disposition: form-data; name=a; name*=UTF-8''b", "1")]),
-        whole(&[part("Content-Disposition: form-data; name=\"a\\\"; name=\"b\"", "1")]),
-        whole(&[part("Content-Disposition: form-data; name=\"a\\b\"", "1")]),
-        whole(&[part("Content-Disposition: form-data; name=\"a", "1")]),
-        whole(&[part("Content-Disposition: form-data; name=\"a\"x", "1")]),
-        whole(&[part("Content-Disposition: form-data; name=a\"b", "1")]),
-        whole(&[part("Content-Disposition: form-data; name=", "1")]),
-        whole(&[part("Content-Disposition: form-data; name", "1")]),
-        whole(&[part(
+        multipart_body(&[part("Content-Disposition: form-data", "1")]),
+        multipart_body(&[part("Content-Disposition: attachment; name=a", "1")]),
+        multipart_body(&[part("Content-Type: text/plain", "1")]),
+        multipart_body(&[part("Content-Disposition: form-data; name=a; name=b", "1")]),
+        multipart_body(&[part("Content-Disposition: form-data; name=a; NAME=a", "1")]),
+        multipart_body(&[part("Content-Disposition: form-data; name=a; name*=UTF-8''b", "1")]),
+        multipart_body(&[part("Content-Disposition: form-data; name=\"a\\\"; name=\"b\"", "1")]),
+        multipart_body(&[part("Content-Disposition: form-data; name=\"a\\b\"", "1")]),
+        multipart_body(&[part("Content-Disposition: form-data; name=\"a", "1")]),
+        multipart_body(&[part("Content-Disposition: form-data; name=\"a\"x", "1")]),
+        multipart_body(&[part("Content-Disposition: form-data; name=a\"b", "1")]),
+        multipart_body(&[part("Content-Disposition: form-data; name=", "1")]),
+        multipart_body(&[part("Content-Disposition: form-data; name", "1")]),
+        multipart_body(&[part(
             "Content-Disposition: form-data; name=a\r\nContent-Disposition: form-data; name=b",
             "1",
         )]),
-        whole(&[part("Content-Disposition: form-data;\r\n name=a", "1")]),
-        whole(&[part("Content-Disposition : form-data; name=a", "1")]),
-        whole(&[part("Content-Disposition: form-data; name=\"a\nb\"", "1")]),
-        whole(&[part(
+        multipart_body(&[part("Content-Disposition: form-data;\r\n name=a", "1")]),
+        multipart_body(&[part("Content-Disposition : form-data; name=a", "1")]),
+        multipart_body(&[part("Content-Disposition: form-data; name=\"a\nb\"", "1")]),
+        multipart_body(&[part(
             "Content-Disposition: form-data; name=a\r\nContent-Transfer-Encoding: base64",
             "1",
         )]),
-        whole(&[part("Content-Disposition: form-data; name=a\r\nno colon", "1")]),
-        whole(&[field(&"a".repeat(1024), "1")]),
-        whole(&vec![field("a", "1"); 101]),
+        multipart_body(&[part("Content-Disposition: form-data; name=a\r\nno colon", "1")]),
+        multipart_body(&[field(&"a".repeat(1024), "1")]),
+        multipart_body(&vec![field("a", "1"); 101]),
     ] {
-        check(TYPE, body, None);
+        check(CONTENT_TYPE, body, None);
     }
-    let most = Multipart::parse(TYPE, whole(&vec![field("a", "1"); 100]).as_bytes())
-        .map(|form| form.parts().count());
+    let most =
+        Multipart::parse(CONTENT_TYPE, multipart_body(&vec![field("a", "1"); 100]).as_bytes())
+            .map(|form| form.parts().count());
     assert_eq!(most, Some(100));
 }
 
@@ -145,26 +146,26 @@ fn the_boundary_is_named_once_and_within_its_letters() {
         ("multipart/mixed; boundary=b", "b", false),
         ("", "b", false),
     ] {
-        let body = whole(&[field("a", "1")]).replace("--b", &format!("--{boundary}"));
+        let body = multipart_body(&[field("a", "1")]).replace("--b", &format!("--{boundary}"));
         check(content_type, body, good.then_some("a=1"));
     }
 }
 
 #[test]
-fn nothing_that_is_read_is_shown() {
-    let body = whole(&[field("secretname", "secretvalue")]);
-    let form = Multipart::parse(TYPE, body.as_bytes()).unwrap();
+fn debug_shows_no_field_of_a_form() {
+    let body = multipart_body(&[field("secretname", "secretvalue")]);
+    let form = Multipart::parse(CONTENT_TYPE, body.as_bytes()).unwrap();
     let shown = format!("{form:?} {:?}", form.parts().next());
     assert_eq!(shown, "Multipart(1) Some(Part { is_file: false, .. })");
 }
 
 proptest! {
     #[test]
-    fn whatever_is_written_is_read_back(
+    fn written_fields_are_read_back(
         fields in prop::collection::vec(("[a-z ;=]{0,8}", "[ -~é]{0,20}"), 0..8),
     ) {
-        let body = whole(&fields.iter().map(|(name, value)| field(name, value)).collect::<Vec<_>>());
-        let form = Multipart::parse(TYPE, body.as_bytes()).unwrap();
+        let body = multipart_body(&fields.iter().map(|(name, value)| field(name, value)).collect::<Vec<_>>());
+        let form = Multipart::parse(CONTENT_TYPE, body.as_bytes()).unwrap();
         let parts: Vec<_> = form
             .parts()
             .map(|part| (part.name.clone(), String::from_utf8(part.value.to_vec()).unwrap()))
@@ -176,7 +177,7 @@ proptest! {
     fn no_bytes_make_it_panic(body: Vec<u8>, content_type: String) {
         let _ = Multipart::parse(&content_type, &body);
         for start in [&b"--b"[..], b"--b\r\n", b"--b\r\nContent-Disposition: form-data; name=", b"--b\r\nContent-Disposition:"] {
-            if let Some(form) = Multipart::parse(TYPE, &[start, &body, b"\r\n\r\nx\r\n--b--"].concat()) {
+            if let Some(form) = Multipart::parse(CONTENT_TYPE, &[start, &body, b"\r\n\r\nx\r\n--b--"].concat()) {
                 let _ = Fields::parse(&form.urlencoded());
             }
         }

@@ -1,25 +1,25 @@
-//! The values of settings.
+//! The values of configuration settings.
 
 use std::time::Duration;
 
 use proptest::prelude::*;
 
-use parlance_core::Binding;
+use parlance_core::AddressBinding;
 
-use crate::{Kind, Setting, Value, Values};
+use crate::{Setting, SettingKind, SettingValue, SettingValues};
 
 #[track_caller]
-fn check(kind: Kind, text: &str, expected: Option<&Value>) {
-    assert_eq!(Value::parse(kind, text).ok().as_ref(), expected, "{kind:?}, {text:?}");
+fn check(kind: SettingKind, text: &str, expected: Option<&SettingValue>) {
+    assert_eq!(SettingValue::parse(kind, text).ok().as_ref(), expected, "{kind:?}, {text:?}");
 }
 
 #[test]
 fn a_duration_has_a_whole_number_and_one_unit() {
-    for kind in [Kind::Duration, Kind::DurationOrNever] {
+    for kind in [SettingKind::Duration, SettingKind::DurationOrNever] {
         for (text, seconds) in
             [("1s", 1), ("90s", 90), ("10m", 600), ("24h", 86_400), ("30d", 2_592_000), ("007s", 7)]
         {
-            check(kind, text, Some(&Value::Duration(Duration::from_secs(seconds))));
+            check(kind, text, Some(&SettingValue::Duration(Duration::from_secs(seconds))));
         }
         for text in [
             "",
@@ -51,57 +51,57 @@ fn a_duration_has_a_whole_number_and_one_unit() {
 
 #[test]
 fn never_is_a_value_only_where_it_is_offered() {
-    check(Kind::DurationOrNever, "never", Some(&Value::Never));
-    check(Kind::Duration, "never", None);
-    check(Kind::Text, "never", Some(&Value::Text("never".to_owned())));
-    check(Kind::Text, "", Some(&Value::Text(String::new())));
+    check(SettingKind::DurationOrNever, "never", Some(&SettingValue::Never));
+    check(SettingKind::Duration, "never", None);
+    check(SettingKind::Text, "never", Some(&SettingValue::Text("never".to_owned())));
+    check(SettingKind::Text, "", Some(&SettingValue::Text(String::new())));
 }
 
 #[test]
 fn a_choice_is_one_of_its_words() {
-    let kind = Kind::Choice(&["one", "two"]);
+    let kind = SettingKind::Choice(&["one", "two"]);
     for word in ["one", "two"] {
-        check(kind, word, Some(&Value::Text(word.to_owned())));
+        check(kind, word, Some(&SettingValue::Text(word.to_owned())));
     }
     for text in ["", "One", "three", " one", "one,two"] {
         check(kind, text, None);
     }
-    assert_eq!(Value::parse(kind, "three"), Err(r#"one of "one", "two""#.to_owned()));
+    assert_eq!(SettingValue::parse(kind, "three"), Err(r#"one of "one", "two""#.to_owned()));
 }
 
 #[test]
 fn a_switch_is_true_or_false() {
-    check(Kind::Switch, "true", Some(&Value::Switch(true)));
-    check(Kind::Switch, "false", Some(&Value::Switch(false)));
+    check(SettingKind::Boolean, "true", Some(&SettingValue::Boolean(true)));
+    check(SettingKind::Boolean, "false", Some(&SettingValue::Boolean(false)));
     for text in ["", "True", "1", "on", "yes", " true"] {
-        check(Kind::Switch, text, None);
+        check(SettingKind::Boolean, text, None);
     }
 }
 
 #[test]
 fn every_binding_is_a_value_of_its_key_and_each_can_be_the_default() {
-    for default in Binding::ALL {
-        let setting = Setting::bind_address(default);
-        let mut values = Values::defaults(&[setting], chrono_tz::UTC);
+    for default in AddressBinding::ALL {
+        let setting = Setting::bind_sessions_to(default);
+        let mut values = SettingValues::defaults(&[setting], chrono_tz::UTC);
         assert_eq!(values.binding(), Some(default));
-        for binding in Binding::ALL {
-            values.set(setting.key, Value::parse(setting.kind, binding.name()).unwrap());
+        for binding in AddressBinding::ALL {
+            values.set(setting.key, SettingValue::parse(setting.kind, binding.name()).unwrap());
             assert_eq!(values.binding(), Some(binding));
         }
         check(setting.kind, "exactly", None);
     }
-    assert_eq!(Values::defaults(&[], chrono_tz::UTC).binding(), None);
+    assert_eq!(SettingValues::defaults(&[], chrono_tz::UTC).binding(), None);
 }
 
 proptest! {
     #[test]
     fn no_text_panics(text in ".{0,20}") {
-        let _read = Value::parse(Kind::DurationOrNever, &text);
+        let _read = SettingValue::parse(SettingKind::DurationOrNever, &text);
     }
 
     #[test]
     fn what_is_read_is_at_least_a_second(text in "[0-9]{0,22}[smhd]") {
-        if let Ok(Value::Duration(span)) = Value::parse(Kind::Duration, &text) {
+        if let Ok(SettingValue::Duration(span)) = SettingValue::parse(SettingKind::Duration, &text) {
             prop_assert!(span >= Duration::from_secs(1) && span <= Duration::from_secs(1000 * 366 * 86_400));
         }
     }

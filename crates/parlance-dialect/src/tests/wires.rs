@@ -1,4 +1,4 @@
-//! Requests and responses.
+//! HTTP requests and responses as plain bytes.
 
 use parlance_core::Timestamp;
 use proptest::prelude::*;
@@ -18,13 +18,16 @@ fn request<'r>(headers: &'r [Header<'r>]) -> Request<'r> {
     }
 }
 
-/// The one value of the header `x-token`.
+/// Asserts the only value of the header `x-token`.
 #[track_caller]
 fn check(headers: &[Header<'_>], expected: Option<&str>) {
     let request = request(headers);
     assert_eq!(request.header("X-Token"), expected, "{headers:?}");
     let values = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("x-token")).count();
-    assert_eq!((request.values("x-token").count(), request.has("x-tokeN")), (values, values > 0));
+    assert_eq!(
+        (request.header_values("x-token").count(), request.has_header("x-tokeN")),
+        (values, values > 0)
+    );
 }
 
 #[test]
@@ -49,7 +52,7 @@ fn a_header_that_stands_twice_has_no_value() {
 #[test]
 fn values_keep_their_order() {
     let headers: [Header<'_>; 3] = [("Cookie", b"a=1"), ("x", b"y"), ("cookie", b"b=2")];
-    assert_eq!(request(&headers).values("COOKIE").collect::<Vec<_>>(), [b"a=1", b"b=2"]);
+    assert_eq!(request(&headers).header_values("COOKIE").collect::<Vec<_>>(), [b"a=1", b"b=2"]);
 }
 
 #[track_caller]

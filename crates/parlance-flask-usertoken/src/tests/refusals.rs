@@ -1,22 +1,22 @@
-//! Claims about what is refused, and that nothing happens then.
+//! Tests of refusals: each has its answer, and changes nothing.
 
 use expect_test::expect;
 use parlance_core::Failure;
-use parlance_dialect::testing::{World, text};
-use parlance_dialect::{Dialect as _, Service as _, Unread};
+use parlance_dialect::testing::{TestWorld, text};
+use parlance_dialect::{Dialect as _, DialectHandler as _, Unread};
 
-use super::{BASIC, Wire, base64, check};
+use super::{BASIC, DialectHarness, base64, check};
 use crate::{FlaskUsertoken, Settings};
 
 #[test]
-fn every_failed_login_reads_alike() {
-    let wire = Wire::new();
-    wire.world.add_user("off", "XXX");
-    wire.world.add_user("old", "XXX");
-    wire.world.run(wire.world.authority.set_enabled("off", false)).unwrap();
-    wire.world.run(wire.world.authority.expire_password("old")).unwrap();
+fn every_failed_login_gets_the_same_answer() {
+    let harness = DialectHarness::new();
+    harness.world.add_user("off", "XXX");
+    harness.world.add_user("old", "XXX");
+    harness.world.block_on(harness.world.authority.set_enabled("off", false)).unwrap();
+    harness.world.block_on(harness.world.authority.expire_password("old")).unwrap();
     let wrong =
-        wire.send(&format!("POST /auth/login\nauthorization: Basic {}", base64("csmith:YYY")));
+        harness.send(&format!("POST /auth/login\nauthorization: Basic {}", base64("csmith:YYY")));
     check(
         &wrong,
         &expect![[r#"
@@ -28,9 +28,9 @@ fn every_failed_login_reads_alike() {
         {"message":"Authorization failed"}
     "#]],
     );
-    assert_eq!(wire.send("POST /auth/login"), wrong);
+    assert_eq!(harness.send("POST /auth/login"), wrong);
     assert_eq!(
-        wire.send(&format!("POST /auth/login\nauthorization: {BASIC}\nauthorization: {BASIC}")),
+        harness.send(&format!("POST /auth/login\nauthorization: {BASIC}\nauthorization: {BASIC}")),
         wrong
     );
     let mut shown = vec![
@@ -55,7 +55,7 @@ fn every_failed_login_reads_alike() {
     shown.push("Basic Y3NtaXRoOlhYWP8=".to_owned());
     for shown in shown {
         assert_eq!(
-            wire.send(&format!("POST /auth/login\nauthorization: {shown}")),
+            harness.send(&format!("POST /auth/login\nauthorization: {shown}")),
             wrong,
             "{shown}"
         );
@@ -67,11 +67,11 @@ fn only_a_login_asks_for_basic_and_not_even_that_where_it_is_switched_off() {
     let (basic, token) =
         (r#"Basic realm="parlance", charset="UTF-8""#, r#"X-Auth-Token realm="parlance""#);
     for (basic_challenge, at_login) in [(true, basic), (false, token)] {
-        let world = World::with_csmith();
+        let world = TestWorld::with_csmith();
         let settings = Settings { basic_challenge, ..Settings::default() };
-        let desk = world.desk(FlaskUsertoken::new(settings));
+        let service = world.service(FlaskUsertoken::new(settings));
         let challenges = |request: &str| {
-            let answer = world.send(&desk, request);
+            let answer = world.send(&service, request);
             assert_eq!(answer.status, 401, "{request}");
             let found = answer.headers.iter().filter(|(name, _)| *name == "www-authenticate");
             found.map(|(_, value)| value.clone()).collect::<Vec<_>>()
@@ -92,15 +92,15 @@ fn only_a_login_asks_for_basic_and_not_even_that_where_it_is_switched_off() {
         ] {
             assert_eq!(challenges(&format!("{request}\n\n")), [token], "{request}");
         }
-        let denied = desk.deny(Failure::NoCredential);
+        let denied = service.challenge(Failure::NoCredential);
         assert!(denied.headers.contains(&("www-authenticate", token.to_owned())));
     }
 }
 
 #[test]
 fn basic_in_latin_1_logs_in_as_in_utf8() {
-    let wire = Wire::new();
-    wire.world.add_user("zoë", "pässwort");
+    let harness = DialectHarness::new();
+    harness.world.add_user("zoë", "pässwort");
     for (shown, status) in [
         // `zoë:pässwort` as UTF-8, as Latin-1, and as Latin-1 with another letter.
         ("em/Dqzpww6Rzc3dvcnQ=", 200),
@@ -108,15 +108,15 @@ fn basic_in_latin_1_logs_in_as_in_utf8() {
         ("em/rOnDlc3N3b3J0", 401),
     ] {
         let request = format!("POST /auth/login\nauthorization: Basic {shown}");
-        assert_eq!(wire.status(&request), status, "{shown}");
+        assert_eq!(harness.status(&request), status, "{shown}");
     }
 }
 
 #[test]
-fn every_token_that_does_not_count_is_answered_alike() {
-    let wire = Wire::new();
-    let token = wire.log_in();
-    let missing = wire.send("POST /auth/bump");
+fn every_invalid_token_gets_the_same_answer() {
+    let harness = DialectHarness::new();
+    let token = harness.log_in();
+    let missing = harness.send("POST /auth/bump");
     check(
         &missing,
         &expect![[r#"
@@ -143,27 +143,27 @@ fn every_token_that_does_not_count_is_answered_alike() {
         "é".repeat(18),
     ] {
         for line in ["POST /auth/bump", "POST /auth/logout", "GET /user", "GET /user/csmith"] {
-            assert_eq!(wire.shown(line, &token), missing, "{line} {token}");
+            assert_eq!(harness.send_with_token(line, &token), missing, "{line} {token}");
         }
     }
-    // 43 bytes need padding, and must have it.
+    // 43 bytes need padding; without the padding the header is refused.
     let unpadded = base64(&format!("csmith:{token}")).replace('=', "");
     for header in [&token, &base64(&token), "====", &unpadded] {
-        assert_eq!(wire.send(&format!("POST /auth/bump\nx-auth-token: {header}")), missing);
+        assert_eq!(harness.send(&format!("POST /auth/bump\nx-auth-token: {header}")), missing);
     }
     let twice = base64(&format!("csmith:{token}"));
     assert_eq!(
-        wire.send(&format!("POST /auth/logout\nx-auth-token: {twice}\nX-Auth-Token: {twice}")),
+        harness.send(&format!("POST /auth/logout\nx-auth-token: {twice}\nX-Auth-Token: {twice}")),
         missing
     );
-    assert!(wire.shown("POST /auth/bump", &token).starts_with("200\n"));
+    assert!(harness.send_with_token("POST /auth/bump", &token).starts_with("200\n"));
 }
 
 #[test]
 fn a_disabled_users_token_is_refused() {
-    let wire = Wire::new();
-    let token = wire.log_in();
-    wire.world.run(wire.world.authority.set_enabled("csmith", false)).unwrap();
+    let harness = DialectHarness::new();
+    let token = harness.log_in();
+    harness.world.block_on(harness.world.authority.set_enabled("csmith", false)).unwrap();
     for line in [
         "POST /auth/bump",
         "POST /auth/logout",
@@ -171,14 +171,14 @@ fn a_disabled_users_token_is_refused() {
         "GET /user/csmith",
         "GET /user?page=0",
     ] {
-        assert!(wire.shown(line, &token).starts_with("401\n"), "{line}");
+        assert!(harness.send_with_token(line, &token).starts_with("401\n"), "{line}");
     }
 }
 
 #[test]
-fn accept_decides_before_anything_is_done() {
-    let wire = Wire::new();
-    let token = wire.log_in();
+fn the_accept_header_is_checked_before_any_effect() {
+    let harness = DialectHarness::new();
+    let token = harness.log_in();
     for (accept, good) in [
         ("", true),
         (" , ", true),
@@ -213,11 +213,11 @@ fn accept_decides_before_anything_is_done() {
         ("application/*;q=0, */*", false),
         ("*/*;q=0", false),
     ] {
-        let answer = wire.shown(&format!("POST /auth/bump\naccept: {accept}"), &token);
+        let answer = harness.send_with_token(&format!("POST /auth/bump\naccept: {accept}"), &token);
         assert!(answer.starts_with(if good { "200\n" } else { "406\n" }), "{accept}: {answer}");
     }
     check(
-        &wire.shown("POST /auth/logout\naccept: text/html", &token),
+        &harness.send_with_token("POST /auth/logout\naccept: text/html", &token),
         &expect![[r#"
         406
         content-type: application/json
@@ -226,19 +226,20 @@ fn accept_decides_before_anything_is_done() {
         {"message":"Only application/json is to be had"}
     "#]],
     );
-    assert_eq!(wire.status("POST /auth/login\naccept: text/html"), 406);
-    assert_eq!(wire.status("GET /user\naccept: text/html"), 406);
+    assert_eq!(harness.status("POST /auth/login\naccept: text/html"), 406);
+    assert_eq!(harness.status("GET /user\naccept: text/html"), 406);
     assert!(
-        wire.shown("POST /auth/bump\naccept: text/html\nAccept: application/json", &token)
+        harness
+            .send_with_token("POST /auth/bump\naccept: text/html\nAccept: application/json", &token)
             .starts_with("200\n")
     );
 }
 
 #[test]
 fn other_methods_are_405_before_all_else() {
-    let wire = Wire::new();
+    let harness = DialectHarness::new();
     check(
-        &wire.send("GET /auth/login\naccept: text/html"),
+        &harness.send("GET /auth/login\naccept: text/html"),
         &expect![[r#"
         405
         content-type: application/json
@@ -250,23 +251,23 @@ fn other_methods_are_405_before_all_else() {
     );
     for path in ["/auth/login", "/auth/bump", "/auth/logout"] {
         for method in ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE", "post", ""] {
-            assert_eq!(wire.status(&format!("{method} {path}")), 405, "{method} {path}");
+            assert_eq!(harness.status(&format!("{method} {path}")), 405, "{method} {path}");
         }
     }
     for path in ["/user", "/user/csmith"] {
         for method in ["POST", "PUT", "DELETE", "OPTIONS", "get"] {
-            let answer = wire.send(&format!("{method} {path}"));
+            let answer = harness.send(&format!("{method} {path}"));
             assert!(answer.starts_with("405\n") && answer.contains("allow: GET\n"), "{answer}");
         }
     }
 }
 
 #[test]
-fn the_store_away_is_503_and_never_a_refusal() {
-    let wire = Wire::new();
-    let token = wire.log_in();
-    wire.world.store.set_away(true);
-    let away = wire.login();
+fn an_unavailable_store_is_503_and_never_a_refusal() {
+    let harness = DialectHarness::new();
+    let token = harness.log_in();
+    harness.world.store.set_unavailable(true);
+    let away = harness.login_response();
     check(
         &away,
         &expect![[r#"
@@ -285,17 +286,17 @@ fn the_store_away_is_503_and_never_a_refusal() {
         "GET /user?page=0",
         "GET /user/csmith",
     ] {
-        assert_eq!(wire.shown(line, &token), away, "{line}");
+        assert_eq!(harness.send_with_token(line, &token), away, "{line}");
     }
     let shown = base64(&format!("csmith:{token}"));
-    assert_eq!(wire.admit(&[("x-auth-token", shown.as_bytes())]), Err(away));
+    assert_eq!(harness.admit(&[("x-auth-token", shown.as_bytes())]), Err(away));
 }
 
 #[test]
 fn every_failure_and_every_unread_body_has_its_status() {
     let dialect = FlaskUsertoken::default();
     let failures =
-        Failure::ALL.map(|why| format!("{}: {}\n", why.reason(), dialect.deny(&why).status));
+        Failure::ALL.map(|why| format!("{}: {}\n", why.reason(), dialect.challenge(&why).status));
     check(
         &failures.concat(),
         &expect![[r#"
@@ -310,15 +311,15 @@ fn every_failure_and_every_unread_body_has_its_status() {
             throttled: 401
             no_credential: 401
             unknown_credential: 401
-            ended_session: 401
-            foreign_address: 401
-            foreign_user: 401
+            revoked_or_expired: 401
+            unexpected_address: 401
+            unexpected_user: 401
             busy: 503
             unavailable: 503
         "#]],
     );
     check(
-        &Unread::ALL.map(|why| text(&dialect.unread(why))).concat(),
+        &Unread::ALL.map(|why| text(&dialect.body_error(why))).concat(),
         &expect![[r#"
         413
         content-type: application/json

@@ -1,16 +1,16 @@
-//! Claims about the user pages.
+//! Tests of the user pages.
 
 use expect_test::expect;
 use parlance_core::ports::Clock as _;
 use parlance_core::{NewUser, Secret};
 use parlance_dialect::Dialect as _;
 
-use super::{HOUR, Wire, check};
+use super::{DialectHarness, HOUR, check};
 use crate::FlaskUsertoken;
 
-/// `csmith`, who has logged in, and `plain`, who never has and may not do everything.
-fn two_users() -> (Wire, String) {
-    let wire = Wire::new();
+/// `csmith`, after a login, and `plain`, without a login and without full rights.
+fn two_users() -> (DialectHarness, String) {
+    let harness = DialectHarness::new();
     let password = Secret::new("XXX".to_owned());
     let plain = NewUser {
         name: "Plain Jäger/1".to_owned(),
@@ -18,17 +18,20 @@ fn two_users() -> (Wire, String) {
         roles: Vec::new(),
         unrestricted: false,
     };
-    wire.world.run(wire.world.authority.add_user(plain, wire.world.clock.now())).unwrap();
-    wire.world.clock.advance(HOUR);
-    let token = wire.log_in();
-    (wire, token)
+    harness
+        .world
+        .block_on(harness.world.authority.add_user(plain, harness.world.clock.now()))
+        .unwrap();
+    harness.world.clock.advance(HOUR);
+    let token = harness.log_in();
+    (harness, token)
 }
 
 #[test]
 fn a_page_lists_users_in_the_order_of_their_names() {
-    let (wire, token) = two_users();
+    let (harness, token) = two_users();
     check(
-        &wire.shown("GET /user", &token),
+        &harness.send_with_token("GET /user", &token),
         &expect![[r#"
         200
         content-type: application/json
@@ -38,7 +41,7 @@ fn a_page_lists_users_in_the_order_of_their_names() {
     "#]],
     );
     check(
-        &wire.shown("GET /user?page=2&perPage=1", &token),
+        &harness.send_with_token("GET /user?page=2&perPage=1", &token),
         &expect![[r#"
         200
         content-type: application/json
@@ -50,10 +53,10 @@ fn a_page_lists_users_in_the_order_of_their_names() {
 }
 
 #[test]
-fn one_user_is_found_by_his_name_in_any_spelling() {
-    let (wire, token) = two_users();
+fn a_user_is_found_by_name_in_any_spelling() {
+    let (harness, token) = two_users();
     check(
-        &wire.shown("GET /user/csmith", &token),
+        &harness.send_with_token("GET /user/csmith", &token),
         &expect![[r#"
         200
         content-type: application/json
@@ -77,11 +80,11 @@ fn one_user_is_found_by_his_name_in_any_spelling() {
         ("%zz", "404"),
         ("a%3Ab", "404"),
     ] {
-        let answer = wire.shown(&format!("GET /user/{name}"), &token);
+        let answer = harness.send_with_token(&format!("GET /user/{name}"), &token);
         assert!(answer.starts_with(status), "{name}: {answer}");
     }
     check(
-        &wire.shown("GET /user/nobody", &token),
+        &harness.send_with_token("GET /user/nobody", &token),
         &expect![[r#"
         404
         content-type: application/json
@@ -94,7 +97,7 @@ fn one_user_is_found_by_his_name_in_any_spelling() {
 
 #[test]
 fn a_page_that_cannot_be_is_400_and_one_that_is_not_there_404() {
-    let (wire, token) = two_users();
+    let (harness, token) = two_users();
     for (query, status) in [
         ("", "200"),
         ("page=1", "200"),
@@ -121,11 +124,11 @@ fn a_page_that_cannot_be_is_400_and_one_that_is_not_there_404() {
         ("perPage=ten", "400"),
         ("perPage=1&perPage=2", "400"),
     ] {
-        let answer = wire.shown(&format!("GET /user?{query}"), &token);
+        let answer = harness.send_with_token(&format!("GET /user?{query}"), &token);
         assert!(answer.starts_with(status), "{query}: {answer}");
     }
     check(
-        &wire.shown("GET /user?page=0", &token),
+        &harness.send_with_token("GET /user?page=0", &token),
         &expect![[r#"
         400
         content-type: application/json
@@ -137,12 +140,12 @@ fn a_page_that_cannot_be_is_400_and_one_that_is_not_there_404() {
 }
 
 #[test]
-fn the_token_is_judged_before_the_page() {
-    let (wire, token) = two_users();
-    assert_eq!(wire.status("GET /user?page=0"), 401);
-    assert!(wire.shown("POST /auth/logout", &token).starts_with("200\n"));
+fn the_token_is_checked_before_the_page() {
+    let (harness, token) = two_users();
+    assert_eq!(harness.status("GET /user?page=0"), 401);
+    assert!(harness.send_with_token("POST /auth/logout", &token).starts_with("200\n"));
     for line in ["GET /user?page=0", "GET /user?page=99", "GET /user/nobody", "GET /user/%FF"] {
-        assert!(wire.shown(line, &token).starts_with("401\n"), "{line}");
+        assert!(harness.send_with_token(line, &token).starts_with("401\n"), "{line}");
     }
 }
 

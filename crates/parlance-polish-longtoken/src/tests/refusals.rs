@@ -1,21 +1,21 @@
-//! Claims about what is refused, and that nothing happens then.
+//! Tests of refusals: each has its answer, and changes nothing.
 
 use expect_test::expect;
 use parlance_core::Failure;
 use parlance_dialect::testing::text;
 use parlance_dialect::{Dialect as _, Unread};
 
-use super::{HOUR, Wire, check, field};
+use super::{DialectHarness, HOUR, check, field};
 use crate::PolishLongtoken;
 
 #[test]
-fn every_failed_login_reads_alike_and_names_no_scheme() {
-    let wire = Wire::new();
-    wire.world.add_user("off", "XXX");
-    wire.world.add_user("old", "XXX");
-    wire.world.run(wire.world.authority.set_enabled("off", false)).unwrap();
-    wire.world.run(wire.world.authority.expire_password("old")).unwrap();
-    let wrong = wire.post("login=csmith&pass=YYY");
+fn every_failed_login_gets_the_same_answer_without_a_scheme() {
+    let harness = DialectHarness::new();
+    harness.world.add_user("off", "XXX");
+    harness.world.add_user("old", "XXX");
+    harness.world.block_on(harness.world.authority.set_enabled("off", false)).unwrap();
+    harness.world.block_on(harness.world.authority.expire_password("old")).unwrap();
+    let wrong = harness.post("login=csmith&pass=YYY");
     check(
         &wrong,
         &expect![[r#"
@@ -38,14 +38,14 @@ fn every_failed_login_reads_alike_and_names_no_scheme() {
         "login=csmith%0D%0A&pass=XXX",
         "{\"login\":\"csmith\",\"pass\":\"XXX\"}",
     ] {
-        assert_eq!(wire.post(form), wrong, "{form}");
+        assert_eq!(harness.post(form), wrong, "{form}");
     }
 }
 
 #[test]
 fn a_malformed_renewal_is_refused_and_changes_nothing() {
-    let wire = Wire::new();
-    let token = wire.log_in("true");
+    let harness = DialectHarness::new();
+    let token = harness.log_in("true");
     for json in [
         String::new(),
         "null".to_owned(),
@@ -60,23 +60,28 @@ fn a_malformed_renewal_is_refused_and_changes_nothing() {
         "{\"token\":64}".to_owned(),
         "[".repeat(10_000),
     ] {
-        assert!(wire.put(&json).starts_with("400\n"), "{json}");
+        assert!(harness.put(&json).starts_with("400\n"), "{json}");
     }
     assert_eq!(
-        wire.raw("PUT", None, &[("content-type", b"application/json")], b"{\"token\":\"\xff\"}"),
+        harness.send_bytes(
+            "PUT",
+            None,
+            &[("content-type", b"application/json")],
+            b"{\"token\":\"\xff\"}"
+        ),
         400
     );
-    let still = field(&wire.send(&format!("GET /login?token={token}")), "validTo");
+    let still = field(&harness.send(&format!("GET /login?token={token}")), "validTo");
     assert_eq!(still, "2022-05-31T12:00:00+00:00");
 }
 
 #[test]
-fn every_token_that_does_not_count_is_answered_alike() {
-    let wire = Wire::new();
-    let (ended, expired) = (wire.log_in("false"), wire.log_in("false"));
-    assert_eq!(wire.status(&format!("DELETE /login?token={ended}")), 204);
-    wire.world.clock.advance(24 * HOUR);
-    let missing = wire.send("GET /login");
+fn every_invalid_token_gets_the_same_answer() {
+    let harness = DialectHarness::new();
+    let (ended, expired) = (harness.log_in("false"), harness.log_in("false"));
+    assert_eq!(harness.status(&format!("DELETE /login?token={ended}")), 204);
+    harness.world.clock.advance(24 * HOUR);
+    let missing = harness.send("GET /login");
     check(
         &missing,
         &expect![[r#"
@@ -89,11 +94,11 @@ fn every_token_that_does_not_count_is_answered_alike() {
     for token in [ended.as_str(), &expired, "f87x9", "", "%00", "%FF", "f87x9%20"] {
         for request in [format!("GET /login?token={token}"), format!("DELETE /login?token={token}")]
         {
-            assert_eq!(wire.send(&request), missing, "{request}");
+            assert_eq!(harness.send(&request), missing, "{request}");
         }
     }
     for json in [format!("{{\"token\":\"{ended}\"}}"), format!("{{\"token\":\"{expired}\"}}")] {
-        assert_eq!(wire.put(&json), missing, "{json}");
+        assert_eq!(harness.put(&json), missing, "{json}");
     }
     for json in [
         "{}",
@@ -102,17 +107,17 @@ fn every_token_that_does_not_count_is_answered_alike() {
         "{\"token\":\"\\u0000\"}",
         "{\"longtoken\":true}",
     ] {
-        assert_eq!(wire.put(json), missing, "{json}");
+        assert_eq!(harness.put(json), missing, "{json}");
     }
-    assert_eq!(wire.raw("GET", None, &[("x-auth-bearer", b"\xff\xfe")], b""), 404);
+    assert_eq!(harness.send_bytes("GET", None, &[("x-auth-bearer", b"\xff\xfe")], b""), 404);
 }
 
 #[test]
-fn two_tokens_end_nothing() {
-    let wire = Wire::new();
-    let (a, b) = (wire.log_in("false"), wire.log_in("false"));
+fn two_tokens_in_one_request_end_no_session() {
+    let harness = DialectHarness::new();
+    let (a, b) = (harness.log_in("false"), harness.log_in("false"));
     check(
-        &wire.send(&format!("DELETE /login?token={a}\nx-auth-bearer: {b}")),
+        &harness.send(&format!("DELETE /login?token={a}\nx-auth-bearer: {b}")),
         &expect![[r#"
         400
         content-type: application/json; charset=utf-8
@@ -135,34 +140,34 @@ fn two_tokens_end_nothing() {
         "POST /login?a=1&a=2\ncontent-type: application/x-www-form-urlencoded\n\nlogin=csmith&pass=XXX".to_owned(),
         "POST /login\ncontent-type: application/x-www-form-urlencoded\n\nlogin=csmith&pass=XXX&pass=XXX".to_owned(),
     ] {
-        assert_eq!(wire.status(&request), 400, "{request}");
+        assert_eq!(harness.status(&request), 400, "{request}");
     }
     for token in [a, b] {
-        assert_eq!(wire.status(&format!("GET /login?token={token}")), 200);
+        assert_eq!(harness.status(&format!("GET /login?token={token}")), 200);
     }
 }
 
 #[test]
 fn credentials_in_the_address_are_not_read_where_a_body_is() {
-    let wire = Wire::new();
-    let token = wire.log_in("false");
+    let harness = DialectHarness::new();
+    let token = harness.log_in("false");
     let form =
         "POST /login?login=csmith&pass=XXX\ncontent-type: application/x-www-form-urlencoded\n\n";
-    assert_eq!(wire.status(form), 401);
+    assert_eq!(harness.status(form), 401);
     let put = format!(
         "PUT /login?token={token}\ncontent-type: application/json\nx-auth-bearer: {token}\n\n{{}}"
     );
-    assert_eq!(wire.status(&put), 404);
+    assert_eq!(harness.status(&put), 404);
     let old = format!(
         "POST /login\ncontent-type: application/x-www-form-urlencoded\nx-auth-bearer: {token}\n\nlogin=csmith&pass=XXX"
     );
-    assert_eq!(wire.status(&old), 200);
+    assert_eq!(harness.status(&old), 200);
 }
 
 #[test]
 fn another_body_format_is_415() {
-    let wire = Wire::new();
-    check(&wire.send("POST /login\ncontent-type: application/json\n\n{\"login\":\"csmith\",\"pass\":\"XXX\"}"), &expect![[r#"
+    let harness = DialectHarness::new();
+    check(&harness.send("POST /login\ncontent-type: application/json\n\n{\"login\":\"csmith\",\"pass\":\"XXX\"}"), &expect![[r#"
         415
         content-type: application/json; charset=utf-8
 
@@ -176,25 +181,25 @@ fn another_body_format_is_415() {
         "PUT /login\ncontent-type: application/x-www-form-urlencoded\n\n[]",
         "PUT /login\ncontent-type: application/json\ncontent-type: application/json\n\n{}",
     ] {
-        assert_eq!(wire.status(request), 415, "{request}");
+        assert_eq!(harness.status(request), 415, "{request}");
     }
     let parameters = "POST /login\ncontent-type: Application/X-WWW-Form-Urlencoded; charset=UTF-8\n\nlogin=csmith&pass=XXX";
-    assert_eq!(wire.status(parameters), 200);
+    assert_eq!(harness.status(parameters), 200);
     for json in [
         "content-type: application/json; charset=utf-8\n\n{}",
         "content-type: text/plain;charset=UTF-8\n\n{}",
         "content-type: application/x-www-form-urlencoded\n\n{}",
         "\n{}",
     ] {
-        assert_eq!(wire.status(&format!("PUT /login\n{json}")), 404, "{json}");
+        assert_eq!(harness.status(&format!("PUT /login\n{json}")), 404, "{json}");
     }
 }
 
 #[test]
 fn other_methods_are_405() {
-    let wire = Wire::new();
+    let harness = DialectHarness::new();
     check(
-        &wire.send("PATCH /login"),
+        &harness.send("PATCH /login"),
         &expect![[r#"
         405
         content-type: application/json; charset=utf-8
@@ -203,18 +208,18 @@ fn other_methods_are_405() {
         {"error":"Method not allowed."}
     "#]],
     );
-    assert_eq!(wire.status("HEAD /login"), 404, "HEAD is GET");
+    assert_eq!(harness.status("HEAD /login"), 404, "HEAD is GET");
     for method in ["OPTIONS", "TRACE", "get", "CONNECT", ""] {
-        assert_eq!(wire.status(&format!("{method} /login")), 405, "{method}");
+        assert_eq!(harness.status(&format!("{method} /login")), 405, "{method}");
     }
 }
 
 #[test]
-fn the_store_away_is_503_and_never_a_refusal() {
-    let wire = Wire::new();
-    let token = wire.log_in("false");
-    wire.world.store.set_away(true);
-    let away = wire.post("login=csmith&pass=XXX");
+fn an_unavailable_store_is_503_and_never_a_refusal() {
+    let harness = DialectHarness::new();
+    let token = harness.log_in("false");
+    harness.world.store.set_unavailable(true);
+    let away = harness.post("login=csmith&pass=XXX");
     check(
         &away,
         &expect![[r#"
@@ -225,12 +230,12 @@ fn the_store_away_is_503_and_never_a_refusal() {
         {"error":"Service unavailable, please try again."}
     "#]],
     );
-    assert_eq!(wire.send(&format!("GET /login?token={token}")), away);
-    assert_eq!(wire.send(&format!("DELETE /login?token={token}")), away);
-    assert_eq!(wire.put(&format!("{{\"token\":\"{token}\"}}")), away);
-    assert_eq!(wire.admit(None, &[("x-auth-bearer", token.as_bytes())]), Err(away));
-    wire.world.store.set_away(false);
-    assert_eq!(wire.status(&format!("GET /login?token={token}")), 200);
+    assert_eq!(harness.send(&format!("GET /login?token={token}")), away);
+    assert_eq!(harness.send(&format!("DELETE /login?token={token}")), away);
+    assert_eq!(harness.put(&format!("{{\"token\":\"{token}\"}}")), away);
+    assert_eq!(harness.admit(None, &[("x-auth-bearer", token.as_bytes())]), Err(away));
+    harness.world.store.set_unavailable(false);
+    assert_eq!(harness.status(&format!("GET /login?token={token}")), 200);
 }
 
 #[test]
@@ -240,8 +245,8 @@ fn every_failure_and_every_unread_body_has_its_status() {
         format!(
             "{}: {}, guarded {}\n",
             why.reason(),
-            crate::reply::refused(why).status,
-            dialect.deny(&why).status
+            crate::reply::encode_failure(why).status,
+            dialect.challenge(&why).status
         )
     });
     check(
@@ -258,15 +263,15 @@ fn every_failure_and_every_unread_body_has_its_status() {
             throttled: 429, guarded 401
             no_credential: 404, guarded 401
             unknown_credential: 404, guarded 401
-            ended_session: 404, guarded 401
-            foreign_address: 404, guarded 401
-            foreign_user: 404, guarded 401
+            revoked_or_expired: 404, guarded 401
+            unexpected_address: 404, guarded 401
+            unexpected_user: 404, guarded 401
             busy: 503, guarded 503
             unavailable: 503, guarded 503
         "#]],
     );
     check(
-        &Unread::ALL.map(|why| text(&dialect.unread(why))).concat(),
+        &Unread::ALL.map(|why| text(&dialect.body_error(why))).concat(),
         &expect![[r#"
         413
         content-type: application/json; charset=utf-8

@@ -1,5 +1,5 @@
-//! Whether the process lives, and whether it should be sent anybody: its database answers, a key signs wherever one is wanted, and it has
-//! not been told to stop.
+//! Health check and readiness: whether the process lives, and whether a proxy should send requests here. Ready means
+//! that the database answers, every needed signing key is there, and no signal has asked for a stop.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -7,47 +7,52 @@ use std::time::Duration;
 use actix_web::{HttpResponse, rt};
 use parlance::core::Timestamp;
 use parlance::core::ports::{Change, StoreError};
-use parlance::store::FILE_REPLACED;
+use parlance::store::FILE_REPLACED_PREFIX;
 
-use super::openapi::{self, text};
-use super::{Page, Shared, TEXT, read};
+use super::openapi::{self, text_response};
+use super::{Endpoint, SharedContext, TEXT, get_resource};
 
-/// How long the database may take to answer before the program does not call itself ready.
-pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+/// Longest wait for the database's answer before readiness is denied.
+pub(super) const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
 
-pub(super) const PAGES: &[Page] = &[
-    Page {
+pub(super) const ENDPOINTS: &[Endpoint] = &[
+    Endpoint {
         path: "/healthz",
         serve: |path| {
-            read(path, || async { HttpResponse::Ok().content_type(TEXT).body("alive\n") })
+            get_resource(path, || async { HttpResponse::Ok().content_type(TEXT).body("alive\n") })
         },
-        describe: || openapi::read("Whether the process lives", &[("200", text("It does."))]),
-    },
-    Page {
-        path: "/readyz",
-        serve: |path| read(path, ready),
         describe: || {
-            let away = openapi::away(text(
+            openapi::get_path_item(
+                "Health check: whether the process lives",
+                &[("200", text_response("The check succeeds."))],
+            )
+        },
+    },
+    Endpoint {
+        path: "/readyz",
+        serve: |path| get_resource(path, ready),
+        describe: || {
+            let away = openapi::with_retry_after(text_response(
                 "The database does not answer, no key can sign, or the program has been told to stop.",
             ));
-            openapi::read(
-                "Whether a proxy should send anybody here",
-                &[("200", text("It does.")), ("503", away)],
+            openapi::get_path_item(
+                "Readiness: whether a proxy should send requests here",
+                &[("200", text_response("The check succeeds.")), ("503", away)],
             )
         },
     },
 ];
 
-async fn ready(desk: Shared) -> HttpResponse {
-    let store = &desk.store;
-    // Drops nothing, in a transaction that may write: a database that only reads lets nobody in.
-    let nothing = Change::Purge { before: Timestamp::MIN, limit: 0 };
+async fn ready(context: SharedContext) -> HttpResponse {
+    let store = &context.store;
+    // Drops no rows, in a write transaction: on a read-only database no login succeeds.
+    let nothing = Change::PurgeSessions { before: Timestamp::MIN, limit: 0 };
     let answers = async {
-        if desk.stopping.load(Ordering::Relaxed) {
+        if context.stopping.load(Ordering::Relaxed) {
             return Err("stopping\n".to_owned());
         }
         store.ping().await.map_err(|error| {
-            why(
+            unavailable_reason(
                 &error,
                 "the database does not answer
 ",
@@ -56,21 +61,21 @@ async fn ready(desk: Shared) -> HttpResponse {
         })?;
         let written = store.apply(nothing).await;
         written.map_err(|error| {
-            why(
+            unavailable_reason(
                 &error,
                 "the database cannot be written
 ",
             )
             .to_owned()
         })?;
-        desk.keychain.why_silent().map_or(Ok(()), |why| {
+        context.key_manager.signing_error().map_or(Ok(()), |why| {
             Err(format!(
                 "{why}
 "
             ))
         })
     };
-    let reason = match rt::time::timeout(PATIENCE, answers).await {
+    let reason = match rt::time::timeout(DATABASE_TIMEOUT, answers).await {
         Ok(Ok(())) => {
             return HttpResponse::Ok().content_type(TEXT).body(
                 "ready
@@ -88,10 +93,10 @@ async fn ready(desk: Shared) -> HttpResponse {
         .body(reason)
 }
 
-/// Why the database is of no use: this, unless it is another one by now.
-fn why(error: &StoreError, otherwise: &'static str) -> &'static str {
+/// The reason that the database is unusable: `otherwise`, unless the database file was replaced.
+fn unavailable_reason(error: &StoreError, otherwise: &'static str) -> &'static str {
     match error {
-        StoreError::Unavailable(cause) if cause.starts_with(FILE_REPLACED) => {
+        StoreError::Unavailable(cause) if cause.starts_with(FILE_REPLACED_PREFIX) => {
             "the database's file was replaced: stop this program and start it again\n"
         }
         StoreError::Unavailable(_) | StoreError::Busy => otherwise,

@@ -1,193 +1,228 @@
-//! What services ask about a credential that a client showed them: is it good (RFC 7662), and end it (RFC 7009).
+//! Token introspection (RFC 7662) and revocation (RFC 7009): services ask about a credential that a client sent, or end
+//! its session.
 
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, Resource, rt, web};
 use futures_util::future::join_all;
-use parlance::actix::{ANSWER_PATIENCE, body};
+use parlance::actix::{RESPONSE_TIMEOUT, read_limited_body};
 use parlance::core::{Failure, Session, User};
-use parlance::dialect::{Fields, Service, Unread};
+use parlance::dialect::{DialectHandler, Fields, Unread};
 use serde_json::{Map, Value, json};
 
-use super::authentication::{Refused, authenticate};
-use super::openapi::{CLIENT, answer, away, responses};
-use super::{Desk, JSON, Page, Shared, not_allowed};
+use super::authentication::{ClientAuthError, authenticate};
+use super::openapi::{CLIENT_AUTH_SCHEME, response, responses, with_retry_after};
+use super::{Endpoint, JSON, OperatorContext, SharedContext, not_allowed};
 
-const FORM: &str = "application/x-www-form-urlencoded";
+const FORM_MEDIA_TYPE: &str = "application/x-www-form-urlencoded";
 
-pub(super) const PAGES: &[Page] = &[
-    Page {
+pub(super) const ENDPOINTS: &[Endpoint] = &[
+    Endpoint {
         path: "/introspect",
-        serve: |path| asked(path, web::post().to(introspect)),
+        serve: |path| post_resource(path, web::post().to(introspect)),
         describe: || {
-            let known = answer("What is known of it.", JSON, &introspection());
-            describe("Whether a credential of any dialect is good (RFC 7662)", known)
+            let known = response(
+                "The state of the credential, with its session and user if it is valid.",
+                JSON,
+                &introspection_schema(),
+            );
+            describe(
+                "Introspection: whether a credential of any dialect is valid (RFC 7662)",
+                known,
+            )
         },
     },
-    Page {
+    Endpoint {
         path: "/revoke",
-        serve: |path| asked(path, web::post().to(revoke)),
+        serve: |path| post_resource(path, web::post().to(revoke)),
         describe: || {
-            let ended = json!({ "description": "It is not good any more, or never was." });
-            describe("End the session of a credential of any dialect (RFC 7009)", ended)
+            let ended =
+                json!({ "description": "The credential is not valid any more, or never was." });
+            describe("Revocation: end the session of a credential of any dialect (RFC 7009)", ended)
         },
     },
 ];
 
-fn asked(path: &str, route: actix_web::Route) -> Resource {
+fn post_resource(path: &str, route: actix_web::Route) -> Resource {
     web::resource(path).route(route).default_service(web::to(|| async { not_allowed("POST") }))
 }
 
-/// How a call is refused. No body repeats what was shown.
-enum Refusal {
+/// A refused call. No body repeats the credential.
+enum OauthError {
     /// `invalid_request`.
-    Request,
-    MediaType,
-    TooLong,
-    TooSlow,
+    InvalidRequest,
+    UnsupportedMediaType,
+    BodyTooLong,
+    BodyTooSlow,
     /// `invalid_client`.
-    Client,
-    /// It is not known whether the credential is good, or whether its session was ended.
-    Away,
+    InvalidClient,
+    /// The store is unavailable: the state of the credential, or the outcome of the revocation, is unknown.
+    TemporarilyUnavailable,
 }
 
-impl From<Refused> for Refusal {
-    fn from(refused: Refused) -> Self {
+impl From<ClientAuthError> for OauthError {
+    fn from(refused: ClientAuthError) -> Self {
         match refused {
-            Refused::Malformed => Self::Request,
-            Refused::Unknown => Self::Client,
-            Refused::Away => Self::Away,
+            ClientAuthError::InvalidRequest => Self::InvalidRequest,
+            ClientAuthError::InvalidClient => Self::InvalidClient,
+            ClientAuthError::Unavailable => Self::TemporarilyUnavailable,
         }
     }
 }
 
-impl From<Unread> for Refusal {
+impl From<Unread> for OauthError {
     fn from(unread: Unread) -> Self {
         match unread {
-            Unread::TooLong => Self::TooLong,
-            Unread::TooSlow => Self::TooSlow,
-            Unread::Broken => Self::Request,
+            Unread::TooLong => Self::BodyTooLong,
+            Unread::TooSlow => Self::BodyTooSlow,
+            Unread::Broken => Self::InvalidRequest,
         }
     }
 }
 
-impl Refusal {
+impl OauthError {
     fn answer(&self) -> HttpResponse {
         let (status, error) = match self {
-            Self::Request => (StatusCode::BAD_REQUEST, "invalid_request"),
-            Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request"),
-            Self::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request"),
-            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "invalid_request"),
-            Self::Client => (StatusCode::UNAUTHORIZED, "invalid_client"),
-            Self::Away => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
+            Self::InvalidRequest => (StatusCode::BAD_REQUEST, "invalid_request"),
+            Self::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request"),
+            Self::BodyTooLong => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request"),
+            Self::BodyTooSlow => (StatusCode::REQUEST_TIMEOUT, "invalid_request"),
+            Self::InvalidClient => (StatusCode::UNAUTHORIZED, "invalid_client"),
+            Self::TemporarilyUnavailable => {
+                (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable")
+            }
         };
-        let mut response = unstored(status);
+        let mut response = no_store_response(status);
         match self {
-            Self::Client => {
+            Self::InvalidClient => {
                 let challenge = r#"Basic realm="parlance", charset="UTF-8""#;
                 response.insert_header(("www-authenticate", challenge));
             }
-            Self::Away => {
+            Self::TemporarilyUnavailable => {
                 response.insert_header(("retry-after", parlance::dialect::RETRY_AFTER));
             }
-            // What is left of the body is still on its way.
-            Self::TooLong | Self::TooSlow => {
+            // The rest of the body is still on the wire, so the connection cannot be reused.
+            Self::BodyTooLong | Self::BodyTooSlow => {
                 response.force_close();
             }
-            Self::Request | Self::MediaType => {}
+            Self::InvalidRequest | Self::UnsupportedMediaType => {}
         }
         response.content_type(JSON).body(json!({ "error": error }).to_string())
     }
 }
 
-fn unstored(status: StatusCode) -> HttpResponseBuilder {
+fn no_store_response(status: StatusCode) -> HttpResponseBuilder {
     let mut response = HttpResponse::build(status);
     response.insert_header(("cache-control", "no-store"));
     response
 }
 
-async fn introspect(desk: Shared, request: HttpRequest, payload: web::Payload) -> HttpResponse {
+async fn introspect(
+    context: SharedContext,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> HttpResponse {
     let found = async {
-        let form = form(&desk, &request, payload).await?;
-        in_time(inspect(&desk, &form)).await
+        let form = read_token_request(&context, &request, payload).await?;
+        with_timeout(find_session(&context, &form)).await
     };
     match found.await {
         Ok(found) => {
-            let known = found.map_or_else(|| json!({ "active": false }), |found| active(&found));
-            unstored(StatusCode::OK).content_type(JSON).body(known.to_string())
+            let known =
+                found.map_or_else(|| json!({ "active": false }), |found| active_response(&found));
+            no_store_response(StatusCode::OK).content_type(JSON).body(known.to_string())
         }
         Err(refusal) => refusal.answer(),
     }
 }
 
-async fn revoke(desk: Shared, request: HttpRequest, payload: web::Payload) -> HttpResponse {
+async fn revoke(
+    context: SharedContext,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> HttpResponse {
     let ended = async {
-        let form = form(&desk, &request, payload).await?;
-        in_time(end(&desk, &form)).await
+        let form = read_token_request(&context, &request, payload).await?;
+        with_timeout(revoke_token(&context, &form)).await
     };
     match ended.await {
-        Ok(()) => unstored(StatusCode::OK).finish(),
+        Ok(()) => no_store_response(StatusCode::OK).finish(),
         Err(refusal) => refusal.answer(),
     }
 }
 
-/// What was asked.
-struct Form {
+struct TokenRequest {
     token: String,
     hint: Option<String>,
 }
 
-/// Reads the form of a client that may ask.
-async fn form(desk: &Desk, request: &HttpRequest, payload: web::Payload) -> Result<Form, Refusal> {
+/// Reads the form of an authenticated client.
+async fn read_token_request(
+    context: &OperatorContext,
+    request: &HttpRequest,
+    payload: web::Payload,
+) -> Result<TokenRequest, OauthError> {
     use actix_web::HttpMessage as _;
-    if !request.content_type().eq_ignore_ascii_case(FORM) {
-        return Err(Refusal::MediaType);
+    if !request.content_type().eq_ignore_ascii_case(FORM_MEDIA_TYPE) {
+        return Err(OauthError::UnsupportedMediaType);
     }
-    let body = body(request, payload).await?;
-    let fields = Fields::parse(&body).map_err(|_| Refusal::Request)?;
-    in_time(async { Ok(authenticate(desk, request, &fields).await?) }).await?;
+    let body = read_limited_body(request, payload).await?;
+    let fields = Fields::parse(&body).map_err(|_| OauthError::InvalidRequest)?;
+    with_timeout(async { Ok(authenticate(context, request, &fields).await?) }).await?;
     let given = |name: &str| fields.get(name).filter(|value| !value.is_empty()).map(str::to_owned);
-    let token = given("token").ok_or(Refusal::Request)?;
-    Ok(Form { token, hint: given("token_type_hint") })
+    let token = given("token").ok_or(OauthError::InvalidRequest)?;
+    Ok(TokenRequest { token, hint: given("token_type_hint") })
 }
 
-async fn in_time<T>(answer: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
-    rt::time::timeout(ANSWER_PATIENCE, answer).await.unwrap_or(Err(Refusal::Away))
+async fn with_timeout<T>(
+    answer: impl Future<Output = Result<T, OauthError>>,
+) -> Result<T, OauthError> {
+    rt::time::timeout(RESPONSE_TIMEOUT, answer)
+        .await
+        .unwrap_or(Err(OauthError::TemporarilyUnavailable))
 }
 
-/// The session behind a credential: of the dialect that the hint names, or else of any. No credential counts in two dialects.
-async fn inspect(desk: &Desk, form: &Form) -> Result<Option<(Session, User)>, Refusal> {
-    let now = desk.clock.now();
-    let hinted = |service: &&Arc<dyn Service>| form.hint.as_deref() == Some(service.name());
-    let (first, rest): (Vec<_>, Vec<_>) = desk.services.iter().partition(hinted);
+/// The session of a credential: of the dialect that the hint names, or else of any dialect. No credential is valid in
+/// two dialects.
+async fn find_session(
+    context: &OperatorContext,
+    form: &TokenRequest,
+) -> Result<Option<(Session, User)>, OauthError> {
+    let now = context.clock.now();
+    let hinted = |service: &&Arc<dyn DialectHandler>| form.hint.as_deref() == Some(service.name());
+    let (first, rest): (Vec<_>, Vec<_>) = context.dialects.iter().partition(hinted);
     let mut unknown = false;
     for services in [first, rest] {
-        let asked = services.iter().map(|service| service.inspect(&form.token, now));
+        let asked = services.iter().map(|service| service.introspect(&form.token, now));
         for found in join_all(asked).await {
             match found {
                 Ok(found) => return Ok(Some(found)),
-                Err(why) => unknown |= is_unknown(why),
+                Err(why) => unknown |= is_unavailable(why),
             }
         }
     }
-    if unknown { Err(Refusal::Away) } else { Ok(None) }
+    if unknown { Err(OauthError::TemporarilyUnavailable) } else { Ok(None) }
 }
 
-async fn end(desk: &Desk, form: &Form) -> Result<(), Refusal> {
-    let now = desk.clock.now();
-    let asked = desk.services.iter().map(|service| service.revoke(&form.token, now));
+async fn revoke_token(context: &OperatorContext, form: &TokenRequest) -> Result<(), OauthError> {
+    let now = context.clock.now();
+    let asked = context.dialects.iter().map(|service| service.revoke(&form.token, now));
     let ended = join_all(asked).await;
-    let unknown = ended.iter().any(|ended| ended.err().is_some_and(is_unknown));
-    if ended.iter().all(Result::is_err) && unknown { Err(Refusal::Away) } else { Ok(()) }
+    let unknown = ended.iter().any(|ended| ended.err().is_some_and(is_unavailable));
+    if ended.iter().all(Result::is_err) && unknown {
+        Err(OauthError::TemporarilyUnavailable)
+    } else {
+        Ok(())
+    }
 }
 
-/// Whether a failure leaves open what became of the question.
-fn is_unknown(why: Failure) -> bool {
+/// Whether a failure leaves the state of the credential unknown.
+fn is_unavailable(why: Failure) -> bool {
     matches!(why, Failure::Busy | Failure::Unavailable)
 }
 
-fn active((session, user): &(Session, User)) -> Value {
+fn active_response((session, user): &(Session, User)) -> Value {
     let mut known = Map::new();
     let roles: Vec<String> = user.roles.iter().map(ToString::to_string).collect();
     let members = [
@@ -207,8 +242,9 @@ fn active((session, user): &(Session, User)) -> Value {
     Value::Object(known)
 }
 
-/// What [`active`] and its absence look like.
-fn introspection() -> Value {
+/// The schema of [`active_response`], and of an inactive credential. No `token_type`: four of the wires have no registered one.
+/// No `iss`, `aud`, `scope`, `client_id`: parlance has no values for them.
+fn introspection_schema() -> Value {
     let text = json!({ "type": "string" });
     let uuid = json!({ "type": "string", "format": "uuid" });
     let number = json!({ "type": "integer" });
@@ -248,9 +284,9 @@ fn describe(summary: &str, done: Value) -> Value {
             "properties": { "error": { "const": error } },
             "additionalProperties": false,
         });
-        answer(description, JSON, &schema)
+        response(description, JSON, &schema)
     };
-    let mut unknown_client = error("No client is known by what was shown.", "invalid_client");
+    let mut unknown_client = error("The request authenticates no known client.", "invalid_client");
     let challenge =
         json!({ "WWW-Authenticate": { "required": true, "schema": { "type": "string" } } });
     if let Some(answer) = unknown_client.as_object_mut() {
@@ -258,19 +294,25 @@ fn describe(summary: &str, done: Value) -> Value {
     }
     let answers = [
         ("200", done),
-        ("400", error("A parameter is missing, empty, doubled or not UTF-8.", "invalid_request")),
+        (
+            "400",
+            error("A parameter is missing, empty, a duplicate or not UTF-8.", "invalid_request"),
+        ),
         ("401", unknown_client),
         ("408", error("The body took longer than ten seconds.", "invalid_request")),
         ("413", error("The body is longer than 16 KiB.", "invalid_request")),
-        ("415", error("The body is no form.", "invalid_request")),
-        ("503", away(error("It cannot be said now.", "temporarily_unavailable"))),
+        ("415", error("The body is not a form.", "invalid_request")),
+        (
+            "503",
+            with_retry_after(error("The database does not answer now.", "temporarily_unavailable")),
+        ),
     ];
-    // Each once, without a NUL; what is not known is passed over (RFC 6749, 3.2).
+    // Each parameter once, without a NUL; unknown parameters are ignored (RFC 6749, 3.2).
     let text = json!({ "type": "string", "pattern": "^[^\\u0000]*$" });
     let token = json!({
         "type": "string",
         "pattern": "^[^\\u0000]+$",
-        "description": "What a client of the dialect shows.",
+        "description": "The credential that a client of the dialect shows.",
     });
     let fields = json!({
         "type": "object",
@@ -282,8 +324,8 @@ fn describe(summary: &str, done: Value) -> Value {
     json!({
         "post": {
             "summary": summary,
-            "security": [{ CLIENT: [] }],
-            "requestBody": { "required": true, "content": { FORM: { "schema": fields } } },
+            "security": [{ CLIENT_AUTH_SCHEME: [] }],
+            "requestBody": { "required": true, "content": { FORM_MEDIA_TYPE: { "schema": fields } } },
             "responses": responses(&answers),
         },
     })

@@ -1,14 +1,14 @@
-//! The public halves of the keys.
+//! The public halves of the signing keys, as a JSON Web Key Set.
 
 use actix_web::HttpResponse;
 use serde_json::json;
 
-use super::openapi::{self, answer};
-use super::{JSON, Page, Shared, read};
+use super::openapi::{self, response};
+use super::{Endpoint, JSON, SharedContext, get_resource};
 
-pub(super) const PAGES: &[Page] = &[Page {
+pub(super) const ENDPOINTS: &[Endpoint] = &[Endpoint {
     path: "/.well-known/jwks.json",
-    serve: |path| read(path, jwks),
+    serve: |path| get_resource(path, jwks),
     describe: || {
         let key = json!({
             "type": "object",
@@ -31,14 +31,14 @@ pub(super) const PAGES: &[Page] = &[Page {
             "properties": { "keys": { "type": "array", "items": key } },
             "additionalProperties": false,
         });
-        let set = answer("The keys that sign, will sign and have signed.", JSON, &set);
-        openapi::read("The public halves of the keys (RFC 7517)", &[("200", set)])
+        let set = response("The current, next and retired keys.", JSON, &set);
+        openapi::get_path_item("The public halves of the signing keys (RFC 7517)", &[("200", set)])
     },
 }];
 
-async fn jwks(desk: Shared) -> HttpResponse {
+async fn jwks(context: SharedContext) -> HttpResponse {
     HttpResponse::Ok()
         .content_type(JSON)
         .insert_header(("cache-control", "max-age=300"))
-        .body(desk.keychain.jwks())
+        .body(context.key_manager.jwks())
 }

@@ -1,4 +1,4 @@
-//! What is counted.
+//! The metrics page, which Prometheus scrapes.
 
 use std::sync::Arc;
 
@@ -6,38 +6,42 @@ use actix_web::http::header::{ACCEPT, HeaderMap, VARY};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
-use super::openapi::{self, answer};
-use super::{Page, Shared, read};
+use super::openapi::{self, response};
+use super::{Endpoint, SharedContext, get_resource};
 use crate::metrics::Format;
 
-pub(super) const PAGES: &[Page] = &[Page {
+pub(super) const ENDPOINTS: &[Endpoint] = &[Endpoint {
     path: "/metrics",
-    serve: |path| read(path, scrape),
+    serve: |path| get_resource(path, scrape),
     describe: || {
         let text = json!({ "type": "string" });
-        let mut counters = answer("The counters.", Format::Text.media_type(), &text);
+        let mut counters = response("The metrics.", Format::Text.media_type(), &text);
         if let Some(content) = counters.pointer_mut("/content").and_then(Value::as_object_mut) {
             content.insert(Format::OpenMetrics.media_type().to_owned(), json!({ "schema": text }));
         }
-        openapi::read("What is counted, for Prometheus", &[("200", counters)])
+        openapi::get_path_item("Metrics for Prometheus", &[("200", counters)])
     },
 }];
 
-async fn scrape(desk: Shared, request: HttpRequest) -> HttpResponse {
-    // The counters are worth having while the database is away.
-    let (store, clock) = (Arc::clone(&desk.store), Arc::clone(&desk.clock));
-    let live = Arc::clone(&desk.live).per_dialect(store, clock).await;
-    let mut queues = desk.store.queue_depths();
-    queues.extend(desk.authority.queue_depths());
-    let format = accepted(request.headers());
+async fn scrape(context: SharedContext, request: HttpRequest) -> HttpResponse {
+    // The counters are useful even while the database is unavailable.
+    let (store, clock) = (Arc::clone(&context.store), Arc::clone(&context.clock));
+    let live = Arc::clone(&context.live_sessions).per_dialect(store, clock).await;
+    let mut queues = context.store.queue_depths();
+    queues.extend(context.authority.queue_depths());
+    let format = negotiate_format(request.headers());
     HttpResponse::Ok()
         .content_type(format.media_type())
         .insert_header((VARY, "accept"))
-        .body(desk.metrics.text(format, live.as_deref(), &queues))
+        .body(context.metrics.render(format, live.as_deref(), &queues))
 }
 
-/// The format that is asked for: `OpenMetrics` where it is named, and liked no less than the text that everything reads.
-fn accepted(headers: &HeaderMap) -> Format {
+/// Negotiates the format: `OpenMetrics` 1.0 where `Accept` names that format with a weight no lower than that of
+/// `text/plain`. Everything else, and a missing `Accept`, gets the text format 0.0.4, as with Prometheus' own
+/// libraries: its readers (`promtool`, older agents, `curl | grep`) look for a counter's type under the name of its
+/// samples, where `OpenMetrics` leaves `_total` out. There is no 406: a scrape in the wrong format is worth more than
+/// an unreadable one.
+fn negotiate_format(headers: &HeaderMap) -> Format {
     let values = headers.get_all(ACCEPT).filter_map(|value| value.to_str().ok());
     let ranges = values.flat_map(|value| value.split(',')).map(|range| {
         let mut parts = range.split(';').map(|part| part.trim().to_ascii_lowercase());
@@ -79,11 +83,11 @@ mod tests {
         for value in accept {
             request = request.append_header((ACCEPT, *value));
         }
-        assert_eq!(accepted(request.to_http_request().headers()), expected, "{accept:?}");
+        assert_eq!(negotiate_format(request.to_http_request().headers()), expected, "{accept:?}");
     }
 
     #[test]
-    fn the_format_is_what_is_asked_for() {
+    fn the_accept_header_decides_the_metrics_format() {
         check(&[], Format::Text);
         check(&["*/*"], Format::Text);
         check(&["text/plain"], Format::Text);
@@ -94,7 +98,7 @@ mod tests {
         check(&["application/openmetrics-text;q=0, text/plain"], Format::Text);
         check(&["application/openmetrics-text;q=0.1, text/plain;q=0.5"], Format::Text);
         check(&["text/plain;q=0.5", "application/openmetrics-text;q=0.5"], Format::OpenMetrics);
-        // As Prometheus 2.42 and 3.0 ask.
+        // The header of Prometheus 2.42 and 3.0.
         check(
             &[
                 "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",

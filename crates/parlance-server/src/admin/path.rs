@@ -1,20 +1,20 @@
-//! Paths that mean one thing only.
+//! Paths and hosts in an unambiguous form, for route matching.
 
 use percent_encoding::percent_decode_str;
 use unicode_normalization::is_nfkc;
 
-/// A path decoded, or nothing where two programs may read it differently: a proxy, this program and the upstream must all see the same
-/// resource, or a requirement on one spelling is evaded by another.
-pub(crate) fn plain(path: &[u8]) -> Option<String> {
+/// Decodes a path; `None` where two programs may read the path differently. The proxy, this program and the upstream
+/// must all see the same resource, or another spelling evades a route's requirement.
+pub(crate) fn decode_unambiguous(path: &[u8]) -> Option<String> {
     // Bytes beyond ASCII are UTF-8 to some and Latin-1 to others.
     let visible = path.iter().all(|byte| (0x21..0x7f).contains(byte));
     let path = std::str::from_utf8(path).ok().filter(|_| visible)?;
-    if !path.starts_with('/') || !escapes_are_whole(path) {
+    if !path.starts_with('/') || !has_valid_escapes(path) {
         return None;
     }
     let decoded = percent_decode_str(path).decode_utf8().ok()?;
-    // An encoded slash or percent sign is decoded once by some and never or twice by others; a backslash is a slash to some; `;` and what
-    // follows is dropped by some; the others end a path.
+    // Programs decode an encoded slash or percent sign once, twice or never. Some take a backslash for a slash, or drop
+    // `;` and the text after. Control characters, `?` and `#` end a path.
     let odd = |c: char| c.is_control() || "%\\;?#".contains(c);
     if decoded.contains(odd) || decoded.matches('/').count() != path.matches('/').count() {
         return None;
@@ -24,15 +24,15 @@ pub(crate) fn plain(path: &[u8]) -> Option<String> {
     if decoded.contains("//") || decoded.split('/').any(cut) {
         return None;
     }
-    // Some fold compatibility forms (a fullwidth `admin`), and some file systems pass over invisible characters.
+    // Some programs fold compatibility forms (a fullwidth `admin`), and some file systems skip invisible characters.
     if decoded.contains(is_invisible) || !is_nfkc(&decoded) {
         return None;
     }
     Some(decoded.into_owned())
 }
 
-/// Whether the character is one that shows nothing (Unicode's `Default_Ignorable_Code_Point`, and its two separators of lines): some file
-/// systems compare names as if it were not there, and some programs drop it.
+/// Whether a character is invisible (Unicode's `Default_Ignorable_Code_Point`, and its two line separators): some file
+/// systems compare names without such characters, and some programs drop them.
 fn is_invisible(c: char) -> bool {
     matches!(
         c,
@@ -57,25 +57,25 @@ fn is_invisible(c: char) -> bool {
 }
 
 /// Whether every `%` begins an escape.
-fn escapes_are_whole(path: &str) -> bool {
+fn has_valid_escapes(path: &str) -> bool {
     path.split('%').skip(1).all(|after| {
         after.get(..2).is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
     })
 }
 
-/// Whether a path, decoded, is this one or lies below it.
-pub(crate) fn lies_in(path: &str, parent: &str) -> bool {
+/// Whether a decoded path equals `parent` or lies below `parent`.
+pub(crate) fn is_within(path: &str, parent: &str) -> bool {
     let parent = parent.trim_end_matches('/');
     path.strip_prefix(parent).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// The path as a program sees it to which case is nothing.
-pub(crate) fn folded(path: &str) -> String {
+/// The path as a case-insensitive program sees the path.
+pub(crate) fn fold_case(path: &str) -> String {
     path.to_uppercase().to_lowercase()
 }
 
-/// A host as it is compared: without the port, in lower case, without the root's dot.
-pub(crate) fn host(shown: &str) -> String {
+/// A host in the form for comparison: without the port, in lower case, without the root's dot.
+pub(crate) fn normalize_host(shown: &str) -> String {
     let end = match shown.rfind(':') {
         Some(colon) if !shown.get(colon..).unwrap_or_default().contains(']') => colon,
         _ => shown.len(),

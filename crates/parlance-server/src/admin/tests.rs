@@ -1,14 +1,14 @@
-//! Claims about paths: which are read, and what lies below what.
+//! Claims about paths: the accepted spellings, and the paths below a parent.
 
-use super::path::{folded, host, lies_in, plain};
+use super::path::{decode_unambiguous, fold_case, is_within, normalize_host};
 
 #[track_caller]
 fn check(path: &str, read: Option<&str>) {
-    assert_eq!(plain(path.as_bytes()).as_deref(), read, "{path}");
+    assert_eq!(decode_unambiguous(path.as_bytes()).as_deref(), read, "{path}");
 }
 
 #[test]
-fn a_plain_path_is_decoded() {
+fn an_unambiguous_path_is_decoded() {
     check("/", Some("/"));
     check("/admin/", Some("/admin/"));
     check("/%61dmin/a%20b", Some("/admin/a b"));
@@ -19,7 +19,7 @@ fn a_plain_path_is_decoded() {
 }
 
 #[test]
-fn a_path_that_two_programs_may_read_differently_is_none() {
+fn an_ambiguous_path_is_refused() {
     for path in [
         "",
         "admin",
@@ -59,13 +59,13 @@ fn a_path_that_two_programs_may_read_differently_is_none() {
         "/admin%20",
         "/admin%20/x",
         "/admin%20.%20",
-        // Others in compatibility form: fullwidth letters, a letter in a circle, one with its accent apart, a blank that does not break.
+        // Compatibility forms: fullwidth letters, a circled letter, a letter with a separate accent, a no-break space.
         "/%EF%BD%81dmin",
         "/%E2%93%90dmin",
         "/e%CC%81",
         "/admin%C2%A0",
-        // Invisible: ZERO WIDTH NON-JOINER, a byte order mark, ZERO WIDTH SPACE, a soft hyphen, WORD JOINER, a variation selector, a tag,
-        // LINE SEPARATOR.
+        // Invisible: ZERO WIDTH NON-JOINER, a byte order mark, ZERO WIDTH SPACE, a soft hyphen, WORD JOINER, a
+        // variation selector, a tag, LINE SEPARATOR.
         "/ad%E2%80%8Cmin",
         "/admin%EF%BB%BF",
         "/admin%E2%80%8B",
@@ -80,25 +80,27 @@ fn a_path_that_two_programs_may_read_differently_is_none() {
 }
 
 #[test]
-fn a_route_is_whole_segments() {
-    assert!(lies_in("/admin", "/admin") && lies_in("/admin/x", "/admin/") && lies_in("/x", "/"));
-    assert!(!lies_in("/administrator", "/admin") && !lies_in("/adm", "/admin"));
+fn a_route_matches_whole_path_segments() {
+    assert!(
+        is_within("/admin", "/admin") && is_within("/admin/x", "/admin/") && is_within("/x", "/")
+    );
+    assert!(!is_within("/administrator", "/admin") && !is_within("/adm", "/admin"));
 }
 
 #[test]
-fn letters_that_are_one_in_another_case_are_one() {
-    assert_eq!(folded("/ADMIN"), "/admin");
-    assert_eq!(folded("/acce\u{17f}\u{17f}/\u{212a}ey"), "/access/key");
+fn case_folding_merges_letters_that_differ_in_case_only() {
+    assert_eq!(fold_case("/ADMIN"), "/admin");
+    assert_eq!(fold_case("/acce\u{17f}\u{17f}/\u{212a}ey"), "/access/key");
 }
 
 #[test]
-fn a_host_is_a_name_without_port_case_or_the_last_dot() {
+fn a_host_is_normalized_without_port_case_or_final_dot() {
     for (shown, name) in [
         ("App.Example:8443", "app.example"),
         ("app.example.", "app.example"),
         ("[::1]:80", "[::1]"),
         ("[::1]", "[::1]"),
     ] {
-        assert_eq!(host(shown), name);
+        assert_eq!(normalize_host(shown), name);
     }
 }

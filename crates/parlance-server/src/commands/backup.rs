@@ -6,41 +6,44 @@ use clap::Args;
 use parlance::store;
 use serde_json::json;
 
-use super::{if_ended, print_done, tell};
-use crate::cli::{Common, Failed};
+use super::{on_termination, print_done, write_stderr};
+use crate::cli::{CommandError, CommonArgs};
 use crate::config::Config;
 
 #[derive(Debug, Args)]
 pub(crate) struct Backup {
-    /// The file to write, which nobody else may read. The key file is not in it
+    /// The file to write, readable by its owner alone. The key file is not part of the backup
     file: PathBuf,
-    /// Replace the file if it is there
+    /// Replace an existing file
     #[arg(long)]
     overwrite: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Restore {
-    /// What `parlance backup` wrote
+    /// A file that `parlance backup` has written
     file: PathBuf,
-    /// Let the sessions in it live, those too that were ended since it was made
+    /// Keep the sessions of the backup alive, even those that were ended after the backup
     #[arg(long)]
     keep_sessions: bool,
 }
 
 impl Backup {
-    pub(crate) fn run(self, common: &Common) -> Result<(), Failed> {
+    pub(crate) fn run(self, common: &CommonArgs) -> Result<(), CommandError> {
         let config = common.load(None)?;
         let file = self.file.clone();
-        if_ended(move || {
-            // Until this process writes it, it is another's.
-            let _gone = store::partial(&file).map(std::fs::remove_file);
+        on_termination(move || {
+            // `partial` names only a file that this process has begun, never another process's.
+            let _gone = store::partial_file(&file).map(std::fs::remove_file);
         })?;
         let done = store::backup(&config.database, &self.file, self.overwrite);
-        let bytes = done.map_err(Failed::refused)?.bytes;
+        let bytes = done.map_err(CommandError::refused)?.bytes;
         let (file, key_file) = (self.file.display(), config.key_file.display());
         if !common.json {
-            about_key_file(&config, "is not in it: keep a copy of that, apart from this one");
+            note_key_file(
+                &config,
+                "is not in the backup: keep a copy of the key file in another place",
+            );
         }
         let what = json!({
             "backup": file.to_string(),
@@ -54,25 +57,25 @@ impl Backup {
 }
 
 impl Restore {
-    pub(crate) fn run(self, common: &Common) -> Result<(), Failed> {
+    pub(crate) fn run(self, common: &CommonArgs) -> Result<(), CommandError> {
         let config = common.load(None)?;
         let done = store::restore(&config.database, &self.file, self.keep_sessions);
-        let done = done.map_err(Failed::refused)?;
+        let done = done.map_err(CommandError::refused)?;
         let file = self.file.display();
         if !common.json {
-            tell(
-                "parlance: note: users and passwords are those of the backup: disable again whom you have disabled since, and set \
-                 again the passwords that were changed",
+            write_stderr(
+                "parlance: note: users and passwords are those of the backup: disable again the users disabled since the backup, and set \
+                 again the passwords changed since",
             );
-            about_key_file(
+            note_key_file(
                 &config,
-                "is not part of a backup: the one that was beside it must be there",
+                "is not part of a backup: put the key file of the restored database there",
             );
         }
         let sessions = if done.sessions_ended { "ended" } else { "kept" };
         let users = if done.users == 1 { "user" } else { "users" };
         let sentence =
-            format!("{file} is in place: {} {users}, all sessions are {sessions}", done.users);
+            format!("{file} is restored: {} {users}, all sessions are {sessions}", done.users);
         let what = json!({
             "restored": file.to_string(),
             "users": done.users,
@@ -82,7 +85,7 @@ impl Restore {
     }
 }
 
-fn about_key_file(config: &Config, what: &str) {
+fn note_key_file(config: &Config, what: &str) {
     let file: &Path = &config.key_file;
-    tell(&format!("parlance: note: the key file {} {what}", file.display()));
+    write_stderr(&format!("parlance: note: the key file {} {what}", file.display()));
 }

@@ -4,19 +4,19 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::{print_done, print_json};
-use crate::cli::{Common, Failed};
+use crate::cli::{CommandError, CommonArgs};
 use crate::config::{CONFIG_VARIABLE, DEFAULT_FILE};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Read the configuration as `serve` would, and say whether it is good
+    /// Read the configuration as `serve` would, and say whether the configuration is valid
     Check,
     /// Print the JSON Schema of the configuration file
     Schema,
 }
 
 impl Command {
-    pub(crate) fn run(self, common: &Common) -> Result<(), Failed> {
+    pub(crate) fn run(self, common: &CommonArgs) -> Result<(), CommandError> {
         match self {
             Self::Check => {
                 let config = common.load(None)?;

@@ -7,23 +7,23 @@ use std::sync::Arc;
 
 use clap::Args;
 use parlance::core::ports::Clock as _;
-use parlance::dialect::moment;
+use parlance::dialect::to_date_time;
 use parlance::system::SystemClock;
-use parlance_conformance::http::Http;
-use parlance_conformance::{Report, Users, embedded, run_file, select};
+use parlance_conformance::http::HttpTarget;
+use parlance_conformance::{Report, TestUsers, embedded, run_file, select_dialects};
 
-use super::{password, print, print_json};
-use crate::cli::{Common, Failed};
+use super::{print, print_json, read_password};
+use crate::cli::{CommandError, CommonArgs};
 
 #[derive(Debug, Args)]
 pub(crate) struct Command {
-    /// What stands before the documented paths: scheme, host, port, and a prefix if there is one
+    /// The URL before the documented paths: scheme, host, port, and a prefix if there is one
     #[arg(long, value_name = "URL")]
     base: String,
     /// Only this dialect; may be repeated
     #[arg(long, value_name = "NAME")]
     dialect: Vec<String>,
-    /// A user who is there and enabled; his sessions will be ended
+    /// An existing, enabled user; all sessions of this user will be ended
     #[arg(long, value_name = "NAME")]
     user: String,
     /// Read the password from standard input, up to one final newline
@@ -35,24 +35,25 @@ pub(crate) struct Command {
 }
 
 impl Command {
-    pub(crate) fn run(self, common: &Common) -> Result<(), Failed> {
-        let folders =
-            select(embedded().map_err(Failed::refused)?, &self.dialect).map_err(Failed::refused)?;
-        let now = || moment(SystemClock.now());
+    pub(crate) fn run(self, common: &CommonArgs) -> Result<(), CommandError> {
+        let folders = select_dialects(embedded().map_err(CommandError::refused)?, &self.dialect)
+            .map_err(CommandError::refused)?;
+        let now = || to_date_time(SystemClock.now());
         let target = || {
-            Http::new(&self.base, Arc::new(now)).map_err(|error| Failed::Usage(error.to_string()))
+            HttpTarget::new(&self.base, Arc::new(now))
+                .map_err(|error| CommandError::Usage(error.to_string()))
         };
-        // Before a password is asked for, and before a report is there to be lost.
+        // Checked before the password prompt, and before a report file exists that could be lost.
         target()?;
         let cannot = |file: &Path, error: std::io::Error| {
-            Failed::refused(format!("{}: cannot be written: {error}", file.display()))
+            CommandError::refused(format!("{}: cannot be written: {error}", file.display()))
         };
         let junit = match &self.junit {
             Some(file) => Some((file, File::create(file).map_err(|error| cannot(file, error))?)),
             None => None,
         };
-        let password = password(self.password_stdin, false)?;
-        let users = Users::one(self.user.as_str(), password.expose());
+        let password = read_password(self.password_stdin, false)?;
+        let users = TestUsers::single(self.user.as_str(), password.expose());
         let mut report = Report::new(folders.iter().map(|folder| folder.dialect.clone()).collect());
         for vector in folders.iter().flat_map(|folder| &folder.vectors) {
             report.add(run_file(vector, &users, &mut target()?));
@@ -68,7 +69,7 @@ impl Command {
         if report.is_success() {
             Ok(())
         } else {
-            Err(Failed::refused(format!("{} does not conform", self.base)))
+            Err(CommandError::refused(format!("{} does not conform", self.base)))
         }
     }
 }

@@ -4,17 +4,17 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::{print_json, print_table};
-use crate::cli::{Common, Failed};
+use crate::cli::{CommandError, CommonArgs};
 use crate::config::DialectConfig;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// List the dialects that are compiled in, whether they are enabled, and where they are mounted
+    /// List the compiled-in dialects, whether they are enabled, and where they are mounted
     List,
 }
 
 impl Command {
-    pub(crate) fn run(self, common: &Common) -> Result<(), Failed> {
+    pub(crate) fn run(self, common: &CommonArgs) -> Result<(), CommandError> {
         let config = common.load(None)?;
         let Self::List = self;
         let paths = |dialect: &DialectConfig| {

@@ -1,4 +1,4 @@
-//! What an operator types.
+//! The commands of operators.
 
 pub(crate) mod backup;
 pub(crate) mod client;
@@ -16,85 +16,87 @@ use std::io::{IsTerminal as _, Read as _};
 use std::sync::mpsc;
 
 use parlance::core::{Secret, Timestamp};
-use parlance::dialect::moment;
+use parlance::dialect::to_date_time;
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
-use crate::cli::Failed;
+use crate::cli::CommandError;
 pub(crate) use crate::output::{
-    Listing, plain, print, print_done, print_json, print_once, print_table, tell, with,
+    Listing, escape_for_terminal, print, print_done, print_json, print_once, print_table,
+    with_member, write_stderr,
 };
-use crate::serve::Signals;
+use crate::serve::TerminationSignals;
 
-/// How a program ends that SIGINT has ended, for the shell.
-const INTERRUPTED: i32 = 130;
+/// The exit code after SIGINT, as shells expect.
+const EXIT_INTERRUPTED: i32 = 130;
 
-/// A moment in RFC 3339, UTC.
-pub(crate) fn date(at: Timestamp) -> String {
-    moment(at).format("%Y-%m-%dT%H:%M:%SZ").to_string()
+/// Formats a moment in RFC 3339, UTC.
+pub(crate) fn format_timestamp(at: Timestamp) -> String {
+    to_date_time(at).format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// The moment that a text in RFC 3339 names.
-pub(crate) fn moment_of(text: &str) -> Option<Timestamp> {
+/// Parses a moment in RFC 3339.
+pub(crate) fn parse_timestamp(text: &str) -> Option<Timestamp> {
     let date = chrono::DateTime::parse_from_rfc3339(text).ok()?;
     Some(Timestamp::from_millis(date.timestamp_millis()))
 }
 
-/// Waits for the store's answer.
-pub(crate) fn wait<F: Future>(future: F) -> F::Output {
+/// Blocks until the store has answered.
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     actix_web::rt::System::new().block_on(future)
 }
 
-/// A password: the bytes of standard input up to one final newline, or what is typed twice, unseen.
-pub(crate) fn password(from_stdin: bool, new: bool) -> Result<Secret, Failed> {
+/// Reads a password: standard input up to one final newline, or a prompt without echo, twice for a new password.
+pub(crate) fn read_password(from_stdin: bool, new: bool) -> Result<Secret, CommandError> {
     if from_stdin {
         let mut bytes = Vec::new();
         std::io::stdin()
             .read_to_end(&mut bytes)
-            .map_err(|error| Failed::refused(format!("cannot read the password: {error}")))?;
-        let text =
-            String::from_utf8(bytes).map_err(|_| Failed::refused("the password is not UTF-8"))?;
+            .map_err(|error| CommandError::refused(format!("cannot read the password: {error}")))?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| CommandError::refused("the password is not UTF-8"))?;
         return Ok(Secret::new(text.strip_suffix('\n').unwrap_or(&text).to_owned()));
     }
     if !std::io::stdin().is_terminal() {
-        return Err(Failed::Usage(
+        return Err(CommandError::Usage(
             "there is no terminal to ask for the password: give it with --password-stdin"
                 .to_owned(),
         ));
     }
-    echo_again_if_ended()?;
+    restore_echo_on_termination()?;
     let ask = |prompt: &str| {
         rpassword::prompt_password(prompt)
-            .map_err(|error| Failed::refused(format!("cannot ask for the password: {error}")))
+            .map_err(|error| CommandError::refused(format!("cannot ask for the password: {error}")))
     };
     let password = ask("Password: ")?;
     if new && ask("Password again: ")? != password {
-        return Err(Failed::refused("the two passwords differ; nothing was changed"));
+        return Err(CommandError::refused("the two passwords differ; nothing was changed"));
     }
     Ok(Secret::new(password))
 }
 
-/// Lets a signal that ends the program while a password is typed, unseen, give the terminal its echo back first.
-fn echo_again_if_ended() -> Result<(), Failed> {
-    let failed =
-        |error: std::io::Error| Failed::refused(format!("cannot ask for the password: {error}"));
+/// Restores the terminal's echo if a signal ends the program at the password prompt.
+fn restore_echo_on_termination() -> Result<(), CommandError> {
+    let failed = |error: std::io::Error| {
+        CommandError::refused(format!("cannot ask for the password: {error}"))
+    };
     let before = tcgetattr(std::io::stdin()).map_err(|error| failed(error.into()))?;
-    if_ended(move || {
+    on_termination(move || {
         let _gone = tcsetattr(std::io::stdin(), OptionalActions::Now, &before);
-        tell("");
+        write_stderr("");
     })
 }
 
-/// Has something put right before a signal ends the program.
-pub(crate) fn if_ended(first: impl FnOnce() + Send + 'static) -> Result<(), Failed> {
+/// Runs `first` before a signal ends the program.
+pub(crate) fn on_termination(first: impl FnOnce() + Send + 'static) -> Result<(), CommandError> {
     let (ready, is_ready) = mpsc::channel();
     std::thread::spawn(move || -> std::io::Result<()> {
         actix_web::rt::Runtime::new()?.block_on(async {
-            let mut signals = Signals::new()?;
+            let mut signals = TerminationSignals::new()?;
             let _asked = ready.send(());
             signals.next().await;
             first();
-            std::process::exit(INTERRUPTED)
+            std::process::exit(EXIT_INTERRUPTED)
         })
     });
-    is_ready.recv().map_err(|_| Failed::refused("no signal can be waited for; try again"))
+    is_ready.recv().map_err(|_| CommandError::refused("cannot wait for signals; try again"))
 }

@@ -7,45 +7,48 @@ use clap::{Args, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use parlance::core::ports::SessionQuery;
 use parlance::core::{Authority, CanonicalName, Session, SessionId, Timestamp, User};
-use parlance::dialect::{Kind, Value as Setting};
+use parlance::dialect::{SettingKind, SettingValue as Setting};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Listing, date, moment_of, plain, print, print_done, print_json, user, wait, with};
+use super::{
+    Listing, block_on, escape_for_terminal, format_timestamp, parse_timestamp, print, print_done,
+    print_json, user, with_member,
+};
 use crate::app;
-use crate::cli::{Common, Failed};
+use crate::cli::{CommandError, CommonArgs};
 
-/// How many sessions are read at once: what stands in memory of any number of them.
-const PAGE: u32 = 2000;
+/// Sessions of one page: a listing of any length holds one page in memory.
+const PAGE_SIZE: u32 = 2000;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// List sessions, of all dialects: those that live now, unless another state is asked for
+    /// List sessions of all dialects, the live ones unless another state is asked for
     List(List),
     /// Show one session, alive or dead, as long as its row is kept
     Show {
-        /// The session's id, as `session list` shows it
+        /// The session's id, from `session list`
         id: String,
     },
-    /// End one session, all of a user's, or all: felt by the very next request
+    /// End one session, all sessions of a user, or all sessions: felt by the very next request
     Revoke(Revoke),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct List {
-    /// Only this user's (his name, or his id)
+    /// Only sessions of this user (a name or an id)
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// Only those of this dialect
+    /// Only sessions of this dialect
     #[arg(long, value_name = "NAME", value_parser = dialect)]
     dialect: Option<String>,
-    /// Only those whose login came from this network
+    /// Only sessions with a login from this network
     #[arg(long, value_name = "CIDR", value_parser = network)]
     address: Option<IpNet>,
-    /// Only those opened since then: an RFC 3339 date, or how long ago (24h)
+    /// Only sessions opened since then: an RFC 3339 date, or how long ago (24h)
     #[arg(long, value_name = "TIME", value_parser = since)]
     since: Option<Since>,
-    /// In which state
+    /// The state of the sessions
     #[arg(long, value_enum, default_value_t = State::Live)]
     state: State,
     /// At most so many, the oldest first
@@ -53,14 +56,14 @@ pub(crate) struct List {
     limit: Option<u64>,
 }
 
-/// What has become of a session.
+/// The state of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum State {
-    /// It counts
+    /// The session counts
     Live,
-    /// Its time has run out
+    /// The lifetime has run out
     Expired,
-    /// It was ended, or its user was disabled or given another password or name
+    /// The session was ended, or the user was disabled or given another password or name
     Ended,
     /// Any of these
     All,
@@ -88,7 +91,7 @@ impl State {
     }
 }
 
-/// From when on.
+/// The start of the period that a listing covers.
 #[derive(Debug, Clone, Copy)]
 enum Since {
     At(Timestamp),
@@ -98,21 +101,21 @@ enum Since {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct Revoke {
-    /// The session's id, as `session list` shows it
+    /// The session's id, from `session list`
     id: Option<String>,
-    /// All sessions of this user (his name, or his id)
+    /// All sessions of this user (a name or an id)
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// All sessions of everybody
+    /// All sessions of all users
     #[arg(long)]
     all: bool,
 }
 
-/// A text that is no id is wrong usage, and the sentence says where ids come from.
-fn id(shown: &str) -> Result<Uuid, Failed> {
+/// Parses a session id. Any other text is wrong usage, and the error says which command shows the ids.
+fn parse_session_id(shown: &str) -> Result<Uuid, CommandError> {
     shown.parse().map_err(|_| {
-        Failed::Usage(format!(
-            "session {shown:?}: no session has such an id; `parlance session list` shows the ids"
+        CommandError::Usage(format!(
+            "session {shown:?}: this is not the id of a session; `parlance session list` shows the ids"
         ))
     })
 }
@@ -129,32 +132,34 @@ fn network(text: &str) -> Result<IpNet, &'static str> {
 }
 
 fn since(text: &str) -> Result<Since, &'static str> {
-    if let Ok(Setting::Duration(ago)) = Setting::parse(Kind::Duration, text) {
+    if let Ok(Setting::Duration(ago)) = Setting::parse(SettingKind::Duration, text) {
         return Ok(Since::Ago(ago));
     }
-    let at = moment_of(text).map(Since::At);
+    let at = parse_timestamp(text).map(Since::At);
     at.ok_or("a date such as 2026-11-30T12:00:00Z, or how long ago, such as 90s, 10m, 24h or 30d")
 }
 
 impl Command {
-    pub(crate) fn run(self, common: &Common) -> Result<(), Failed> {
-        let authority = app::operator(&common.load(None)?)?;
-        let clock = app::clock(&authority)?;
+    pub(crate) fn run(self, common: &CommonArgs) -> Result<(), CommandError> {
+        let authority = app::command_authority(&common.load(None)?)?;
+        let clock = app::shared_clock(&authority)?;
         let now = clock.now();
         match self {
             Self::List(asked) => list(common, &authority, &asked, now),
             Self::Show { id: shown } => {
-                let id = id(&shown)?;
+                let id = parse_session_id(&shown)?;
                 let (session, user) =
-                    wait(authority.find_session(SessionId(id)))?.ok_or_else(|| {
-                        Failed::refused(format!("session {id}: there is no session of that id"))
+                    block_on(authority.find_session(SessionId(id)))?.ok_or_else(|| {
+                        CommandError::refused(format!(
+                            "session {id}: there is no session of that id"
+                        ))
                     })?;
                 show(common, &session, &user, now)
             }
             Self::Revoke(Revoke { id: Some(shown), .. }) => {
-                let id = id(&shown)?;
-                wait(authority.revoke_session(SessionId(id), now))
-                    .map_err(|error| Failed::refused(format!("session {id}: {error}")))?;
+                let id = parse_session_id(&shown)?;
+                block_on(authority.revoke_session(SessionId(id), now))
+                    .map_err(|error| CommandError::refused(format!("session {id}: {error}")))?;
                 print_done(
                     common.json,
                     "session.revoke",
@@ -163,18 +168,22 @@ impl Command {
                 )
             }
             Self::Revoke(Revoke { user: Some(name), .. }) => {
-                let user = user::find(&authority, &name)?;
-                let ended = count(&authority, &user.canonical, now)?;
-                wait(authority.revoke_user(&user.name))
-                    .map_err(|error| Failed::refused(format!("user {name:?}: {error}")))?;
-                let what = user::about(&user, json!({ "sessions_ended": ended }));
-                let sentence = format!("all sessions of {} are ended ({ended})", plain(&user.name));
+                let user = user::find_user(&authority, &name)?;
+                let ended = count_live_sessions(&authority, &user.canonical, now)?;
+                block_on(authority.revoke_user(&user.name))
+                    .map_err(|error| CommandError::refused(format!("user {name:?}: {error}")))?;
+                let what = user::with_user(&user, json!({ "sessions_ended": ended }));
+                let sentence = format!(
+                    "all sessions of {} are ended ({ended})",
+                    escape_for_terminal(&user.name)
+                );
                 print_done(common.json, "session.revoke", &sentence, what)
             }
             Self::Revoke(Revoke { .. }) => {
-                let live = wait(authority.store().live(now)).map_err(Failed::refused)?;
+                let live = block_on(authority.store().count_live_sessions(now))
+                    .map_err(CommandError::refused)?;
                 let ended: u64 = live.iter().map(|(_, count)| count).sum();
-                wait(authority.revoke_all())?;
+                block_on(authority.revoke_all())?;
                 print_done(
                     common.json,
                     "session.revoke",
@@ -186,27 +195,28 @@ impl Command {
     }
 }
 
-/// A page of sessions, and where the next one begins.
-type Page = (Vec<(Session, User)>, Option<(Timestamp, SessionId)>);
+/// A page of sessions, and the cursor of the next page.
+type SessionPage = (Vec<(Session, User)>, Option<(Timestamp, SessionId)>);
 
-fn page(authority: &Authority, query: &SessionQuery) -> Result<Page, Failed> {
-    let page = wait(authority.store().sessions(query.clone())).map_err(Failed::refused)?;
+fn read_page(authority: &Authority, query: &SessionQuery) -> Result<SessionPage, CommandError> {
+    let page =
+        block_on(authority.store().sessions(query.clone())).map_err(CommandError::refused)?;
     let is_full = page.len() >= query.limit as usize;
     let last = page.last().filter(|_| is_full).map(|(last, _)| (last.created, last.id));
     Ok((page, last))
 }
 
-/// How many sessions of a user live now. What ends them a moment later may find one more or less.
-pub(crate) fn count(
+/// The number of live sessions of a user. A revocation a moment later may find one more or less.
+pub(crate) fn count_live_sessions(
     authority: &Authority,
     user: &CanonicalName,
     now: Timestamp,
-) -> Result<u64, Failed> {
+) -> Result<u64, CommandError> {
     let user = Some(user.clone());
-    let mut query = SessionQuery { user, limit: PAGE, ..SessionQuery::live(now) };
+    let mut query = SessionQuery { user, limit: PAGE_SIZE, ..SessionQuery::live(now) };
     let mut count = 0;
     loop {
-        let (found, next) = page(authority, &query)?;
+        let (found, next) = read_page(authority, &query)?;
         count += found.len() as u64;
         if next.is_none() {
             return Ok(count);
@@ -216,13 +226,13 @@ pub(crate) fn count(
 }
 
 fn list(
-    common: &Common,
+    common: &CommonArgs,
     authority: &Authority,
     asked: &List,
     now: Timestamp,
-) -> Result<(), Failed> {
+) -> Result<(), CommandError> {
     let user = match &asked.user {
-        Some(name) => Some(user::find(authority, name)?.canonical),
+        Some(name) => Some(user::find_user(authority, name)?.canonical),
         None => None,
     };
     let since = asked.since.map(|since| match since {
@@ -236,7 +246,7 @@ fn list(
         since,
         live_at: (asked.state == State::Live).then_some(now),
         after: None,
-        limit: PAGE,
+        limit: PAGE_SIZE,
     };
     let matches = |session: &Session, user: &User| {
         let network = asked.address.as_ref();
@@ -248,7 +258,7 @@ fn list(
     let mut listing = Listing::new(common.json, HEADING);
     let (mut counts, mut shown, mut more) = (BTreeMap::<String, u64>::new(), 0, false);
     loop {
-        let (mut found, next) = page(authority, &query)?;
+        let (mut found, next) = read_page(authority, &query)?;
         found.retain(|(session, user)| matches(session, user));
         let room = usize::try_from(most - shown).unwrap_or(usize::MAX);
         more = more || found.len() > room;
@@ -280,53 +290,59 @@ fn row(session: &Session, user: &User, now: Timestamp) -> Vec<String> {
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let state = State::of(session, user, now);
     let expires = match state {
-        State::Live | State::All => or_dash(session.expires.map(date)),
+        State::Live | State::All => or_dash(session.expires.map(format_timestamp)),
         State::Expired | State::Ended => state.name().to_owned(),
     };
     vec![
         session.id.to_string(),
         user.name.clone(),
         session.dialect.clone(),
-        date(session.created),
-        or_dash(session.last_used.map(date)),
+        format_timestamp(session.created),
+        or_dash(session.last_used.map(format_timestamp)),
         expires,
         or_dash(session.address.map(|address| address.to_string())),
     ]
 }
 
-/// A session that lives says nothing of its state.
+/// Leaves `state` out for a live session.
 fn json(session: &Session, user: &User, now: Timestamp) -> Value {
     let mut value = json!({
         "id": session.id.to_string(),
         "user": user.name,
         "dialect": session.dialect,
-        "created": date(session.created),
+        "created": format_timestamp(session.created),
     });
     let state = State::of(session, user, now);
     let optional = [
-        ("last_used", session.last_used.map(date)),
-        ("expires", session.expires.map(date)),
+        ("last_used", session.last_used.map(format_timestamp)),
+        ("expires", session.expires.map(format_timestamp)),
         ("address", session.address.map(|address| address.to_string())),
         ("note", session.note.clone()),
         ("state", (state != State::Live).then(|| state.name().to_owned())),
     ];
     for (key, text) in optional {
         if let Some(text) = text {
-            value = with(value, key, text);
+            value = with_member(value, key, text);
         }
     }
     value
 }
 
-fn show(common: &Common, session: &Session, user: &User, now: Timestamp) -> Result<(), Failed> {
+fn show(
+    common: &CommonArgs,
+    session: &Session,
+    user: &User,
+    now: Timestamp,
+) -> Result<(), CommandError> {
     let state = State::of(session, user, now).name();
-    let (latest, ended) = (session.hard_end.map(date), session.revoked.map(date));
+    let (latest, ended) =
+        (session.hard_end.map(format_timestamp), session.revoked.map(format_timestamp));
     if common.json {
-        let value = with(json(session, user, now), "user_id", user.id.to_string());
-        let mut value = with(value, "state", state);
+        let value = with_member(json(session, user, now), "user_id", user.id.to_string());
+        let mut value = with_member(value, "state", state);
         for (key, text) in [("latest_end", latest), ("ended", ended)] {
             if let Some(text) = text {
-                value = with(value, key, text);
+                value = with_member(value, key, text);
             }
         }
         return print_json(&value);
@@ -337,14 +353,18 @@ fn show(common: &Common, session: &Session, user: &User, now: Timestamp) -> Resu
         ("user", Some(user.name.clone())),
         ("user id", Some(user.id.to_string())),
         ("dialect", Some(session.dialect.clone())),
-        ("created", Some(date(session.created))),
-        ("last used", session.last_used.map(date)),
-        ("expires", session.expires.map(date)),
+        ("created", Some(format_timestamp(session.created))),
+        ("last used", session.last_used.map(format_timestamp)),
+        ("expires", session.expires.map(format_timestamp)),
         ("latest end", latest),
         ("ended", ended),
         ("address", session.address.map(|address| address.to_string())),
         ("note", session.note.clone()),
     ];
     let known = rows.into_iter().filter_map(|(name, value)| Some((name, value?)));
-    print(&known.map(|(name, value)| format!("{name:12}  {}\n", plain(&value))).collect::<String>())
+    print(
+        &known
+            .map(|(name, value)| format!("{name:12}  {}\n", escape_for_terminal(&value)))
+            .collect::<String>(),
+    )
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use parlance::core::lockout::{Rung, home};
+use parlance::core::lockout::{AttemptState, client_prefix};
 use parlance::core::{
     Authority, NewUser, OperatorError, Secret, Timestamp, User, UserId, canonical_name,
 };
@@ -12,36 +12,36 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    date, import, password, plain, print, print_done, print_json, session, tell, user_list, wait,
-    with,
+    block_on, escape_for_terminal, format_timestamp, import, print, print_done, print_json,
+    read_password, session, user_list, with_member, write_stderr,
 };
 use crate::app;
-use crate::cli::{Common, Failed};
+use crate::cli::{CommandError, CommonArgs};
 
-/// A shorter new password is warned about (OWASP ASVS 6.2.1).
-const SHORT_PASSWORD: usize = 8;
+/// A shorter new password gets a warning (OWASP ASVS 6.2.1). In characters.
+const RECOMMENDED_PASSWORD_CHARS: usize = 8;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Make a user
     Add(Add),
-    /// Give a user another password; ends all of his sessions
+    /// Give a user another password; ends all sessions of the user
     SetPassword(SetPassword),
-    /// Disable a user; ends all of his sessions
+    /// Disable a user; ends all sessions of the user
     Disable(Name),
-    /// Enable a user; revives none of his sessions
+    /// Enable a user; revives no session of the user
     Enable(Name),
     /// Let a user's password open no more sessions; those that are open go on
     ExpirePassword(Name),
-    /// Let a user log in at once who would have to wait after failed logins
+    /// Let a user log in at once, without the wait of a lock-out after failed logins
     Unlock(Unlock),
     /// Give a user these roles and no others; none takes all away
     SetRoles(SetRoles),
     /// Say whether a user may do everything
     SetUnrestricted(SetUnrestricted),
-    /// Give a user another name; ends all of his sessions
+    /// Give a user another name; ends all sessions of the user
     Rename(Rename),
-    /// Remove a user and all of his sessions
+    /// Remove a user and all sessions of the user
     Remove(Name),
     /// Make the users that a file of another system lists
     Import(import::Import),
@@ -79,7 +79,8 @@ pub(crate) struct SetPassword {
 pub(crate) struct Unlock {
     #[command(flatten)]
     name: Name,
-    /// Trust this address of the user as if the user had just logged in from it: it has tries of its own while the account waits
+    /// Trust this address of the user as after a login from there: a trusted address has tries of its own while the
+    /// account waits
     #[arg(long, value_name = "ADDRESS")]
     trust: Option<IpAddr>,
 }
@@ -103,15 +104,15 @@ pub(crate) struct SetUnrestricted {
 
 #[derive(Debug, Args)]
 pub(crate) struct Rename {
-    /// The user's name, or his id
+    /// The user's name or id
     old: String,
-    /// His name from now on; another spelling of the old one, too
+    /// The name from now on; may be another spelling of the old one
     new: String,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Name {
-    /// The user's name, in any spelling that differs only in case, or his id
+    /// The user's name, in any spelling that differs only in case, or the user's id
     name: String,
 }
 
@@ -122,216 +123,252 @@ pub(crate) struct NewName {
 }
 
 impl Command {
-    pub(crate) fn run(self, common: &Common) -> Result<(), Failed> {
+    pub(crate) fn run(self, common: &CommonArgs) -> Result<(), CommandError> {
         let config = common.load(None)?;
         match self {
             Self::Add(add) => {
-                // Before anything is asked: a name that cannot be is no reason to type a password.
-                parlance::core::UserName::new(&add.name.name).map_err(Failed::refused)?;
-                app::make_database(&config)?;
-                let authority = app::operator(&config)?;
-                let clock = app::clock(&authority)?;
-                let password = password(add.password_stdin, true)?;
-                warn_about(&password);
+                // Before the password prompt: an invalid name is no reason to type a password.
+                parlance::core::UserName::new(&add.name.name).map_err(CommandError::refused)?;
+                app::create_database(&config)?;
+                let authority = app::command_authority(&config)?;
+                let clock = app::shared_clock(&authority)?;
+                let password = read_password(add.password_stdin, true)?;
+                warn_about_password(&password);
                 let name = add.name.name;
-                warn_of_name(&name);
+                warn_about_name(&name);
                 let new = NewUser {
                     name: name.clone(),
                     password,
                     roles: add.role,
                     unrestricted: add.unrestricted,
                 };
-                let user = wait(authority.add_user(new, clock.now()))
-                    .map_err(|error| named(&name, &error))?;
-                let sentence = format!("user {} added", plain(&user.name));
+                let user = block_on(authority.add_user(new, clock.now()))
+                    .map_err(|error| user_error(&name, &error))?;
+                let sentence = format!("user {} added", escape_for_terminal(&user.name));
                 print_done(common.json, "user.add", &sentence, json(&user))
             }
             Self::SetPassword(set) => {
-                let authority = app::operator(&config)?;
-                // Before anything is asked, as above.
-                let user = find(&authority, &set.name.name)?;
-                let password = password(set.password_stdin, true)?;
-                warn_about(&password);
-                let ended = sessions_of(&authority, &user)?;
+                let authority = app::command_authority(&config)?;
+                // Before the password prompt, as above.
+                let user = find_user(&authority, &set.name.name)?;
+                let password = read_password(set.password_stdin, true)?;
+                warn_about_password(&password);
+                let ended = count_user_sessions(&authority, &user)?;
                 let act = authority.set_password(&user.name, password);
-                wait(act).map_err(|error| named(&user.name, &error))?;
-                let said = "has a new password; all of his sessions are ended";
-                done(common, "user.set-password", &user, said, json!({ "sessions_ended": ended }))
+                block_on(act).map_err(|error| user_error(&user.name, &error))?;
+                let said = "has a new password; all sessions of the user are ended";
+                print_user_done(
+                    common,
+                    "user.set-password",
+                    &user,
+                    said,
+                    json!({ "sessions_ended": ended }),
+                )
             }
             Self::Disable(Name { name }) => {
-                let authority = app::operator(&config)?;
-                let user = find(&authority, &name)?;
-                let ended = sessions_of(&authority, &user)?;
-                wait(authority.set_enabled(&user.name, false))
-                    .map_err(|error| named(&name, &error))?;
-                let said = "is disabled; all of his sessions are ended";
-                done(common, "user.disable", &user, said, json!({ "sessions_ended": ended }))
+                let authority = app::command_authority(&config)?;
+                let user = find_user(&authority, &name)?;
+                let ended = count_user_sessions(&authority, &user)?;
+                block_on(authority.set_enabled(&user.name, false))
+                    .map_err(|error| user_error(&name, &error))?;
+                let said = "is disabled; all sessions of the user are ended";
+                print_user_done(
+                    common,
+                    "user.disable",
+                    &user,
+                    said,
+                    json!({ "sessions_ended": ended }),
+                )
             }
             Self::Enable(Name { name }) => {
-                let authority = app::operator(&config)?;
-                let user = find(&authority, &name)?;
-                wait(authority.set_enabled(&user.name, true))
-                    .map_err(|error| named(&name, &error))?;
-                done(common, "user.enable", &user, "is enabled", json!({}))
+                let authority = app::command_authority(&config)?;
+                let user = find_user(&authority, &name)?;
+                block_on(authority.set_enabled(&user.name, true))
+                    .map_err(|error| user_error(&name, &error))?;
+                print_user_done(common, "user.enable", &user, "is enabled", json!({}))
             }
             Self::ExpirePassword(Name { name }) => {
-                let authority = app::operator(&config)?;
-                let user = find(&authority, &name)?;
-                wait(authority.expire_password(&user.name))
-                    .map_err(|error| named(&name, &error))?;
-                let said = "needs a new password to log in; his sessions go on";
-                done(common, "user.expire-password", &user, said, json!({}))
+                let authority = app::command_authority(&config)?;
+                let user = find_user(&authority, &name)?;
+                block_on(authority.expire_password(&user.name))
+                    .map_err(|error| user_error(&name, &error))?;
+                let said = "needs a new password to log in; sessions that are open go on";
+                print_user_done(common, "user.expire-password", &user, said, json!({}))
             }
             Self::Unlock(Unlock { name: Name { name }, trust }) => {
-                let authority = app::operator(&config)?;
-                let user = find(&authority, &name)?;
-                wait(authority.unlock_user(&user.name)).map_err(|error| named(&name, &error))?;
-                let mut said = "need not wait any more".to_owned();
+                let authority = app::command_authority(&config)?;
+                let user = find_user(&authority, &name)?;
+                block_on(authority.unlock_user(&user.name))
+                    .map_err(|error| user_error(&name, &error))?;
+                let mut said = "is unlocked".to_owned();
                 let mut what = json!({});
                 if let Some(address) = trust {
-                    let now = app::clock(&authority)?.now();
-                    wait(authority.trust_address(&user.name, address, now))
-                        .map_err(|error| named(&name, &error))?;
-                    let trusted = home(address.to_canonical()).to_string();
+                    let now = app::shared_clock(&authority)?.now();
+                    block_on(authority.trust_address(&user.name, address, now))
+                        .map_err(|error| user_error(&name, &error))?;
+                    let trusted = client_prefix(address.to_canonical()).to_string();
                     said.push_str(&format!("; {trusted} is a trusted address now"));
-                    what = with(what, "trusted", trusted);
+                    what = with_member(what, "trusted", trusted);
                 }
-                done(common, "user.unlock", &user, &said, what)
+                print_user_done(common, "user.unlock", &user, &said, what)
             }
             Self::SetRoles(SetRoles { name: Name { name }, role }) => {
-                let authority = app::operator(&config)?;
-                let user = find(&authority, &name)?;
-                wait(authority.set_roles(&user.name, role))
-                    .map_err(|error| named(&name, &error))?;
-                let roles = find(&authority, &user.name)?.roles;
-                let said = format!("has these roles now: {}", texts(&roles).join(" "));
+                let authority = app::command_authority(&config)?;
+                let user = find_user(&authority, &name)?;
+                block_on(authority.set_roles(&user.name, role))
+                    .map_err(|error| user_error(&name, &error))?;
+                let roles = find_user(&authority, &user.name)?.roles;
+                let said = format!("has these roles now: {}", uuid_strings(&roles).join(" "));
                 let said = if roles.is_empty() { "has no roles any more" } else { &said };
-                done(common, "user.set-roles", &user, said, json!({ "roles": texts(&roles) }))
+                print_user_done(
+                    common,
+                    "user.set-roles",
+                    &user,
+                    said,
+                    json!({ "roles": uuid_strings(&roles) }),
+                )
             }
             Self::SetUnrestricted(SetUnrestricted { name: Name { name }, unrestricted }) => {
-                let authority = app::operator(&config)?;
-                let user = find(&authority, &name)?;
-                wait(authority.set_unrestricted(&user.name, unrestricted))
-                    .map_err(|error| named(&name, &error))?;
+                let authority = app::command_authority(&config)?;
+                let user = find_user(&authority, &name)?;
+                block_on(authority.set_unrestricted(&user.name, unrestricted))
+                    .map_err(|error| user_error(&name, &error))?;
                 let said = if unrestricted {
                     "may do everything now"
                 } else {
-                    "may do what his roles say, and no more"
+                    "has the rights of the roles now, and no more"
                 };
                 let what = json!({ "unrestricted": unrestricted });
-                done(common, "user.set-unrestricted", &user, said, what)
+                print_user_done(common, "user.set-unrestricted", &user, said, what)
             }
             Self::Rename(Rename { old, new }) => {
-                let authority = app::operator(&config)?;
-                let user = find(&authority, &old)?;
-                let ended = sessions_of(&authority, &user)?;
-                wait(authority.rename_user(&user.name, &new)).map_err(|error| {
-                    let whose = if error == OperatorError::Taken { &new } else { &old };
-                    named(whose, &error)
+                let authority = app::command_authority(&config)?;
+                let user = find_user(&authority, &old)?;
+                let ended = count_user_sessions(&authority, &user)?;
+                block_on(authority.rename_user(&user.name, &new)).map_err(|error| {
+                    let whose = if error == OperatorError::NameTaken { &new } else { &old };
+                    user_error(whose, &error)
                 })?;
-                warn_of_name(&new);
-                let renamed = find(&authority, &user.id.to_string())?;
-                let said =
-                    format!("is {} now; all of his sessions are ended", plain(&renamed.name));
+                warn_about_name(&new);
+                let renamed = find_user(&authority, &user.id.to_string())?;
+                let said = format!(
+                    "is {} now; all sessions of the user are ended",
+                    escape_for_terminal(&renamed.name)
+                );
                 let what = json!({ "was": user.name, "sessions_ended": ended });
-                let sentence = format!("user {} {said}", plain(&user.name));
-                print_done(common.json, "user.rename", &sentence, about(&renamed, what))
+                let sentence = format!("user {} {said}", escape_for_terminal(&user.name));
+                print_done(common.json, "user.rename", &sentence, with_user(&renamed, what))
             }
             Self::Remove(Name { name }) => {
-                let authority = app::operator(&config)?;
-                let user = find(&authority, &name)?;
-                let ended = sessions_of(&authority, &user)?;
-                wait(authority.remove_user(&user.name)).map_err(|error| named(&name, &error))?;
+                let authority = app::command_authority(&config)?;
+                let user = find_user(&authority, &name)?;
+                let ended = count_user_sessions(&authority, &user)?;
+                block_on(authority.remove_user(&user.name))
+                    .map_err(|error| user_error(&name, &error))?;
                 let what = json!({ "sessions_ended": ended });
-                done(common, "user.remove", &user, "is removed", what)
+                print_user_done(common, "user.remove", &user, "is removed", what)
             }
             Self::Import(import) => import.run(common, &config),
-            Self::List(asked) => asked.run(common, &app::operator(&config)?),
+            Self::List(asked) => asked.run(common, &app::command_authority(&config)?),
             Self::Show(Name { name }) => {
-                let authority = app::operator(&config)?;
-                let user = find(&authority, &name)?;
-                let rung = wait(authority.rung(&user.name, app::clock(&authority)?.now()))
-                    .map_err(|error| named(&name, &error))?;
+                let authority = app::command_authority(&config)?;
+                let user = find_user(&authority, &name)?;
+                let rung = block_on(
+                    authority.attempt_state(&user.name, app::shared_clock(&authority)?.now()),
+                )
+                .map_err(|error| user_error(&name, &error))?;
                 show(common, &user, rung)
             }
         }
     }
 }
 
-/// The user of that name, or else of that id.
+/// Finds a user by name, or else by id.
 ///
 /// # Errors
-/// There is none, or the text is one user's name and another one's id.
-pub(crate) fn find(authority: &Authority, shown: &str) -> Result<User, Failed> {
+/// There is no such user, or the text is the name of one user and the id of another.
+pub(crate) fn find_user(authority: &Authority, shown: &str) -> Result<User, CommandError> {
     let by_name = match canonical_name(shown) {
-        Some(name) => wait(authority.store().user(name)).map_err(Failed::refused)?,
+        Some(name) => block_on(authority.store().user(name)).map_err(CommandError::refused)?,
         None => None,
     };
     let by_id = match Uuid::try_parse(shown) {
-        Ok(id) => wait(authority.find_user(UserId(id)))?,
+        Ok(id) => block_on(authority.find_user(UserId(id)))?,
         Err(_) => None,
     };
     match (by_name, by_id) {
-        (Some(user), Some(other)) if user.id != other.id => Err(Failed::refused(format!(
-            "user {shown:?}: this is the name of one user and the id of another, {}; use the others' names or ids",
-            plain(&other.name)
+        (Some(user), Some(other)) if user.id != other.id => Err(CommandError::refused(format!(
+            "user {shown:?}: this is the name of one user and the id of another, {}; use the id of the one or the name of the other",
+            escape_for_terminal(&other.name)
         ))),
-        (user, other) => user.or(other).ok_or_else(|| named(shown, &OperatorError::NoUser)),
+        (user, other) => user.or(other).ok_or_else(|| user_error(shown, &OperatorError::NoUser)),
     }
 }
 
-/// How many sessions an act is about to end.
-fn sessions_of(authority: &Arc<Authority>, user: &User) -> Result<u64, Failed> {
-    session::count(authority, &user.canonical, app::clock(authority)?.now())
+/// The number of sessions that a command is about to end.
+fn count_user_sessions(authority: &Arc<Authority>, user: &User) -> Result<u64, CommandError> {
+    session::count_live_sessions(authority, &user.canonical, app::shared_clock(authority)?.now())
 }
 
-/// What an act says about its user, besides this.
-pub(crate) fn about(user: &User, what: Value) -> Value {
-    with(with(what, "user", user.name.as_str()), "id", user.id.to_string())
+/// Adds the user's name and id to the result of a command.
+pub(crate) fn with_user(user: &User, what: Value) -> Value {
+    with_member(with_member(what, "user", user.name.as_str()), "id", user.id.to_string())
 }
 
-fn texts(ids: &[Uuid]) -> Vec<String> {
+fn uuid_strings(ids: &[Uuid]) -> Vec<String> {
     ids.iter().map(Uuid::to_string).collect()
 }
 
-pub(super) fn warning(what: &str) {
-    tell(&format!("parlance: warning: {what}"));
+pub(super) fn print_warning(what: &str) {
+    write_stderr(&format!("parlance: warning: {what}"));
 }
 
-/// What a name that is taken is warned about.
-pub(super) fn named_oddly(name: &str) -> Option<&'static str> {
-    name.contains('%')
-        .then_some("a cookie cannot carry `%`: with this name nobody uses the wire 1010-cookie")
+/// The warning about a valid but impractical name.
+pub(super) fn name_warning(name: &str) -> Option<&'static str> {
+    name.contains('%').then_some(
+        "a cookie cannot carry `%`: a user with this name cannot use the wire 1010-cookie",
+    )
 }
 
-fn warn_of_name(name: &str) {
-    if let Some(what) = named_oddly(name) {
-        warning(what);
+fn warn_about_name(name: &str) {
+    if let Some(what) = name_warning(name) {
+        print_warning(what);
     }
 }
 
-fn warn_about(password: &Secret) {
+fn warn_about_password(password: &Secret) {
     let password = password.expose();
-    // An empty one is refused, which says enough.
-    if (1..SHORT_PASSWORD).contains(&password.chars().count()) {
-        warning(&format!(
-            "the password has fewer than {SHORT_PASSWORD} characters; 15 or more are recommended"
+    // An empty password is refused anyway.
+    if (1..RECOMMENDED_PASSWORD_CHARS).contains(&password.chars().count()) {
+        print_warning(&format!(
+            "the password has fewer than {RECOMMENDED_PASSWORD_CHARS} characters; 15 or more are recommended"
         ));
     }
     if password.chars().any(char::is_control) {
-        warning(
+        print_warning(
             "the password holds a control character (a file from Windows ends its lines with one): Basic cannot carry it, so \
-             with this password nobody logs in on flask-usertoken and axxon-jsonrpc",
+             with this password no login succeeds on flask-usertoken and axxon-jsonrpc",
         );
     }
 }
 
-fn named(name: &str, error: &OperatorError) -> Failed {
-    Failed::refused(format!("user {name:?}: {error}"))
+fn user_error(name: &str, error: &OperatorError) -> CommandError {
+    CommandError::refused(format!("user {name:?}: {error}"))
 }
 
-fn done(common: &Common, act: &str, user: &User, said: &str, what: Value) -> Result<(), Failed> {
-    print_done(common.json, act, &format!("user {} {said}", plain(&user.name)), about(user, what))
+fn print_user_done(
+    common: &CommonArgs,
+    act: &str,
+    user: &User,
+    said: &str,
+    what: Value,
+) -> Result<(), CommandError> {
+    print_done(
+        common.json,
+        act,
+        &format!("user {} {said}", escape_for_terminal(&user.name)),
+        with_user(user, what),
+    )
 }
 
 pub(crate) fn json(user: &User) -> Value {
@@ -342,10 +379,10 @@ pub(crate) fn json(user: &User) -> Value {
         "password_expired": user.password_expired,
         "unrestricted": user.unrestricted,
         "roles": user.roles.iter().map(Uuid::to_string).collect::<Vec<_>>(),
-        "created": date(user.created),
+        "created": format_timestamp(user.created),
     });
     if let (Some(last_login), Some(value)) = (user.last_login, value.as_object_mut()) {
-        value.insert("last_login".to_owned(), json!(date(last_login)));
+        value.insert("last_login".to_owned(), json!(format_timestamp(last_login)));
     }
     value
 }
@@ -359,12 +396,13 @@ pub(crate) fn state(user: &User) -> &'static str {
 }
 
 fn show(
-    common: &Common,
+    common: &CommonArgs,
     user: &User,
-    rung: Option<(Rung, Option<Timestamp>)>,
-) -> Result<(), Failed> {
-    let (failures, refused) = rung.map_or((0, 0), |(rung, _)| (rung.taken, rung.refused));
-    let locked_until = rung.and_then(|(_, until)| until).map(date);
+    attempts: Option<(AttemptState, Option<Timestamp>)>,
+) -> Result<(), CommandError> {
+    let (failures, refused) =
+        attempts.map_or((0, 0), |(rung, _)| (rung.used, rung.consecutive_refusals));
+    let locked_until = attempts.and_then(|(_, until)| until).map(format_timestamp);
     if common.json {
         let mut value = json(user);
         if let Some(value) = value.as_object_mut() {
@@ -388,15 +426,15 @@ fn show(
         ("state", state(user).to_owned()),
         ("unrestricted", user.unrestricted.to_string()),
         ("roles", roles),
-        ("created", date(user.created)),
-        ("last login", user.last_login.map_or_else(|| "never".to_owned(), date)),
+        ("created", format_timestamp(user.created)),
+        ("last login", user.last_login.map_or_else(|| "never".to_owned(), format_timestamp)),
         ("failed today", failures.to_string()),
         ("while locked", refused.to_string()),
         ("locked", locked),
     ];
     let mut text = String::new();
     for (name, value) in rows {
-        text.push_str(format!("{name:12}  {}", plain(&value)).trim_end());
+        text.push_str(format!("{name:12}  {}", escape_for_terminal(&value)).trim_end());
         text.push('\n');
     }
     print(&text)

@@ -8,19 +8,19 @@ use parlance::core::{Authority, User};
 use uuid::Uuid;
 
 use super::user::{json, state};
-use super::{Listing, date, wait};
+use super::{Listing, block_on, format_timestamp};
 use crate::app;
-use crate::cli::{Common, Failed};
+use crate::cli::{CommandError, CommonArgs};
 
-/// How many users are read at once.
-const PAGE: u32 = 500;
+/// Users of one page.
+const PAGE_SIZE: u32 = 500;
 
 #[derive(Debug, Args)]
 pub(crate) struct List {
-    /// Only those who have this role
+    /// Only users with this role
     #[arg(long, value_name = "UUID")]
     role: Option<Uuid>,
-    /// Only those in this state
+    /// Only users in this state
     #[arg(long, value_enum)]
     state: Option<State>,
     /// At most so many
@@ -28,32 +28,35 @@ pub(crate) struct List {
     limit: Option<u64>,
 }
 
-/// What a user may be in.
+/// The state of a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum State {
-    /// He may log in, as far as he is not locked and his password has not expired
+    /// Not disabled: may log in, unless locked or with an expired password
     Enabled,
-    /// He was disabled
+    /// Disabled by an operator
     Disabled,
-    /// He has to wait after failed logins
+    /// Locked out: has to wait after failed logins
     Locked,
-    /// His password opens nothing any more
+    /// With an expired password, which opens nothing any more
     Expired,
 }
 
 impl List {
-    /// Lists them, a page at a time.
-    pub(crate) fn run(&self, common: &Common, authority: &Arc<Authority>) -> Result<(), Failed> {
-        let now = app::clock(authority)?.now();
-        let matches = |user: &User| -> Result<bool, Failed> {
+    /// Lists the users, a page at a time.
+    pub(crate) fn run(
+        &self,
+        common: &CommonArgs,
+        authority: &Arc<Authority>,
+    ) -> Result<(), CommandError> {
+        let now = app::shared_clock(authority)?.now();
+        let matches = |user: &User| -> Result<bool, CommandError> {
             let of_state = match self.state {
                 None => true,
                 Some(State::Enabled) => user.enabled,
                 Some(State::Disabled) => !user.enabled,
                 Some(State::Expired) => user.password_expired,
-                Some(State::Locked) => {
-                    wait(authority.rung(&user.name, now))?.is_some_and(|(_, until)| until.is_some())
-                }
+                Some(State::Locked) => block_on(authority.attempt_state(&user.name, now))?
+                    .is_some_and(|(_, until)| until.is_some()),
             };
             Ok(of_state && self.role.is_none_or(|role| user.roles.contains(&role)))
         };
@@ -61,10 +64,11 @@ impl List {
         let mut listing = Listing::new(common.json, HEADING);
         let (mut shown, mut more, mut after) = (0, false, None);
         loop {
-            let query = UserQuery { id: None, after, limit: PAGE };
-            let page = wait(authority.store().find_users(query)).map_err(Failed::refused)?;
+            let query = UserQuery { id: None, after, limit: PAGE_SIZE };
+            let page =
+                block_on(authority.store().find_users(query)).map_err(CommandError::refused)?;
             let (is_last, next) =
-                (page.len() < PAGE as usize, page.last().map(|user| user.canonical.clone()));
+                (page.len() < PAGE_SIZE as usize, page.last().map(|user| user.canonical.clone()));
             let mut found = Vec::new();
             for user in page {
                 if matches(&user)? {
@@ -91,11 +95,11 @@ impl List {
 const HEADING: &[&str] = &["NAME", "STATE", "CREATED", "LAST LOGIN", "ID"];
 
 fn row(user: &User) -> Vec<String> {
-    let last_login = user.last_login.map_or_else(|| "never".to_owned(), date);
+    let last_login = user.last_login.map_or_else(|| "never".to_owned(), format_timestamp);
     vec![
         user.name.clone(),
         state(user).to_owned(),
-        date(user.created),
+        format_timestamp(user.created),
         last_login,
         user.id.to_string(),
     ]

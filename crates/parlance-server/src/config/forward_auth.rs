@@ -1,25 +1,27 @@
-//! What forward auth demands of which request, and the names of the headers that it answers with.
+//! The configuration of forward auth: the routes with their demands, and the names of the identity headers.
+//!
+//! A route of the file becomes keys with the route's number in the path (`forward_auth.routes.0.path`), so errors,
+//! nearest keys and variables work as for any other key. Variables change routes of the file and add none.
 
-use parlance::dialect::Value;
+use parlance::dialect::SettingValue;
 use uuid::Uuid;
 
 use super::keys::ROUTES;
-use super::kinds::Typed;
+use super::kinds::ConfigValue;
 use super::layers::{ConfigError, Layers};
 use super::wrong_kind;
-use crate::admin::path::lies_in;
+use crate::admin::path::is_within;
 
-/// The configuration of forward auth.
 #[derive(Debug, Clone)]
-pub(crate) struct ForwardAuth {
+pub(crate) struct ForwardAuthConfig {
     pub(crate) headers: HeaderNames,
-    /// Whom an identity assertion is for, where no route says otherwise; nobody if it is empty.
+    /// The audience of identity assertions where a route names none; empty: no assertion.
     pub(crate) audience: String,
-    /// The first that matches decides. Without any, every session of every dialect is let pass.
+    /// The first route that matches decides. Without routes, every session of every dialect passes.
     pub(crate) routes: Vec<Route>,
 }
 
-/// What the identity headers are called, in lower case.
+/// The names of the identity headers, in lower case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HeaderNames {
     pub(crate) user: String,
@@ -30,7 +32,7 @@ pub(crate) struct HeaderNames {
     pub(crate) assertion: String,
 }
 
-/// What is demanded of the requests to some paths. An empty list demands nothing.
+/// The demands on requests to some paths. An empty list demands nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Route {
     pub(crate) path: String,
@@ -38,13 +40,13 @@ pub(crate) struct Route {
     pub(crate) methods: Vec<String>,
     pub(crate) dialects: Vec<String>,
     pub(crate) roles: Vec<Uuid>,
-    /// Whom an identity assertion is for.
+    /// The audience of identity assertions; empty: the default.
     pub(crate) audience: String,
     /// Whether a CORS preflight passes without a session.
     pub(crate) preflight: bool,
 }
 
-impl ForwardAuth {
+impl ForwardAuthConfig {
     pub(super) fn read(layers: &Layers) -> Result<Self, ConfigError> {
         let header = |name: &str| text(layers, &format!("forward_auth.headers.{name}"));
         let headers = HeaderNames {
@@ -62,23 +64,24 @@ impl ForwardAuth {
             _ => None,
         }) {
             return Err(ConfigError(format!(
-                "forward_auth.headers: {name:?} stands twice: give each header a name of its own"
+                "forward_auth.headers: {name:?} is a duplicate: give each header a name of its own"
             )));
         }
         let routes = (0..layers.routes()).map(|number| Route::read(layers, number));
         let routes: Vec<_> = routes.collect::<Result<_, _>>()?;
-        reachable(layers, &routes)?;
+        check_reachable(layers, &routes)?;
         Ok(Self { headers, audience: audience(layers, "forward_auth.audience")?, routes })
     }
 }
 
-/// Whether each route decides about something. What one demands that is never asked is not demanded, whoever wrote it down.
-fn reachable(layers: &Layers, routes: &[Route]) -> Result<(), ConfigError> {
+/// Refuses a route that never decides because an earlier route covers all of its requests: its demands would silently
+/// not hold.
+fn check_reachable(layers: &Layers, routes: &[Route]) -> Result<(), ConfigError> {
     for (number, route) in routes.iter().enumerate() {
         if let Some(first) = routes.iter().take(number).position(|first| first.covers(route)) {
             let origin = layers.origin(&format!("{ROUTES}.{number}.path"));
             return Err(ConfigError(format!(
-                "{origin}: {ROUTES}.{number} never decides: {ROUTES}.{first} comes first and matches all of its requests"
+                "{origin}: {ROUTES}.{number} never applies: the earlier {ROUTES}.{first} matches all of its requests; put the narrower route first, or remove one"
             )));
         }
     }
@@ -92,10 +95,10 @@ impl HeaderNames {
 }
 
 impl Route {
-    /// Whether whatever matches the other matches this one.
+    /// Whether this route matches every request that the other route matches.
     fn covers(&self, other: &Self) -> bool {
         let named = |method| self.methods.contains(method);
-        lies_in(&other.path, &self.path)
+        is_within(&other.path, &self.path)
             && (self.host.is_empty() || self.host == other.host)
             && (self.methods.is_empty()
                 || !other.methods.is_empty() && other.methods.iter().all(named))
@@ -104,18 +107,18 @@ impl Route {
     fn read(layers: &Layers, number: usize) -> Result<Self, ConfigError> {
         let path = |key: &str| format!("{ROUTES}.{number}.{key}");
         let roles = path("roles");
-        let Typed::Ids(roles) = layers.get(&roles)? else { return Err(wrong_kind(&roles)) };
+        let ConfigValue::Ids(roles) = layers.get(&roles)? else { return Err(wrong_kind(&roles)) };
         let preflight = path("preflight");
-        let Typed::Switch(preflight) = layers.get(&preflight)? else {
+        let ConfigValue::Switch(preflight) = layers.get(&preflight)? else {
             return Err(wrong_kind(&preflight));
         };
         let dialects = words(layers, &path("dialects"))?;
         for name in &dialects {
             let enabled = format!("dialects.{name}.enabled");
-            if layers.get(&enabled)? != Typed::Switch(true) {
+            if layers.get(&enabled)? != ConfigValue::Switch(true) {
                 let (origin, key) = (layers.origin(&path("dialects")), path("dialects"));
                 return Err(ConfigError(format!(
-                    "{origin}: {key} names {name}, which {enabled} turns off: nobody could pass by it"
+                    "{origin}: {key} names {name}, which {enabled} disables: enable the dialect, or remove the name"
                 )));
             }
         }
@@ -132,15 +135,15 @@ impl Route {
 }
 
 fn text(layers: &Layers, path: &str) -> Result<String, ConfigError> {
-    let Typed::Text(text) = layers.get(path)? else { return Err(wrong_kind(path)) };
+    let ConfigValue::Text(text) = layers.get(path)? else { return Err(wrong_kind(path)) };
     Ok(text)
 }
 
-/// Whom assertions are for. Without an issuer none would be signed, and nobody would be told.
+/// An audience of assertions. Refuses an audience without an issuer: no assertion would be signed, without any notice.
 fn audience(layers: &Layers, path: &str) -> Result<String, ConfigError> {
     const ISSUER: &str = "assertion_issuer";
     let free = |path: &str| {
-        let Typed::Dialect(Value::Text(text)) = layers.get(path)? else {
+        let ConfigValue::Dialect(SettingValue::Text(text)) = layers.get(path)? else {
             return Err(wrong_kind(path));
         };
         Ok(text)
@@ -149,13 +152,13 @@ fn audience(layers: &Layers, path: &str) -> Result<String, ConfigError> {
     if !audience.is_empty() && free(ISSUER)?.is_empty() {
         let origin = layers.origin(path);
         return Err(ConfigError(format!(
-            "{origin}: {path} asks for identity assertions: set {ISSUER}, in whose name they are signed"
+            "{origin}: {path} asks for identity assertions: set {ISSUER}, the issuer (`iss`) of the assertions"
         )));
     }
     Ok(audience)
 }
 
 fn words(layers: &Layers, path: &str) -> Result<Vec<String>, ConfigError> {
-    let Typed::Words(words) = layers.get(path)? else { return Err(wrong_kind(path)) };
+    let ConfigValue::Words(words) = layers.get(path)? else { return Err(wrong_kind(path)) };
     Ok(words)
 }

@@ -1,51 +1,65 @@
-//! Every configuration key there is: its name, what it takes, its default, what it means. The file, the environment, the flags, the
-//! checks and the schema all read this one list.
+//! The list of all configuration keys: name, kind, default, meaning. The file, the environment, the flags, the checks
+//! and the schema all read this one list.
 
-use parlance::dialect::Kind as DialectKind;
+use parlance::dialect::SettingKind as DialectKind;
 use parlance::table::TABLE;
 
 use super::kinds::Kind;
 
-/// A configuration key.
 #[derive(Debug, Clone)]
-pub(crate) struct Key {
-    /// Its tables and itself, with dots between.
+pub(crate) struct ConfigKey {
+    /// The tables and the key, separated by dots.
     pub(crate) path: String,
-    /// What it takes.
     pub(crate) kind: Kind,
-    /// Its value where nothing says otherwise.
+    /// The value of an unset key, as text.
     pub(crate) default: String,
-    /// What it means.
+    /// The meaning, in a sentence for the schema.
     pub(crate) about: &'static str,
 }
 
-/// The array of tables that is no flat key.
-pub(crate) const ROUTES: &str = "forward_auth.routes";
+/// Former names of keys, and the present ones. A former name is still accepted, with a warning.
+const FORMER_NAMES: [(&str, &str); 2] =
+    [("stop_delay", "drain_delay"), ("bind_address", "bind_sessions_to")];
 
-fn top(path: &str, kind: Kind, default: &str, about: &'static str) -> Key {
-    Key { path: path.to_owned(), kind, default: default.to_owned(), about }
+impl ConfigKey {
+    /// The path of the key under its former name, if the key had one.
+    pub(crate) fn former_path(&self) -> Option<String> {
+        let (tables, name) = match self.path.rsplit_once('.') {
+            Some((tables, name)) => (format!("{tables}."), name),
+            None => (String::new(), self.path.as_str()),
+        };
+        let (former, _) = FORMER_NAMES.iter().find(|(_, present)| *present == name)?;
+        Some(format!("{tables}{former}"))
+    }
 }
 
-/// The keys of one of the tables in [`ROUTES`].
-pub(crate) fn route_keys(prefix: &str) -> [Key; 7] {
+/// The array of tables, which is no flat key.
+pub(crate) const ROUTES: &str = "forward_auth.routes";
+
+fn config_key(path: &str, kind: Kind, default: &str, about: &'static str) -> ConfigKey {
+    ConfigKey { path: path.to_owned(), kind, default: default.to_owned(), about }
+}
+
+/// The keys of one table in [`ROUTES`].
+pub(crate) fn route_keys(prefix: &str) -> [ConfigKey; 7] {
     [
         (
             "path",
             Kind::Route,
-            "What the route's paths begin with, whole segments: \"/\" is all of them.",
+            "The prefix of the route's paths, in whole segments: \"/\" is all paths.",
         ),
-        ("host", Kind::Host, "The host that the client asked for. Empty: any."),
-        ("methods", Kind::Methods, "The methods that it is about. Empty: any."),
+        ("host", Kind::Host, "The host of the request. Empty: any."),
+        ("methods", Kind::Methods, "The methods of the request. Empty: any."),
         (
             "dialects",
             Kind::Dialects,
-            "The dialects whose sessions are let pass. Empty: any that is enabled.",
+            "The dialects with sessions that may pass. Empty: any enabled dialect.",
         ),
-        ("roles", Kind::Ids, "Roles one of which the user must have. Empty: none is needed."),
+        ("roles", Kind::Ids, "The ids of roles, one of which the user must have. Empty: no role is needed."),
         (
             "audience",
             Kind::Dialect(DialectKind::Text),
-            "Whom an identity assertion is for (`aud`). Empty: as forward_auth.audience says.",
+            "The audience (`aud`) of an identity assertion. Empty: that of forward_auth.audience.",
         ),
         (
             "preflight",
@@ -55,142 +69,147 @@ pub(crate) fn route_keys(prefix: &str) -> [Key; 7] {
     ]
     .map(|(key, kind, about)| {
         let default = if kind == Kind::Switch { "false" } else { "" };
-        top(&format!("{prefix}.{key}"), kind, default, about)
+        config_key(&format!("{prefix}.{key}"), kind, default, about)
     })
 }
 
-/// All keys, in the order of the documentation, but those of routes.
-pub(crate) fn keys() -> Vec<Key> {
+/// All keys except those of routes, in the order of the documentation.
+pub(crate) fn keys() -> Vec<ConfigKey> {
     let mut keys = vec![
-        top(
+        config_key(
             "listen",
             Kind::Address,
             "127.0.0.1:8080",
-            "Where the dialects listen. Port 0 picks a free port.",
+            "The address on which the dialects listen. Port 0 picks a free port.",
         ),
-        top(
+        config_key(
             "admin_listen",
             Kind::Address,
             "127.0.0.1:8081",
-            "Where health, readiness, metrics and forward auth listen.",
+            "The address of the admin listener: health check, readiness, metrics, forward auth.",
         ),
-        top(
+        config_key(
             "database",
             Kind::Database,
             "sqlite:parlance.db",
             "sqlite:PATH, or postgres://user:password@host/name.",
         ),
-        top(
+        config_key(
             "trusted_proxies",
             Kind::Networks,
             "",
-            "Networks (CIDR) whose X-Forwarded-For and X-Forwarded-Proto are believed.",
+            "Trusted proxies: networks (CIDR) whose X-Forwarded-For and X-Forwarded-Proto are believed.",
         ),
-        top(
+        config_key(
             "timezone",
             Kind::Zone,
             "UTC",
-            "The zone of the dates that flask-usertoken and polish-longtoken write.",
+            "The time zone of the dates that flask-usertoken and polish-longtoken write.",
         ),
-        top(
+        config_key(
             "key_file",
             Kind::Path,
             "parlance.key",
             "Encrypts the signing keys in the database. Made, with mode 0600, on first start.",
         ),
-        top(
+        config_key(
             "key_rotation",
             Kind::Dialect(DialectKind::DurationOrNever),
             "90d",
-            "How long a signing key signs before the next one does; never leaves that to `parlance key rotate`.",
+            "The time between two key rotations: how long a signing key signs. With never, only `parlance key rotate` rotates.",
         ),
-        top(
+        config_key(
             "key_poll",
             Kind::Dialect(DialectKind::Duration),
             "5s",
-            "How often every node reads the signing keys. A new one has been out for twice as long before it signs.",
+            "The interval at which every node reads the signing keys. A new key is published for twice this time before it signs.",
         ),
-        top(
-            "stop_delay",
-            Kind::Dialect(DialectKind::DurationOrNever),
-            "never",
-            "How long after a signal /readyz says 503 while all is still served, so that a proxy takes this node out; never: not at all.",
+        config_key(
+            "drain_delay",
+            Kind::Delay,
+            "0s",
+            "The drain delay after a signal: /readyz says 503 while all requests are still served, so that a proxy takes this node out; 0s: no delay.",
         ),
-        top(
+        config_key(
             "assertion_issuer",
             Kind::Dialect(DialectKind::Text),
             "",
             "The issuer (`iss`) of identity assertions, the same on all nodes; empty: none are signed.",
         ),
-        top(
+        config_key(
             "max_sessions_per_user",
             Kind::Number,
             "1000",
-            "How many sessions a user may have, all dialects together; a login beyond drops his oldest. 1 to 100000.",
+            "The session limit of a user, over all dialects; a login beyond the limit drops the user's oldest session. 1 to 100000.",
         ),
-        top(
+        config_key(
             "max_connections_per_address",
             Kind::Number,
             "2000",
-            "How many connections an address may hold (of IPv6 a /64) on the dialects' listener; trusted proxies any number.",
+            "The connection limit of an address (of IPv6 a /64) on each listener; trusted proxies have no limit.",
         ),
-        top(
+        config_key(
             "log_format",
             Kind::Choice(&["text", "json"]),
             "text",
-            "How a log record is written: one line either way.",
+            "The format of a log record: one line in either.",
         ),
-        top(
+        config_key(
             "log_level",
             Kind::Choice(&["error", "warn", "info", "debug"]),
             "info",
-            "The least grave record that is written.",
+            "The lowest level of the records that are written.",
         ),
-        top(
+        config_key(
             "password.memory_kib",
             Kind::Number,
             "19456",
             "argon2id: memory of one hash, in KiB, at most 262144.",
         ),
-        top("password.iterations", Kind::Number, "2", "argon2id: passes over the memory, 1 to 10."),
-        top("password.parallelism", Kind::Number, "1", "argon2id: lanes, 1 to 16."),
+        config_key(
+            "password.iterations",
+            Kind::Number,
+            "2",
+            "argon2id: passes over the memory, 1 to 10.",
+        ),
+        config_key("password.parallelism", Kind::Number, "1", "argon2id: lanes, 1 to 16."),
     ];
     keys.extend([
-        top(
+        config_key(
             "lockout.enabled",
             Kind::Switch,
             "true",
-            "Whether wrong passwords make an account wait, on all nodes and dialects alike.",
+            "Account lock-out: whether wrong passwords make an account wait, on all nodes and dialects alike.",
         ),
-        top(
+        config_key(
             "lockout.failures_per_day",
             Kind::Number,
             "100",
-            "How many wrong passwords an account bears in a day (UTC), 30 to 1000000; 20 of them are kept for its owner's addresses.",
+            "The limit of wrong passwords for an account in a day (UTC), 30 to 1000000; 20 of them are reserved for the user's trusted addresses.",
         ),
-        top(
+        config_key(
             "throttle.enabled",
             Kind::Switch,
             "true",
-            "Whether failed logins make an address wait, on each node by itself.",
+            "Rate limit: whether failed logins make an address wait, on each node by itself.",
         ),
-        top(
+        config_key(
             "throttle.failures_per_address",
             Kind::Number,
             "100",
-            "How many failed logins an address (of IPv6 a /64) bears in a window.",
+            "The limit of failed logins from an address (of IPv6 a /64) in a window.",
         ),
-        top(
+        config_key(
             "throttle.failures_per_network",
             Kind::Number,
             "400",
-            "How many its network (a /24, of IPv6 a /48) bears in a window.",
+            "The limit of failed logins from a network (a /24, of IPv6 a /48) in a window.",
         ),
-        top(
+        config_key(
             "throttle.window",
             Kind::Dialect(DialectKind::Duration),
             "15m",
-            "How long it takes until all of them are forgiven.",
+            "The time in which the whole limit is replenished.",
         ),
     ]);
     for (name, default, about) in [
@@ -205,25 +224,35 @@ pub(crate) fn keys() -> Vec<Key> {
         ("session", "x-auth-session", "The header with the session's id."),
         ("assertion", "x-auth-assertion", "The header with the identity assertion."),
     ] {
-        keys.push(top(&format!("forward_auth.headers.{name}"), Kind::Header, default, about));
+        keys.push(config_key(
+            &format!("forward_auth.headers.{name}"),
+            Kind::Header,
+            default,
+            about,
+        ));
     }
-    keys.push(top(
+    keys.push(config_key(
         "forward_auth.audience",
         Kind::Dialect(DialectKind::Text),
         "",
-        "Whom identity assertions are for (`aud`) where no route names another. Empty: none are signed.",
+        "The audience (`aud`) of identity assertions where no route names another. Empty: none are signed.",
     ));
     for entry in TABLE {
         let path = |key: &str| format!("dialects.{}.{key}", entry.name);
-        keys.push(top(&path("enabled"), Kind::Switch, "true", "Whether the dialect is served."));
-        keys.push(top(
+        keys.push(config_key(
+            &path("enabled"),
+            Kind::Switch,
+            "true",
+            "Whether the dialect is served.",
+        ));
+        keys.push(config_key(
             &path("prefix"),
             Kind::Prefix,
             "",
-            "What its paths begin with: empty, or such as \"/legacy\".",
+            "The prefix of the dialect's paths: empty, or such as \"/legacy\".",
         ));
         for setting in entry.settings {
-            keys.push(top(
+            keys.push(config_key(
                 &path(setting.key),
                 Kind::Dialect(setting.kind),
                 setting.default,
@@ -233,25 +262,25 @@ pub(crate) fn keys() -> Vec<Key> {
     }
     if cfg!(feature = "axxon-grpc") {
         keys.extend([
-            top(
+            config_key(
                 "axxon-grpc.enabled",
                 Kind::Switch,
                 "true",
-                "Whether the gRPC of axxon-jsonrpc is served, if the dialect is.",
+                "Whether the gRPC of axxon-jsonrpc is served, if the dialect is enabled.",
             ),
-            top(
+            config_key(
                 "axxon-grpc.listen",
                 Kind::Address,
                 "127.0.0.1:20109",
-                "Where it listens. If nobody sets this and the port is taken, it is not served.",
+                "The address of the gRPC listener. If this key is not set and the port is taken, gRPC is not served.",
             ),
-            top(
+            config_key(
                 "axxon-grpc.certificate",
                 Kind::OptionalPath,
                 "",
-                "The server's certificates (PEM), its own first; with a key it speaks TLS.",
+                "The server's certificate chain (PEM), its own certificate first; together with a key, gRPC uses TLS.",
             ),
-            top(
+            config_key(
                 "axxon-grpc.certificate_key",
                 Kind::OptionalPath,
                 "",

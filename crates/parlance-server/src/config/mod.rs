@@ -1,7 +1,7 @@
 //! The configuration: defaults, then the file, then `PARLANCE_*` variables, then flags.
 
+mod brute_force;
 mod forward_auth;
-mod guesses;
 mod keys;
 mod kinds;
 mod layers;
@@ -16,28 +16,28 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub(crate) use forward_auth::{ForwardAuth, HeaderNames, Route};
-pub(crate) use guesses::Guesses;
+pub(crate) use brute_force::BruteForceProtection;
+pub(crate) use forward_auth::{ForwardAuthConfig, HeaderNames, Route};
 pub(crate) use keys::ROUTES;
 use keys::keys;
-use kinds::Typed;
+use kinds::ConfigValue;
 pub(crate) use layers::ConfigError;
 use layers::Layers;
 use parlance::actix::TrustedProxies;
 use parlance::core::{PasswordPolicy, PolicyError};
-use parlance::dialect::{Value, Values};
+use parlance::dialect::{SettingValue, SettingValues};
 use parlance::keys::Schedule;
-use parlance::table::{Entry, TABLE};
+use parlance::table::{DialectEntry, TABLE};
 pub(crate) use schema::schema;
 
-/// The variable that names the configuration file, where `--config` does not.
+/// The variable that names the configuration file, unless `--config` does.
 pub(crate) const CONFIG_VARIABLE: &str = "PARLANCE_CONFIG";
-/// The configuration file that is read, if it is there, where neither names another.
+/// The configuration file that is read if neither names another and this file exists.
 pub(crate) const DEFAULT_FILE: &str = "/etc/parlance/parlance.toml";
 
-const MAX_SESSIONS: &str = "max_sessions_per_user";
+const MAX_SESSIONS_KEY: &str = "max_sessions_per_user";
 
-/// The configuration that the program runs with. `Debug` shows the file alone: a database URL may hold a password.
+/// The configuration of the program. `Debug` shows the file alone: a database URL may hold a password.
 #[derive(Clone)]
 pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
@@ -45,47 +45,52 @@ pub(crate) struct Config {
     pub(crate) database: String,
     pub(crate) proxies: TrustedProxies,
     pub(crate) key_file: PathBuf,
-    /// `None` where it is not compiled in or not enabled.
+    /// `None` if not compiled in or not enabled.
     pub(crate) axxon_grpc: Option<GrpcConfig>,
     pub(crate) key_schedule: Schedule,
-    pub(crate) stop_delay: Duration,
+    pub(crate) drain_delay: Duration,
     pub(crate) assertion_issuer: Option<String>,
     pub(crate) log_json: bool,
     pub(crate) log_level: String,
     pub(crate) policy: PasswordPolicy,
-    pub(crate) guesses: Guesses,
+    pub(crate) brute_force: BruteForceProtection,
     pub(crate) max_sessions_per_user: u32,
     pub(crate) max_connections_per_address: u32,
     pub(crate) dialects: Vec<DialectConfig>,
-    pub(crate) forward_auth: ForwardAuth,
-    /// The file that was read, if any.
+    pub(crate) forward_auth: ForwardAuthConfig,
+    /// The configuration file, if any.
     pub(crate) file: Option<PathBuf>,
-    /// Whether the file, a variable or a flag says where the database is.
+    /// Whether the file, a variable or a flag names the database.
     pub(crate) names_database: bool,
-    /// `PARLANCE_*` variables that mean nothing.
+    /// Unknown `PARLANCE_*` variables.
     pub(crate) unknown_variables: Vec<String>,
-    /// The text of every key's value, to tell what a reload changes.
+    /// A warning for each key that is set under its former name.
+    pub(crate) former_names: Vec<String>,
+    /// The text of every key's value: a reload compares these texts.
     pub(crate) texts: BTreeMap<String, String>,
 }
 
-/// How the gRPC of axxon-jsonrpc is served.
+/// The gRPC listener of axxon-jsonrpc.
 #[derive(Debug, Clone)]
-#[cfg_attr(not(feature = "axxon-grpc"), expect(dead_code, reason = "then nobody serves it"))]
+#[cfg_attr(
+    not(feature = "axxon-grpc"),
+    expect(dead_code, reason = "without the feature, gRPC is not served")
+)]
 pub(crate) struct GrpcConfig {
     pub(crate) listen: SocketAddr,
-    /// Whether anybody chose the address.
-    pub(crate) asked: bool,
+    /// Whether the configuration sets the address.
+    pub(crate) is_explicit: bool,
     /// The files of the certificate and its key.
     pub(crate) tls: Option<(PathBuf, PathBuf)>,
 }
 
-/// How one dialect is served.
+/// The configuration of one dialect.
 #[derive(Debug, Clone)]
 pub(crate) struct DialectConfig {
-    pub(crate) entry: &'static Entry,
+    pub(crate) entry: &'static DialectEntry,
     pub(crate) enabled: bool,
     pub(crate) prefix: String,
-    pub(crate) values: Values,
+    pub(crate) values: SettingValues,
 }
 
 /// The flags that set a configuration key. No `Debug`: a database URL may hold a password.
@@ -104,10 +109,11 @@ impl fmt::Debug for Config {
 }
 
 impl Config {
-    /// Where the configuration file is: at `--config`, else at `PARLANCE_CONFIG`, else at the default path if there is one.
+    /// Finds the configuration file: `--config`, else `PARLANCE_CONFIG`, else the default path if a file is there. An
+    /// unreadable file is an error: going on with the defaults would work on another database.
     ///
     /// # Errors
-    /// Whether there is one at the default path cannot be told, which is not the same as that there is none.
+    /// The presence of a file at the default path cannot be determined, which does not mean that there is none.
     pub(crate) fn find(
         flag: Option<&Path>,
         variable: Option<OsString>,
@@ -119,7 +125,7 @@ impl Config {
         if let Some(file) = variable.filter(|file| !file.is_empty()) {
             return Ok(Some(file.into()));
         }
-        // A link that leads nowhere is there: reading it says what is wrong.
+        // A dangling symbolic link counts as a file: the attempt to read says the reason.
         match std::fs::symlink_metadata(default) {
             Ok(_) => Ok(Some(default.to_owned())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -130,7 +136,7 @@ impl Config {
         }
     }
 
-    /// Reads the configuration.
+    /// Loads the configuration.
     pub(crate) fn load(
         file: Option<&Path>,
         variables: impl Iterator<Item = (OsString, OsString)>,
@@ -159,15 +165,19 @@ impl Config {
 
     fn read(layers: &Layers, unknown_variables: Vec<String>) -> Result<Self, ConfigError> {
         let number = |path: &str| {
-            let Typed::Number(number) = layers.get(path)? else { return Err(wrong_kind(path)) };
+            let ConfigValue::Number(number) = layers.get(path)? else {
+                return Err(wrong_kind(path));
+            };
             Ok(number)
         };
         let text = |path: &str| {
-            let Typed::Text(text) = layers.get(path)? else { return Err(wrong_kind(path)) };
+            let ConfigValue::Text(text) = layers.get(path)? else { return Err(wrong_kind(path)) };
             Ok(text)
         };
         let address = |path: &str| {
-            let Typed::Address(address) = layers.get(path)? else { return Err(wrong_kind(path)) };
+            let ConfigValue::Address(address) = layers.get(path)? else {
+                return Err(wrong_kind(path));
+            };
             Ok(address)
         };
         let policy = PasswordPolicy::new(
@@ -181,50 +191,55 @@ impl Config {
                 PolicyError::Iterations => "password.iterations",
                 PolicyError::Parallelism => "password.parallelism",
             };
-            layers.wrong(key, &error.to_string())
+            layers.invalid_value(key, &error.to_string())
         })?;
-        let max_sessions_per_user = number(MAX_SESSIONS)?;
+        let max_sessions_per_user = number(MAX_SESSIONS_KEY)?;
         if !(1..=100_000).contains(&max_sessions_per_user) {
-            return Err(layers.wrong(MAX_SESSIONS, "a number from 1 to 100000"));
+            return Err(layers.invalid_value(MAX_SESSIONS_KEY, "a number from 1 to 100000"));
         }
-        let Typed::Zone(zone) = layers.get("timezone")? else { return Err(wrong_kind("timezone")) };
-        let Typed::Networks(networks) = layers.get("trusted_proxies")? else {
+        let ConfigValue::Zone(zone) = layers.get("timezone")? else {
+            return Err(wrong_kind("timezone"));
+        };
+        let ConfigValue::Networks(networks) = layers.get("trusted_proxies")? else {
             return Err(wrong_kind("trusted_proxies"));
         };
-        let Typed::Path(key_file) = layers.get("key_file")? else {
+        let ConfigValue::Path(key_file) = layers.get("key_file")? else {
             return Err(wrong_kind("key_file"));
         };
         let span = |path: &str| {
-            let Typed::Dialect(value) = layers.get(path)? else { return Err(wrong_kind(path)) };
+            let ConfigValue::Dialect(value) = layers.get(path)? else {
+                return Err(wrong_kind(path));
+            };
             match value {
-                Value::Duration(span) => Ok(Some(span)),
-                Value::Never => Ok(None),
-                Value::Text(_) | Value::Switch(_) => Err(wrong_kind(path)),
+                SettingValue::Duration(span) => Ok(Some(span)),
+                SettingValue::Never => Ok(None),
+                SettingValue::Text(_) | SettingValue::Boolean(_) => Err(wrong_kind(path)),
             }
         };
         let key_schedule = Schedule {
-            poll: span("key_poll")?.ok_or_else(|| wrong_kind("key_poll"))?,
-            every: span("key_rotation")?,
+            poll_interval: span("key_poll")?.ok_or_else(|| wrong_kind("key_poll"))?,
+            rotation_interval: span("key_rotation")?,
         };
-        let Typed::Dialect(Value::Text(issuer)) = layers.get("assertion_issuer")? else {
+        let ConfigValue::Dialect(SettingValue::Text(issuer)) = layers.get("assertion_issuer")?
+        else {
             return Err(wrong_kind("assertion_issuer"));
         };
         let mut dialects = Vec::new();
         for entry in TABLE {
             let path = |key: &str| format!("dialects.{}.{key}", entry.name);
-            let Typed::Switch(enabled) = layers.get(&path("enabled"))? else {
+            let ConfigValue::Switch(enabled) = layers.get(&path("enabled"))? else {
                 return Err(wrong_kind(&path("enabled")));
             };
-            let mut values = Values::defaults(entry.settings, zone);
+            let mut values = SettingValues::defaults(entry.settings, zone);
             for setting in entry.settings {
-                let Typed::Dialect(value) = layers.get(&path(setting.key))? else {
+                let ConfigValue::Dialect(value) = layers.get(&path(setting.key))? else {
                     return Err(wrong_kind(setting.key));
                 };
                 values.set(setting.key, value);
             }
             dialects.push(DialectConfig { entry, enabled, prefix: text(&path("prefix"))?, values });
         }
-        apart(&dialects)?;
+        check_prefix_conflicts(&dialects)?;
         Ok(Self {
             listen: address("listen")?,
             admin_listen: address("admin_listen")?,
@@ -233,24 +248,25 @@ impl Config {
             key_file,
             axxon_grpc: if cfg!(feature = "axxon-grpc") { GrpcConfig::read(layers)? } else { None },
             key_schedule,
-            stop_delay: span("stop_delay")?.unwrap_or_default(),
+            drain_delay: span("drain_delay")?.unwrap_or_default(),
             assertion_issuer: Some(issuer).filter(|issuer| !issuer.is_empty()),
             log_json: text("log_format")? == "json",
             log_level: text("log_level")?,
             policy,
-            guesses: Guesses::read(layers)?,
+            brute_force: BruteForceProtection::read(layers)?,
             max_sessions_per_user,
             max_connections_per_address: number("max_connections_per_address")?,
             dialects,
-            forward_auth: ForwardAuth::read(layers)?,
+            forward_auth: ForwardAuthConfig::read(layers)?,
             file: None,
             names_database: !layers.is_default("database"),
             unknown_variables,
+            former_names: layers.former_names().to_vec(),
             texts: layers.texts(),
         })
     }
 
-    /// The dialects that are served.
+    /// The enabled dialects.
     pub(crate) fn enabled(&self) -> impl Iterator<Item = &DialectConfig> {
         self.dialects.iter().filter(|dialect| dialect.enabled)
     }
@@ -259,12 +275,14 @@ impl Config {
 impl GrpcConfig {
     fn read(layers: &Layers) -> Result<Option<Self>, ConfigError> {
         const LISTEN: &str = "axxon-grpc.listen";
-        let Typed::Switch(enabled) = layers.get("axxon-grpc.enabled")? else {
+        let ConfigValue::Switch(enabled) = layers.get("axxon-grpc.enabled")? else {
             return Err(wrong_kind("axxon-grpc.enabled"));
         };
-        let Typed::Address(listen) = layers.get(LISTEN)? else { return Err(wrong_kind(LISTEN)) };
+        let ConfigValue::Address(listen) = layers.get(LISTEN)? else {
+            return Err(wrong_kind(LISTEN));
+        };
         let file = |path: &str| {
-            let Typed::Path(file) = layers.get(path)? else { return Err(wrong_kind(path)) };
+            let ConfigValue::Path(file) = layers.get(path)? else { return Err(wrong_kind(path)) };
             Ok(Some(file).filter(|file| !file.as_os_str().is_empty()))
         };
         let (given, missing) = ("axxon-grpc.certificate", "axxon-grpc.certificate_key");
@@ -280,20 +298,21 @@ impl GrpcConfig {
                 )));
             }
         };
-        let asked = !layers.is_default(LISTEN);
-        Ok(enabled.then_some(Self { listen, asked, tls }))
+        let is_explicit = !layers.is_default(LISTEN);
+        Ok(enabled.then_some(Self { listen, is_explicit, tls }))
     }
 }
 
-/// Refuses two dialects of which one would answer what the other documents: which of them it is nobody could guess.
-fn apart(dialects: &[DialectConfig]) -> Result<(), ConfigError> {
+/// Refuses two enabled dialects if one answers a path that the other documents: the choice between them would be
+/// arbitrary.
+fn check_prefix_conflicts(dialects: &[DialectConfig]) -> Result<(), ConfigError> {
     let enabled: Vec<_> = dialects.iter().filter(|dialect| dialect.enabled).collect();
     for one in &enabled {
         for other in enabled.iter().filter(|other| other.entry.name != one.entry.name) {
             let claimed = |path: &String| {
                 path.strip_prefix(&other.prefix).is_some_and(|path| (other.entry.claims)(path))
             };
-            let sample = |pattern: &&str| format!("{}{}", one.prefix, sample(pattern));
+            let sample = |pattern: &&str| format!("{}{}", one.prefix, sample_path(pattern));
             if let Some(path) = one.entry.paths.iter().map(sample).find(claimed) {
                 let (one, other) = (one.entry.name, other.entry.name);
                 return Err(ConfigError(format!(
@@ -306,8 +325,9 @@ fn apart(dialects: &[DialectConfig]) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// A path of a documented pattern: `{name}` is some segment, `*` some rest, and what stands in brackets is left out.
-fn sample(pattern: &str) -> String {
+/// A sample path of a documented pattern: `{name}` becomes some segment, `*` some rest, and parts in square brackets
+/// are left out.
+fn sample_path(pattern: &str) -> String {
     let mut path = String::new();
     let mut skipped = None;
     for c in pattern.chars() {

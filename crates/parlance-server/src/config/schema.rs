@@ -2,47 +2,51 @@
 
 #![expect(clippy::indexing_slicing, reason = "indexing a JSON value by name makes what is missing")]
 
-use parlance::dialect::Kind as DialectKind;
+use parlance::dialect::SettingKind as DialectKind;
 use parlance::table::TABLE;
 use serde_json::{Map, Value, json};
 
-use super::keys::{Key, ROUTES, keys, route_keys};
+use super::keys::{ConfigKey, ROUTES, keys, route_keys};
 use super::kinds::Kind;
 
 /// The schema of the file.
 pub(crate) fn schema() -> Value {
-    let mut root = table("The configuration of parlance.");
+    let mut root = object_schema("The configuration of parlance.");
     root["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
     for key in keys() {
-        put(&mut root, &key.path, property(&key));
+        insert_property(&mut root, &key.path, property(&key));
     }
-    let mut route = table("What is demanded of the requests to some paths.");
+    let mut route = object_schema("The requirements of the requests to some paths.");
     route["required"] = json!(["path"]);
     for key in route_keys(ROUTES) {
         let name = key.path.rsplit('.').next().unwrap_or_default();
-        put(&mut route, name, property(&key));
+        insert_property(&mut route, name, property(&key));
     }
-    let about = "The first route that matches decides; without any, every session passes.";
-    put(&mut root, ROUTES, json!({ "type": "array", "items": route, "description": about }));
+    let about = "The first route that matches decides; without routes, every session passes.";
+    insert_property(
+        &mut root,
+        ROUTES,
+        json!({ "type": "array", "items": route, "description": about }),
+    );
     root
 }
 
-/// Puts a property where its path says, making the tables on the way.
-fn put(root: &mut Value, path: &str, property: Value) {
+/// Puts a property at its path, creating the tables on the way.
+fn insert_property(root: &mut Value, path: &str, property: Value) {
     let mut at = root;
     let mut names: Vec<&str> = path.split('.').collect();
     let last = names.pop().unwrap_or_default();
     for name in names {
         let slot = &mut at["properties"][name];
         if slot.is_null() {
-            *slot = table("");
+            *slot = object_schema("");
         }
         at = slot;
     }
     at["properties"][last] = property;
 }
 
-fn table(about: &str) -> Value {
+fn object_schema(about: &str) -> Value {
     let mut table = json!({ "type": "object", "additionalProperties": false, "properties": {} });
     if !about.is_empty() {
         table["description"] = json!(about);
@@ -50,7 +54,7 @@ fn table(about: &str) -> Value {
     table
 }
 
-fn property(key: &Key) -> Value {
+fn property(key: &ConfigKey) -> Value {
     let mut property = match key.kind {
         Kind::Number => {
             json!({ "type": "integer", "minimum": 1, "default": key.default.parse::<u32>().unwrap_or_default() })
@@ -63,13 +67,13 @@ fn property(key: &Key) -> Value {
             json!({ "type": "array", "items": { "enum": names }, "default": [] })
         }
         Kind::Route => json!({ "type": "string", "pattern": "^/" }),
-        Kind::Switch | Kind::Dialect(DialectKind::Switch) => {
+        Kind::Switch | Kind::Dialect(DialectKind::Boolean) => {
             json!({ "type": "boolean", "default": key.default == "true" })
         }
         Kind::Choice(words) | Kind::Dialect(DialectKind::Choice(words)) => {
             json!({ "enum": words, "default": key.default })
         }
-        Kind::Dialect(DialectKind::Duration) => {
+        Kind::Delay | Kind::Dialect(DialectKind::Duration) => {
             json!({ "type": "string", "pattern": "^[0-9]+[smhd]$", "default": key.default })
         }
         Kind::Dialect(DialectKind::DurationOrNever) => {

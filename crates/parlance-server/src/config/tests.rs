@@ -1,6 +1,6 @@
-//! Claims about the configuration: what is read from where, and what is said of a mistake.
+//! Claims about the configuration: the precedence of its layers, and the error message of each mistake.
 
-mod broken;
+mod malformed;
 mod routes;
 
 use std::time::Duration;
@@ -58,6 +58,57 @@ fn an_unknown_variable_is_only_a_warning() {
 }
 
 #[test]
+fn a_former_name_of_a_key_is_read_with_a_warning() {
+    let file = "stop_delay = \"never\"\n[dialects.cluster-api]\nbind_address = \"off\"\n";
+    let config = load(file, &[("PARLANCE_STOP_DELAY", "3s")], Flags::default()).unwrap();
+    assert_eq!(config.drain_delay, Duration::from_secs(3));
+    let cluster = config.dialects.iter().find(|dialect| dialect.entry.name == "cluster-api");
+    assert_eq!(cluster.unwrap().values.text("bind_sessions_to"), "off");
+    let warnings: Vec<_> = config
+        .former_names
+        .iter()
+        .map(|warning| warning.rsplit('/').next().unwrap_or_default())
+        .collect();
+    assert_eq!(
+        warnings,
+        [
+            "parlance.toml:1: stop_delay is a former name of drain_delay",
+            "parlance.toml:3: dialects.cluster-api.bind_address is a former name of dialects.cluster-api.bind_sessions_to",
+            "variable PARLANCE_STOP_DELAY is a former name of drain_delay",
+        ]
+    );
+}
+
+#[test]
+fn a_key_that_is_set_under_both_names_is_refused() {
+    check_error(
+        "drain_delay = \"1s\"\nstop_delay = \"2s\"\n",
+        &expect![
+            "parlance.toml:2: stop_delay is a former name of drain_delay, which is set too: remove stop_delay"
+        ],
+    );
+    let both = [("PARLANCE_DRAIN_DELAY", "1s"), ("PARLANCE_STOP_DELAY", "2s")];
+    assert_eq!(
+        load("", &both, Flags::default()).unwrap_err(),
+        "variable PARLANCE_STOP_DELAY and variable PARLANCE_DRAIN_DELAY both set drain_delay: remove the former name"
+    );
+}
+
+#[test]
+fn a_delay_is_0s_or_a_duration() {
+    for (text, seconds) in [("0s", 0), ("never", 0), ("2m", 120)] {
+        let config = load(&format!("drain_delay = \"{text}\"\n"), &[], Flags::default()).unwrap();
+        assert_eq!(config.drain_delay, Duration::from_secs(seconds), "{text}");
+    }
+    check_error(
+        "drain_delay = \"soon\"\n",
+        &expect![[
+            r#"parlance.toml:1: drain_delay "soon" is not "0s", or a duration such as "90s", "10m", "24h" or "30d", at least "1s""#
+        ]],
+    );
+}
+
+#[test]
 fn an_unknown_key_names_file_line_and_the_nearest_key() {
     check_error(
         "listn = \"127.0.0.1:1\"\n",
@@ -78,7 +129,7 @@ fn an_unknown_key_names_file_line_and_the_nearest_key() {
 }
 
 #[test]
-fn a_dialect_that_is_not_there_is_told_from_those_that_are() {
+fn an_unknown_dialect_is_an_error_that_lists_the_known_ones() {
     check_error(
         "[dialects.cluster]\nlifetime = \"1m\"\n",
         &expect![[
@@ -159,9 +210,9 @@ fn a_bad_value_names_its_key_and_what_it_takes() {
         assert!(error.unwrap_err().starts_with("parlance.toml:2: dialects.cluster-api.prefix"));
     }
     check_error(
-        "[dialects.1010-cookie]\nbind_address = \"subnet\"\n",
+        "[dialects.1010-cookie]\nbind_sessions_to = \"subnet\"\n",
         &expect![[
-            r#"parlance.toml:2: dialects.1010-cookie.bind_address "subnet" is not one of "exact", "prefix", "log", "off""#
+            r#"parlance.toml:2: dialects.1010-cookie.bind_sessions_to "subnet" is not one of "exact", "prefix", "log", "off""#
         ]],
     );
     check_error(
@@ -195,7 +246,7 @@ fn a_certificate_and_its_key_belong_together() {
     );
     let both = "[axxon-grpc]\ncertificate = \"a\"\ncertificate_key = \"b\"\n";
     let grpc = load(both, &[], Flags::default()).unwrap().axxon_grpc.unwrap();
-    assert!(grpc.tls.is_some() && !grpc.asked);
+    assert!(grpc.tls.is_some() && !grpc.is_explicit);
     assert_eq!(grpc.listen.to_string(), "127.0.0.1:20109");
 }
 
@@ -220,7 +271,8 @@ fn a_database_url_that_the_store_cannot_open_is_an_error_with_its_place_and_with
             r#"parlance.toml:1: database is not "sqlite:PATH" or "postgres://user:password@host/name": `sqlite:` takes a plain path without parameters: leave out what begins with `?`"#
         ]],
     );
-    // Without PostgreSQL compiled in every one of these is refused; with it, for what is wrong in it.
+    // Without PostgreSQL compiled in, each of these is refused; with PostgreSQL, for the error in the
+    // URL.
     for url in [
         "postgres://u:hunter2%4@h/n",
         "postgres://u:hunter2@h:99999/n",
@@ -267,17 +319,17 @@ fn two_dialects_that_would_answer_one_path_are_refused() {
 }
 
 #[test]
-fn a_documented_path_stands_for_its_pattern() {
+fn the_sample_of_every_documented_path_pattern_is_claimed() {
     for entry in parlance::table::TABLE {
         for pattern in entry.paths {
-            assert!((entry.claims)(&super::sample(pattern)), "{pattern}");
+            assert!((entry.claims)(&super::sample_path(pattern)), "{pattern}");
         }
     }
 }
 
 #[cfg(unix)]
 #[test]
-fn a_variable_that_is_not_utf_8_is_an_error_if_it_means_something() {
+fn a_variable_that_is_not_utf_8_is_an_error_if_it_names_a_key() {
     use std::ffi::OsString;
     use std::os::unix::ffi::OsStringExt as _;
     let bytes = || OsString::from_vec(vec![b'/', 0xff]);
@@ -294,7 +346,7 @@ fn a_variable_that_is_not_utf_8_is_an_error_if_it_means_something() {
 }
 
 #[test]
-fn what_is_not_toml_names_its_line() {
+fn a_toml_syntax_error_names_its_line() {
     let error = load("listen = \"127.0.0.1:1\"\n[dialects\n", &[], Flags::default()).unwrap_err();
     assert!(error.starts_with("parlance.toml:2: "), "{error}");
 }
@@ -321,7 +373,7 @@ fn a_dialects_switch_is_read_from_a_truth_value() {
         let config = load(file, &[], Flags::default()).unwrap();
         let mut dialects = config.dialects.iter();
         let cluster = dialects.find(|dialect| dialect.entry.name == "cluster-api").unwrap();
-        cluster.values.switch("access_token_header")
+        cluster.values.boolean("access_token_header")
     };
     assert!(!switch(""));
     assert!(switch("[dialects.cluster-api]\naccess_token_header = true\n"));

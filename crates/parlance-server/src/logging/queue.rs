@@ -1,6 +1,7 @@
-//! The way of a record to standard error: a bounded queue, and a thread that alone waits for whoever reads.
+//! The log's queue: bounded, with one thread that writes to standard error. Load shedding: a record without room is
+//! dropped and counted.
 //!
-//! A reader that stalls (a terminal that was stopped, a container's log driver) would otherwise hold up every thread that logs.
+//! Otherwise a reader that stalls (a stopped terminal, a container's log driver) would hold up every thread that logs.
 
 use std::cell::Cell;
 use std::os::fd::AsFd;
@@ -11,14 +12,15 @@ use prometheus_client::metrics::counter::Counter;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-/// Bytes of records that may wait to be written; as much again may be about to be.
+/// Most bytes of queued records; as many again may be in the hands of the thread that writes.
 const QUEUE_BYTES: usize = 1024 * 1024;
-/// Bytes of one write, records whole: a pipe takes so many at once (`PIPE_BUF`), so that lines of programs that share it do not mix.
+/// Bytes of one write, in whole records: a pipe takes this many at once (`PIPE_BUF`), so that lines of programs on the
+/// same pipe do not mix.
 const WRITE_BYTES: usize = 4096;
 
-/// Records that wait, and those that were dropped.
+/// Records that wait, and the number of dropped ones.
 #[derive(Debug, Default)]
-pub(crate) struct Queue {
+pub(crate) struct LogQueue {
     state: Mutex<State>,
     changed: Condvar,
     dropped: Counter,
@@ -27,22 +29,21 @@ pub(crate) struct Queue {
 #[derive(Debug, Default)]
 struct State {
     waiting: Vec<u8>,
-    /// Whether the thread has records in its hands.
+    /// Whether the thread has records that are not written yet.
     writing: bool,
-    /// Dropped records that no record tells of yet.
-    untold: u64,
+    /// Dropped records that no record has reported yet.
+    unreported_drops: u64,
 }
 
 thread_local! {
-    /// Whether this is the thread that writes. What it has to say itself finds room.
-    static WRITES: Cell<bool> = const { Cell::new(false) };
+    /// Whether this is the thread that writes. Its own records are never dropped for lack of room.
+    static IS_LOG_WRITER: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The log's queue.
-pub(crate) static QUEUE: LazyLock<Queue> = LazyLock::new(Queue::default);
+pub(crate) static LOG_QUEUE: LazyLock<LogQueue> = LazyLock::new(LogQueue::default);
 
-impl Queue {
-    /// Records that were dropped: the queue was full, or they could not be written.
+impl LogQueue {
+    /// The number of dropped records: the queue was full, or the write failed.
     pub(crate) fn dropped(&self) -> Counter {
         self.dropped.clone()
     }
@@ -52,10 +53,10 @@ impl Queue {
         self.lock().waiting.len()
     }
 
-    /// Queues a record, which ends in a line break. Waits for nobody: without room it is dropped.
+    /// Queues a record, which ends in a line break. Never blocks: a record without room is dropped.
     pub(super) fn push(&self, record: &[u8]) {
         let mut state = self.lock();
-        if state.waiting.len() + record.len() <= QUEUE_BYTES || WRITES.get() {
+        if state.waiting.len() + record.len() <= QUEUE_BYTES || IS_LOG_WRITER.get() {
             state.waiting.extend_from_slice(record);
             self.changed.notify_all();
         } else {
@@ -63,41 +64,41 @@ impl Queue {
         }
     }
 
-    /// Waits until all is written, but no longer than this.
-    pub(super) fn flush(&self, patience: Duration) {
+    /// Waits until all records are written, but no longer than `timeout`.
+    pub(super) fn flush(&self, timeout: Duration) {
         let is_busy = |state: &mut State| state.writing || !state.waiting.is_empty();
-        let waited = self.changed.wait_timeout_while(self.lock(), patience, is_busy);
+        let waited = self.changed.wait_timeout_while(self.lock(), timeout, is_busy);
         drop(waited);
     }
 
-    /// Writes what is queued, for ever. Once records flow again after some were dropped, `tell` gets their number.
+    /// Writes queued records, for ever. Once records flow again after a loss, `tell` gets the number of dropped ones.
     pub(super) fn write_to(&self, out: &impl AsFd, tell: impl Fn(u64)) {
-        WRITES.set(true);
+        IS_LOG_WRITER.set(true);
         let (mut records, mut torn) = (Vec::new(), false);
         loop {
-            self.take(&mut records);
+            self.wait_and_take(&mut records);
             let mut is_well = true;
-            for chunk in chunks(&records) {
-                is_well = (!torn || write(out, b"\n").is_ok()) && {
-                    let written = write(out, chunk);
+            for chunk in write_chunks(&records) {
+                is_well = (!torn || write_fully(out, b"\n").is_ok()) && {
+                    let written = write_fully(out, chunk);
                     torn = written.is_err_and(|written| written > 0);
                     written.is_ok()
                 };
                 if !is_well {
-                    self.drop_records(self.lock(), lines(chunk));
+                    self.drop_records(self.lock(), count_lines(chunk));
                 }
             }
-            let untold = std::mem::take(&mut self.lock().untold);
+            let untold = std::mem::take(&mut self.lock().unreported_drops);
             if untold > 0 && is_well {
                 tell(untold);
             } else {
-                self.lock().untold += untold;
+                self.lock().unreported_drops += untold;
             }
         }
     }
 
-    /// Waits for records and takes all that wait.
-    fn take(&self, records: &mut Vec<u8>) {
+    /// Waits for records, and takes all that wait.
+    fn wait_and_take(&self, records: &mut Vec<u8>) {
         records.clear();
         let mut state = self.lock();
         state.writing = false;
@@ -109,18 +110,18 @@ impl Queue {
     }
 
     fn drop_records(&self, mut state: MutexGuard<'_, State>, records: u64) {
-        state.untold += records;
+        state.unreported_drops += records;
         self.dropped.inc_by(records);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing that is done under the lock can panic halfway.
+        // No code under the lock can panic halfway.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whole lines, as many as one write takes; a longer line by itself.
-fn chunks(mut records: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// Splits records into writes: as many whole lines as one write takes; a longer line by itself.
+fn write_chunks(mut records: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let line_end = |bytes: &[u8]| bytes.iter().position(|byte| *byte == b'\n');
         let first = records.get(..WRITE_BYTES).unwrap_or(records);
@@ -132,22 +133,22 @@ fn chunks(mut records: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-fn lines(chunk: &[u8]) -> u64 {
+fn count_lines(chunk: &[u8]) -> u64 {
     chunk.iter().map(|byte| u64::from(*byte == b'\n')).sum()
 }
 
-/// Writes all of it, however long that takes. Not through `std::io::Stderr`, whose lock would be held meanwhile.
+/// Writes all bytes, and blocks as long as that takes. Avoids `std::io::Stderr`: its lock would be held meanwhile.
 ///
 /// # Errors
-/// How many bytes were written before it failed.
-fn write(out: &impl AsFd, bytes: &[u8]) -> Result<(), usize> {
+/// The number of bytes written before the failure.
+fn write_fully(out: &impl AsFd, bytes: &[u8]) -> Result<(), usize> {
     let mut rest = bytes;
     while !rest.is_empty() {
         match rustix::io::write(out, rest) {
             Ok(0) => return Err(bytes.len() - rest.len()),
             Ok(written) => rest = rest.get(written..).unwrap_or_default(),
             Err(Errno::INTR) => {}
-            // Somebody who shares the file has it return at once.
+            // Another process that shares the file has made the file non-blocking.
             Err(Errno::AGAIN) => {
                 let _ready = poll(&mut [PollFd::new(out, PollFlags::OUT)], None);
             }
@@ -165,12 +166,12 @@ mod tests {
 
     use super::*;
 
-    const SOON: Duration = Duration::from_millis(50);
-    const LONG: Duration = Duration::from_secs(60);
+    const SHORT_TIMEOUT: Duration = Duration::from_millis(50);
+    const LONG_TIMEOUT: Duration = Duration::from_secs(60);
 
-    /// A queue that writes to a pipe; it tells of dropped records as `dropped N`.
-    fn queue(out: impl AsFd + Send + 'static) -> Arc<Queue> {
-        let queue = Arc::<Queue>::default();
+    /// A queue that writes to a pipe, and reports dropped records as `dropped N`.
+    fn queue(out: impl AsFd + Send + 'static) -> Arc<LogQueue> {
+        let queue = Arc::<LogQueue>::default();
         let writer = Arc::clone(&queue);
         thread::spawn(move || {
             let tell = |dropped| writer.push(format!("dropped {dropped}\n").as_bytes());
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_stalls_costs_records_and_no_wait_and_hears_how_many() {
+    fn a_stalled_log_reader_causes_no_wait_and_a_counted_and_reported_drop() {
         let (reader, writer) = pipe().unwrap();
         let queue = queue(writer);
         let record = |number: usize| format!("{number} {}\n", "x".repeat(990));
@@ -188,7 +189,7 @@ mod tests {
         for number in 0..sent {
             queue.push(record(number).as_bytes());
         }
-        queue.flush(SOON);
+        queue.flush(SHORT_TIMEOUT);
         let dropped = queue.dropped().get();
         assert!(queue.waiting_bytes() <= QUEUE_BYTES);
         assert!((1000..4000).contains(&dropped), "{dropped} dropped");
@@ -197,17 +198,17 @@ mod tests {
         assert_eq!(told as u64 + dropped, sent as u64, "each is written or counted");
         queue.push(b"after\n");
         assert_eq!(lines.next().unwrap(), "after");
-        queue.flush(LONG);
+        queue.flush(LONG_TIMEOUT);
     }
 
     #[test]
-    fn a_reader_that_is_gone_costs_records_and_no_wait() {
+    fn a_closed_log_reader_causes_no_wait_and_a_counted_drop() {
         let (reader, writer) = pipe().unwrap();
         drop(reader);
         let queue = queue(writer);
         for _ in 0..10 {
             queue.push(b"lost\n");
-            queue.flush(LONG);
+            queue.flush(LONG_TIMEOUT);
         }
         assert_eq!(queue.dropped().get(), 10);
     }
@@ -215,7 +216,7 @@ mod tests {
     #[test]
     fn lines_are_written_whole_and_many_at_once() {
         let check = |records: &str, expected: &[usize]| {
-            let lengths: Vec<_> = chunks(records.as_bytes()).map(<[u8]>::len).collect();
+            let lengths: Vec<_> = write_chunks(records.as_bytes()).map(<[u8]>::len).collect();
             assert_eq!(lengths, expected);
         };
         let (short, long) = (format!("{}\n", "s".repeat(999)), format!("{}\n", "l".repeat(4999)));

@@ -1,4 +1,5 @@
-//! What the process takes of the machine, under the names that Prometheus' own libraries give it.
+//! Resource usage of the process, under the metric names of Prometheus' own libraries. Five values do not justify a
+//! dependency.
 
 use std::fs;
 
@@ -11,7 +12,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use rustix::param::{clock_ticks_per_second, page_size};
 use rustix::process::{Resource, getrlimit};
 
-/// Reads `/proc/self` at each scrape. What cannot be read is left out.
+/// Reads `/proc/self` at each scrape. An unreadable value is left out.
 #[derive(Debug)]
 pub(super) struct Process {
     /// Seconds since 1970.
@@ -42,19 +43,19 @@ impl Collector for Process {
         }
         if let Some(open) = open_descriptors() {
             let open = ConstGauge::new(open);
-            put("process_open_fds", "Descriptors that the process has open", &open)?;
+            put("process_open_fds", "Open file descriptors of the process", &open)?;
         }
-        // Without a limit there is no number that would be true.
+        // Without a limit no number would be true.
         if let Some(limit) = getrlimit(Resource::Nofile).current {
             let limit = ConstGauge::new(limit);
-            put("process_max_fds", "Descriptors that the process may have open", &limit)?;
+            put("process_max_fds", "Limit on open file descriptors of the process", &limit)?;
         }
         let started = ConstGauge::new(self.started);
-        put("process_start_time_seconds", "When the process started, since 1970", &started)
+        put("process_start_time_seconds", "Start of the process, in seconds since 1970", &started)
     }
 }
 
-/// Fields 14 and 15 of `proc_pid_stat(5)`. The second may hold anything, in parentheses.
+/// Fields 14 and 15 of `proc_pid_stat(5)`, searched after the second field, which holds any text, in parentheses.
 fn cpu_seconds() -> Option<f64> {
     let text = fs::read_to_string("/proc/self/stat").ok()?;
     let (_, fields) = text.rsplit_once(')')?;
@@ -71,7 +72,7 @@ fn resident_memory_bytes() -> Option<u64> {
     Some(pages * u64::try_from(page_size()).ok()?)
 }
 
-/// Without the one that reads them.
+/// The number of open descriptors, without the descriptor that reads the folder.
 fn open_descriptors() -> Option<u64> {
     let open = fs::read_dir("/proc/self/fd").ok()?.count();
     u64::try_from(open).ok()?.checked_sub(1)

@@ -1,8 +1,10 @@
-//! The text format 0.0.4, which is older than `OpenMetrics` and read by everything.
+//! The text format 0.0.4, which is older than `OpenMetrics` and understood everywhere. Converted line by line from the
+//! text of `OpenMetrics`, so that the two never differ in a value or a series.
 
 use std::fmt::Write as _;
 
-/// What `OpenMetrics` says, in the text format. There a counter's type stands under the name of its samples, and no text has an end.
+/// Converts `OpenMetrics` into the text format, where a counter's type stands under the name of its samples, and a text
+/// has no `# EOF`.
 pub(super) fn from_open_metrics(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + text.len() / 8);
     let mut help = "";

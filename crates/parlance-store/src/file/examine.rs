@@ -1,4 +1,5 @@
-//! Whether the file of a database may be used: what it is, who else may change it, and what the system says where it lets nobody in.
+//! Whether the file of a database may be used: its type, write access of other users, and the system's reason where
+//! access is denied.
 
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
@@ -9,75 +10,77 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, AtFlags, CWD, StatxAttributes, StatxFlags, accessat, statx};
 
 use crate::options::OpenError;
-use crate::owner::{describe, group_is_named, group_is_shared, own_user};
+use crate::owner::{describe, effective_uid, group_is_named, group_is_shared};
 
 /// Others may write.
-const OTHERS_WRITE: u32 = 0o002;
+const MODE_OTHERS_WRITE: u32 = 0o002;
 /// The group may write.
-const GROUP_WRITES: u32 = 0o020;
+const MODE_GROUP_WRITES: u32 = 0o020;
 /// The group or others may read.
-const OTHERS_READ: u32 = 0o044;
-/// Only a file's owner may move or remove it, whoever may write to the folder.
-const STICKY: u32 = 0o1000;
+const MODE_OTHERS_READ: u32 = 0o044;
+/// In such a folder only a file's owner may move or remove the file.
+const MODE_STICKY: u32 = 0o1000;
 
-/// What SQLite keeps beside the file, and the file itself. A journal is nothing of parlance's, but SQLite plays one that it finds.
-const FILES: [&str; 4] = ["", "-wal", "-shm", JOURNAL];
-const JOURNAL: &str = "-journal";
+/// Suffixes of the database file itself and of the files that SQLite keeps beside the database. parlance keeps no
+/// journal, but SQLite plays a journal that stands there.
+const DATABASE_FILE_SUFFIXES: [&str; 4] = ["", "-wal", "-shm", JOURNAL_SUFFIX];
+const JOURNAL_SUFFIX: &str = "-journal";
 
-/// Checks a file that must be there, and gives its path without symbolic links.
+/// Checks a file that must exist, and returns its path without symbolic links.
 ///
 /// # Errors
-/// It is not there, is no file, cannot be used by this process, can be changed by others, or has more than one place.
-pub(crate) fn check(path: &Path) -> Result<PathBuf, OpenError> {
-    let database = find(path)?.ok_or_else(|| OpenError::NoFile(path.to_owned()))?;
+/// The file is missing, is of another type, cannot be used by this process, can be changed by others, or has more than
+/// one place.
+pub(crate) fn check_database_file(path: &Path) -> Result<PathBuf, OpenError> {
+    let database = file_metadata(path)?.ok_or_else(|| OpenError::NoFile(path.to_owned()))?;
     let real = fs::canonicalize(path).map_err(|reason| OpenError::unreadable(path, reason))?;
-    one_place(&real, &database)?;
-    for folder in [folder(path), folder(&real)] {
-        let found = fs::metadata(&folder).map_err(|reason| refused(path, &folder, reason))?;
-        may(path, &folder, Access::WRITE_OK | Access::EXEC_OK)?;
+    check_single_path(&real, &database)?;
+    for folder in [parent_folder(path), parent_folder(&real)] {
+        let found = fs::metadata(&folder).map_err(|reason| access_error(path, &folder, reason))?;
+        check_access(path, &folder, Access::WRITE_OK | Access::EXEC_OK)?;
         let mode = found.mode();
-        let others =
-            mode & OTHERS_WRITE != 0 || mode & GROUP_WRITES != 0 && group_is_shared(&found);
-        if others && mode & STICKY != 0 {
-            // Nobody else can move what is there, but anybody can add a journal. Such a folder is open on purpose.
-            let mend = "others can put a journal beside the database there, which SQLite plays: stop what has the database open, and \
-                        move it, with what stands beside it, into a folder of its own (chmod 700)";
-            return Err(changeable(&folder, &found, mend));
+        let others = mode & MODE_OTHERS_WRITE != 0
+            || mode & MODE_GROUP_WRITES != 0 && group_is_shared(&found);
+        if others && mode & MODE_STICKY != 0 {
+            // Others cannot move existing files, but any user can add a journal. Such a folder is open on purpose.
+            let remedy = "other users can put a journal beside the database, and SQLite would apply that journal: stop every process that has the database open, and \
+                        move the database, with the files beside it, into a folder of its own (chmod 700)";
+            return Err(changeable_by_others(&folder, &found, remedy));
         }
         if others {
-            return Err(writable(&folder, &found, "chmod go-w"));
+            return Err(writable_by_others(&folder, &found, "chmod go-w"));
         }
-        belongs(&folder, &found, database.uid())?;
+        check_owner(&folder, &found, database.uid())?;
     }
-    for suffix in FILES {
-        let file = beside(&real, suffix);
-        let Some(found) = find(&file)? else { continue };
-        may(path, &file, Access::READ_OK | Access::WRITE_OK)?;
+    for suffix in DATABASE_FILE_SUFFIXES {
+        let file = sidecar_path(&real, suffix);
+        let Some(found) = file_metadata(&file)? else { continue };
+        check_access(path, &file, Access::READ_OK | Access::WRITE_OK)?;
         let mode = found.mode();
-        let others =
-            mode & OTHERS_WRITE != 0 || mode & GROUP_WRITES != 0 && group_is_named(found.gid());
-        let foreign = !is_trusted(found.uid(), own_user(), database.uid());
-        if suffix == JOURNAL && (others || foreign) {
-            let mend = "SQLite would play it into the database, and parlance keeps none: remove it";
-            return Err(changeable(&file, &found, mend));
+        let others = mode & MODE_OTHERS_WRITE != 0
+            || mode & MODE_GROUP_WRITES != 0 && group_is_named(found.gid());
+        let foreign = !is_trusted_owner(found.uid(), effective_uid(), database.uid());
+        if suffix == JOURNAL_SUFFIX && (others || foreign) {
+            let remedy = "SQLite would apply this journal to the database, and parlance keeps no journal: remove it";
+            return Err(changeable_by_others(&file, &found, remedy));
         }
         if others {
-            return Err(writable(&file, &found, "chmod 600"));
+            return Err(writable_by_others(&file, &found, "chmod 600"));
         }
-        belongs(&file, &found, database.uid())?;
+        check_owner(&file, &found, database.uid())?;
     }
     Ok(real)
 }
 
-/// What an operator should be told of a file that may be used.
-pub(crate) fn advice(path: &Path) -> Option<String> {
+/// Advice for the operator about a file that may be used.
+pub(crate) fn readable_by_others_warning(path: &Path) -> Option<String> {
     let real = fs::canonicalize(path).ok()?;
-    FILES.iter().map(|suffix| beside(&real, suffix)).find_map(|file| {
+    DATABASE_FILE_SUFFIXES.iter().map(|suffix| sidecar_path(&real, suffix)).find_map(|file| {
         let found = fs::metadata(&file).ok()?;
-        let open = found.mode() & (OTHERS_READ | GROUP_WRITES) != 0;
+        let open = found.mode() & (MODE_OTHERS_READ | MODE_GROUP_WRITES) != 0;
         open.then(|| {
             format!(
-                "others may read the database, and with it the digests of passwords and tokens: {}; let nobody else read it \
+                "other users may read the database, and with it the digests of passwords and tokens: {}; remove the access of other users \
                  (chmod 600 {})",
                 describe(&file, &found),
                 file.display()
@@ -86,11 +89,11 @@ pub(crate) fn advice(path: &Path) -> Option<String> {
     })
 }
 
-/// What stands at a path, if it is a file.
+/// The file at a path, if there is one.
 ///
 /// # Errors
-/// It is something else, or the system does not say.
-pub(crate) fn find(path: &Path) -> Result<Option<Metadata>, OpenError> {
+/// Something else stands there, or the system gives no information.
+pub(crate) fn file_metadata(path: &Path) -> Result<Option<Metadata>, OpenError> {
     match fs::metadata(path) {
         Ok(found) if found.is_file() => Ok(Some(found)),
         Ok(_) => Err(OpenError::NotAFile(path.to_owned())),
@@ -99,92 +102,91 @@ pub(crate) fn find(path: &Path) -> Result<Option<Metadata>, OpenError> {
             Ok(_) => Err(OpenError::unreadable(path, error)),
             Err(_) => Ok(None),
         },
-        Err(reason) => Err(refused(path, &nearest(path), reason)),
+        Err(reason) => Err(access_error(path, &nearest_visible_folder(path), reason)),
     }
 }
 
-/// The name of what stands beside a file.
-pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
+/// The path of a file beside another one.
+pub(crate) fn sidecar_path(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     PathBuf::from(name)
 }
 
-/// The folder of a file; that of a bare name is the working directory.
-pub(crate) fn folder(path: &Path) -> PathBuf {
+/// The folder of a file; for a bare name, the working directory.
+pub(crate) fn parent_folder(path: &Path) -> PathBuf {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     parent.map_or_else(|| PathBuf::from("."), Path::to_owned)
 }
 
-/// A file that is mounted alone, or has another name, has its log elsewhere too: two programs then write two logs.
-fn one_place(real: &Path, found: &Metadata) -> Result<(), OpenError> {
+/// Refuses a file that is a mount point or has another name. Such a file has its log in more than one place: two
+/// programs then write two logs.
+fn check_single_path(real: &Path, found: &Metadata) -> Result<(), OpenError> {
     if found.nlink() > 1 {
         let names = found.nlink();
         let why = format!(
-            "it has {names} names (hard links), and SQLite keeps its log beside the one by which it is opened; remove the others"
+            "it has {names} names (hard links), and SQLite keeps its write-ahead log beside the name by which the file is opened; remove the other names"
         );
-        return Err(OpenError::TwoPlaces { path: real.to_owned(), why });
+        return Err(OpenError::MultiplePaths { path: real.to_owned(), why });
     }
     let about = statx(CWD, real, AtFlags::empty(), StatxFlags::TYPE);
     if about.is_ok_and(|about| about.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)) {
-        let why = "it is a mount point, and SQLite keeps its log beside it, where others do not see it; mount its folder and not \
+        let why = "it is a mount point, and SQLite keeps its write-ahead log beside it, where other programs do not see the log; mount its folder and not \
                    the file alone"
             .to_owned();
-        return Err(OpenError::TwoPlaces { path: real.to_owned(), why });
+        return Err(OpenError::MultiplePaths { path: real.to_owned(), why });
     }
     Ok(())
 }
 
-/// Whether the system lets this process use something.
-fn may(path: &Path, place: &Path, access: Access) -> Result<(), OpenError> {
-    accessat(CWD, place, access, AtFlags::empty())
-        .map_err(|reason| refused(path, place, reason.into()))
+/// Checks that the system lets this process use a file or folder.
+fn check_access(path: &Path, at: &Path, access: Access) -> Result<(), OpenError> {
+    accessat(CWD, at, access, AtFlags::empty())
+        .map_err(|reason| access_error(path, at, reason.into()))
 }
 
-/// Why the system does not let this process use a file: at this place.
-pub(crate) fn refused(path: &Path, place: &Path, reason: io::Error) -> OpenError {
-    match fs::metadata(place) {
+/// The error for a file that the system denies to this process at this place.
+pub(crate) fn access_error(path: &Path, at: &Path, reason: io::Error) -> OpenError {
+    match fs::metadata(at) {
         Ok(found) if reason.kind() == ErrorKind::PermissionDenied => {
-            OpenError::denied(path, place, &found, &reason)
+            OpenError::permission_denied(path, at, &found, &reason)
         }
         Ok(_) | Err(_) => OpenError::unreadable(path, reason),
     }
 }
 
-/// The nearest folder above a path of which the system says anything.
-fn nearest(path: &Path) -> PathBuf {
+/// The nearest folder above a path of which the system gives information.
+fn nearest_visible_folder(path: &Path) -> PathBuf {
     let there = |folder: &&Path| fs::metadata(folder).is_ok();
-    path.ancestors().skip(1).find(there).map_or_else(|| folder(path), Path::to_owned)
+    path.ancestors().skip(1).find(there).map_or_else(|| parent_folder(path), Path::to_owned)
 }
 
-/// Refuses what belongs to somebody who could change it, or could let others do so.
-fn belongs(place: &Path, found: &Metadata, database: u32) -> Result<(), OpenError> {
-    let user = own_user();
-    if is_trusted(found.uid(), user, database) {
+/// Refuses a file or folder of an owner who could change it or let others do so.
+fn check_owner(at: &Path, found: &Metadata, database: u32) -> Result<(), OpenError> {
+    let user = effective_uid();
+    if is_trusted_owner(found.uid(), user, database) {
         return Ok(());
     }
-    // Root works for the service, whose the file is.
+    // Root acts for the service that owns the file.
     let user = if user == 0 { database } else { user };
-    let mend = format!(
-        "let it belong to the user as whom parlance serves (chown {user} {})",
-        place.display()
-    );
-    Err(changeable(place, found, &mend))
+    let remedy =
+        format!("give it to the user that runs `parlance serve` (chown {user} {})", at.display());
+    Err(changeable_by_others(at, found, &remedy))
 }
 
-/// Whether what belongs to this owner is changed by nobody but root, this process's user and the service for which root works.
-fn is_trusted(owner: u32, user: u32, database: u32) -> bool {
+/// Whether only root, this process's user and the service for which root works can change the files of this owner.
+fn is_trusted_owner(owner: u32, user: u32, database: u32) -> bool {
     owner == 0 || owner == user || user == 0 && owner == database
 }
 
-fn writable(place: &Path, found: &Metadata, mend: &str) -> OpenError {
-    let mend = format!("let nobody else write there ({mend} {})", place.display());
-    changeable(place, found, &mend)
+fn writable_by_others(at: &Path, found: &Metadata, remedy: &str) -> OpenError {
+    let remedy = format!("remove the write access of other users ({remedy} {})", at.display());
+    changeable_by_others(at, found, &remedy)
 }
 
-fn changeable(place: &Path, found: &Metadata, mend: &str) -> OpenError {
-    let about = describe(place, found);
-    OpenError::Writable(format!("others could change the database: {about}; {mend}"))
+fn changeable_by_others(at: &Path, found: &Metadata, remedy: &str) -> OpenError {
+    let about = describe(at, found);
+    OpenError::WritableByOthers(format!("other users could change the database: {about}; {remedy}"))
 }
 
 #[cfg(test)]
@@ -192,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_roots_this_users_or_for_root_the_services_is_trusted() {
+    fn owners_trusted_are_root_the_own_user_and_for_root_the_database_owner() {
         let cases = [
             (1000, 1000, 1000, true, "its user"),
             (0, 1000, 1000, true, "root can change anything"),
@@ -204,7 +206,7 @@ mod tests {
             (1001, 0, 0, false, "root's own database"),
         ];
         for (owner, user, database, trusted, why) in cases {
-            assert_eq!(is_trusted(owner, user, database), trusted, "{why}");
+            assert_eq!(is_trusted_owner(owner, user, database), trusted, "{why}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Claims about the file of a SQLite database: what may be opened, and what is noticed once it is open.
+//! Tests of the file of a SQLite database: which files may be opened, and which replacements are noticed.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
@@ -9,20 +9,20 @@ use futures_executor::block_on;
 use parlance_core::ports::{Change, Store, StoreError};
 use tempfile::TempDir;
 
-use super::{apply, found, populate};
-use crate::{Database, FILE_REPLACED, OpenError, Options, advice, migrate, open};
+use super::{apply, find_session, populate};
+use crate::{Database, FILE_REPLACED_PREFIX, OpenError, Options, migrate, open, security_warning};
 
 /// A folder with a migrated database in a folder of its own.
-struct Home(TempDir);
+struct TestFolder(TempDir);
 
-impl Home {
+impl TestFolder {
     fn new() -> Self {
         let home = Self(tempfile::tempdir().unwrap());
-        home.make("data");
+        home.create_database("data");
         home
     }
 
-    fn make(&self, folder: &str) {
+    fn create_database(&self, folder: &str) {
         fs::create_dir(self.at(folder)).unwrap();
         fs::set_permissions(self.at(folder), Permissions::from_mode(0o700)).unwrap();
         migrate(&self.url(folder)).unwrap();
@@ -58,16 +58,16 @@ fn mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
-/// Nothing of this store is answered any more.
+/// Checks that this store answers no call any more.
 #[track_caller]
 fn check_refused(store: &Database, why: &str) {
     let refused = |answer: Result<(), StoreError>| match answer {
         Err(StoreError::Unavailable(text)) => {
-            assert!(text.starts_with(FILE_REPLACED), "{why}: {text}")
+            assert!(text.starts_with(FILE_REPLACED_PREFIX), "{why}: {text}")
         }
         other => panic!("{why}: {other:?}"),
     };
-    refused(found(store, 1).map(drop));
+    refused(find_session(store, 1).map(drop));
     refused(apply(store, Change::RevokeAll).map(drop));
     refused(block_on(store.ping()));
     refused(block_on(store.clients()).map(drop));
@@ -75,8 +75,8 @@ fn check_refused(store: &Database, why: &str) {
 
 #[test]
 fn a_file_that_is_replaced_is_served_no_more() {
-    type Act = fn(&Home);
-    let cases: [(&str, Act, bool); 8] = [
+    type Replacement = fn(&TestFolder);
+    let cases: [(&str, Replacement, bool); 8] = [
         (
             "another file moved over it",
             |home| fs::rename(home.file("other"), home.file("data")).unwrap(),
@@ -126,47 +126,47 @@ fn a_file_that_is_replaced_is_served_no_more() {
         ),
     ];
     for (why, act, beside) in cases {
-        let home = Home::new();
-        home.make("other");
+        let home = TestFolder::new();
+        home.create_database("other");
         let store = home.open("data");
-        assert!(found(&store, 1).unwrap().is_some());
+        assert!(find_session(&store, 1).unwrap().is_some());
         act(&home);
         check_refused(&store, why);
-        // While the old file is open, nobody works on what was put in its place beside the old one's log.
+        // While the old file is open, no other process uses the replacement beside the old file's log.
         if beside {
-            assert!(matches!(home.refusal("data"), OpenError::Replaced(_)), "{why}");
+            assert!(matches!(home.refusal("data"), OpenError::FileReplaced(_)), "{why}");
         }
         drop(store);
     }
 }
 
 #[test]
-fn a_link_that_is_turned_to_another_folder_is_noticed_and_turned_back_is_served_again() {
-    static TOLD: AtomicUsize = AtomicUsize::new(0);
-    let home = Home::new();
-    home.make("other");
+fn a_symlink_moved_to_another_folder_is_detected_and_moved_back_is_served_again() {
+    static CALLBACK_CALLS: AtomicUsize = AtomicUsize::new(0);
+    let home = TestFolder::new();
+    home.create_database("other");
     symlink(home.at("data"), home.at("link")).unwrap();
     let count = |_: Option<&str>| {
-        TOLD.fetch_add(1, Ordering::SeqCst);
+        CALLBACK_CALLS.fetch_add(1, Ordering::SeqCst);
     };
-    let options = Options { file_replaced: Some(count), ..Options::default() };
+    let options = Options { on_file_replaced: Some(count), ..Options::default() };
     let store = open(&home.url("link"), options).unwrap();
-    let turn = |to: &str| {
+    let switch_link = |to: &str| {
         symlink(home.at(to), home.at("new")).unwrap();
         fs::rename(home.at("new"), home.at("link")).unwrap();
     };
-    turn("other");
+    switch_link("other");
     check_refused(&store, "turned");
-    assert_eq!(TOLD.load(Ordering::SeqCst), 1, "once");
-    turn("data");
-    assert!(found(&store, 1).unwrap().is_some());
-    assert_eq!(TOLD.load(Ordering::SeqCst), 2);
+    assert_eq!(CALLBACK_CALLS.load(Ordering::SeqCst), 1, "once");
+    switch_link("data");
+    assert!(find_session(&store, 1).unwrap().is_some());
+    assert_eq!(CALLBACK_CALLS.load(Ordering::SeqCst), 2);
 }
 
 #[test]
 fn after_a_clean_stop_the_file_that_was_put_in_place_opens_whole() {
-    let home = Home::new();
-    home.make("other");
+    let home = TestFolder::new();
+    home.create_database("other");
     let store = home.open("data");
     populate_more(&store, "data");
     populate_more(&home.open("other"), "other");
@@ -179,26 +179,26 @@ fn after_a_clean_stop_the_file_that_was_put_in_place_opens_whole() {
 }
 
 #[test]
-fn a_log_that_a_crash_left_is_not_taken_for_another_files() {
-    let home = Home::new();
-    home.make("other");
+fn a_write_ahead_log_left_by_a_crash_is_not_applied_to_another_file() {
+    let home = TestFolder::new();
+    home.create_database("other");
     let store = home.open("data");
     populate_more(&store, "data");
-    // What a killed process leaves: a log, which a clean end would have removed.
+    // A killed process leaves a log, which a clean end would have removed.
     fs::hard_link(home.at("data/parlance.db-wal"), home.at("log")).unwrap();
     drop(store);
     fs::rename(home.at("log"), home.at("data/parlance.db-wal")).unwrap();
     fs::rename(home.file("data"), home.at("kept")).unwrap();
     fs::rename(home.file("other"), home.file("data")).unwrap();
-    assert!(matches!(home.refusal("data"), OpenError::ForeignLog(_)));
-    assert!(matches!(migrate(&home.url("data")), Err(OpenError::ForeignLog(_))));
+    assert!(matches!(home.refusal("data"), OpenError::ForeignWal(_)));
+    assert!(matches!(migrate(&home.url("data")), Err(OpenError::ForeignWal(_))));
     fs::rename(home.at("kept"), home.file("data")).unwrap();
     assert_eq!(names(&home.open("data")), ["data", "user1", "user2"]);
 }
 
 #[test]
 fn a_copy_of_the_folder_opens_with_what_is_in_its_log() {
-    let home = Home::new();
+    let home = TestFolder::new();
     let store = home.open("data");
     populate_more(&store, "data");
     fs::create_dir(home.at("copy")).unwrap();
@@ -209,19 +209,20 @@ fn a_copy_of_the_folder_opens_with_what_is_in_its_log() {
 }
 
 #[test]
-fn a_file_with_two_places_is_refused() {
-    let home = Home::new();
+fn a_file_with_two_hard_links_is_refused() {
+    let home = TestFolder::new();
     fs::hard_link(home.file("data"), home.at("other")).unwrap();
     let refused = home.refusal("data");
     assert!(
-        matches!(refused, OpenError::TwoPlaces { .. }) && refused.to_string().contains("2 names")
+        matches!(refused, OpenError::MultiplePaths { .. })
+            && refused.to_string().contains("2 names")
     );
-    assert!(matches!(migrate(&home.url("data")), Err(OpenError::TwoPlaces { .. })));
+    assert!(matches!(migrate(&home.url("data")), Err(OpenError::MultiplePaths { .. })));
 }
 
 #[test]
-fn a_file_that_others_can_change_is_refused_and_one_that_they_can_read_is_told() {
-    let home = Home::new();
+fn a_file_writable_by_others_is_refused_and_a_readable_one_causes_a_warning() {
+    let home = TestFolder::new();
     let cases = [
         (0o700, 0o600, false, false),
         (0o755, 0o640, false, true),
@@ -236,13 +237,13 @@ fn a_file_that_others_can_change_is_refused_and_one_that_they_can_read_is_told()
         mode(&home.at("data"), folder);
         mode(&home.file("data"), file);
         match open(&home.url("data"), Options::default()) {
-            Err(OpenError::Writable(text)) => {
+            Err(OpenError::WritableByOthers(text)) => {
                 assert!(refused && text.contains("chmod"), "{why}: {text}")
             }
             Err(other) => panic!("{why}: {other}"),
             Ok(_) => assert!(!refused, "{why}"),
         }
-        let advice = advice(&home.url("data")).unwrap();
+        let advice = security_warning(&home.url("data")).unwrap();
         assert_eq!(
             advice.is_some(),
             told || refused && file != 0o600 && file != 0o602,
@@ -253,33 +254,33 @@ fn a_file_that_others_can_change_is_refused_and_one_that_they_can_read_is_told()
     mode(&home.file("data"), 0o600);
     let store = home.open("data");
     mode(&home.at("data/parlance.db-wal"), 0o666);
-    assert!(matches!(home.refusal("data"), OpenError::Writable(_)), "the log");
+    assert!(matches!(home.refusal("data"), OpenError::WritableByOthers(_)), "the log");
     drop(store);
     let journal = home.at("data/parlance.db-journal");
     fs::write(&journal, "").unwrap();
     for (bits, refused) in [(0o600, false), (0o602, true), (0o620, true)] {
         mode(&journal, bits);
         match open(&home.url("data"), Options::default()) {
-            Err(OpenError::Writable(text)) => {
+            Err(OpenError::WritableByOthers(text)) => {
                 assert!(refused && text.contains("remove it"), "{bits:o}: {text}")
             }
             Err(other) => panic!("{bits:o}: {other}"),
             Ok(_) => assert!(!refused, "{bits:o}"),
         }
-        // SQLite removes an empty one.
+        // SQLite removes an empty journal.
         fs::write(&journal, "").unwrap();
     }
 }
 
 #[test]
-fn what_belongs_to_another_user_is_refused() {
+fn files_of_another_user_are_refused() {
     const SERVICE: u32 = 54321;
     const OTHER: u32 = 54322;
-    // Nobody else can give a file away.
-    if crate::owner::own_user() != 0 {
+    // Only root can give a file away.
+    if crate::owner::effective_uid() != 0 {
         return;
     }
-    let home = Home::new();
+    let home = TestFolder::new();
     let give = |name: &str, user| chown(home.at(name), Some(user), None).unwrap();
     let files = ["data", "data/parlance.db", "data/parlance.db-journal"];
     fs::write(home.at("data/parlance.db-journal"), "").unwrap();
@@ -290,21 +291,24 @@ fn what_belongs_to_another_user_is_refused() {
         give(name, OTHER);
         let refused = home.refusal("data");
         let text = refused.to_string();
-        assert!(matches!(refused, OpenError::Writable(_)) && text.contains(advice), "{text}");
+        assert!(
+            matches!(refused, OpenError::WritableByOthers(_)) && text.contains(advice),
+            "{text}"
+        );
         give(name, SERVICE);
     }
     let store = home.open("data");
     for name in ["data/parlance.db-wal", "data/parlance.db-shm"] {
         give(name, OTHER);
-        assert!(matches!(home.refusal("data"), OpenError::Writable(_)), "{name}");
+        assert!(matches!(home.refusal("data"), OpenError::WritableByOthers(_)), "{name}");
         give(name, SERVICE);
     }
     drop(store);
 }
 
 #[test]
-fn what_is_no_database_or_a_link_to_nowhere_is_said() {
-    let home = Home::new();
+fn a_path_without_a_database_or_a_dangling_symlink_is_reported() {
+    let home = TestFolder::new();
     fs::create_dir_all(home.file("folder")).unwrap();
     assert!(matches!(home.refusal("folder"), OpenError::NotAFile(_)));
     assert!(matches!(home.refusal("nowhere"), OpenError::NoFile(_)));
@@ -317,11 +321,11 @@ fn what_is_no_database_or_a_link_to_nowhere_is_said() {
     assert!(matches!(migrate(&home.url("links")), Err(OpenError::Unreadable { .. })));
 }
 
-/// Another user, so that a database is told from others.
+/// Adds another user, to tell this database from others.
 fn populate_more(store: &Database, name: &str) {
     let mut user = super::user(9);
     name.clone_into(&mut user.name);
-    user.canonical = parlance_core::CanonicalName::stored(name.to_owned());
+    user.canonical = parlance_core::CanonicalName::from_stored(name.to_owned());
     apply(store, Change::AddUser(Box::new(user))).unwrap();
 }
 

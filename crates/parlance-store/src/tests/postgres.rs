@@ -1,4 +1,4 @@
-//! Claims about PostgreSQL. They need a server that nobody else uses, as `cargo xtask test` starts one.
+//! Tests of PostgreSQL. They need a server of their own, as `cargo xtask test` starts one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,19 +11,19 @@ use diesel::{Connection as _, PgConnection, RunQueryDsl as _};
 use diesel_migrations::MigrationHarness as _;
 use futures_executor::block_on;
 use parlance_core::ports::{
-    Applied, Change, Pending, SealedKey, SessionQuery, Store, StoreError, Touch, UserPage,
+    Applied, Change, SealedKey, SessionQuery, Store, StoreError, StoreFuture, Touch, UserPage,
     UserQuery,
 };
 use parlance_core::{CanonicalName, Client, Digest, Session, Timestamp, User};
 use uuid::Uuid;
 
-use super::{apply, bump, found, opening, populate, session, touch, user};
-use crate::connection::{Held, OpenFile, Setup, pool};
-use crate::lane::run;
-use crate::migrations::POSTGRES;
-use crate::queue::{Queue, ask};
+use super::{apply, find_session, open_session, populate, record_login, session, touch, user};
+use crate::connection::{ConnectionSetup, ConnectionSlot, OpenFile, build_pool};
+use crate::migrations::POSTGRES_MIGRATIONS;
+use crate::queue::{Queue, submit};
 use crate::url::Target;
-use crate::writer::{Write, Writer};
+use crate::worker::run_worker;
+use crate::writes::{Write, WriteWorker};
 use crate::{Database, OpenError, Options, migrate, open};
 
 /// Tables and their columns.
@@ -35,13 +35,13 @@ pub(super) fn text(conn: &mut PgConnection, expression: &str) -> String {
 }
 
 /// A database of its own.
-pub(super) struct Fresh {
+pub(super) struct TestDatabase {
     pub(super) url: String,
     pub(super) name: String,
     pub(super) server: String,
 }
 
-/// The server's own database; a superuser's.
+/// The server's own database, as a superuser.
 pub(super) fn server() -> String {
     match std::env::var("PARLANCE_TEST_POSTGRES") {
         Ok(url) => url,
@@ -56,30 +56,30 @@ pub(super) fn administer(statement: &str) {
 }
 
 /// A database without tables.
-pub(super) fn bare() -> Fresh {
+pub(super) fn empty_database() -> TestDatabase {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let server = server();
     let name =
         format!("parlance_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
     administer(&format!("CREATE DATABASE {name}"));
     let (front, _) = server.rsplit_once('/').unwrap();
-    Fresh { url: format!("{front}/{name}"), name, server }
+    TestDatabase { url: format!("{front}/{name}"), name, server }
 }
 
-pub(super) fn fresh() -> Fresh {
-    let fresh = bare();
+pub(super) fn migrated_database() -> TestDatabase {
+    let fresh = empty_database();
     migrate(&fresh.url).unwrap();
     fresh
 }
 
-impl Fresh {
-    /// Somebody else's connection.
+impl TestDatabase {
+    /// A connection of another client.
     pub(super) fn connect(&self) -> PgConnection {
         PgConnection::establish(&self.url).unwrap()
     }
 }
 
-impl Drop for Fresh {
+impl Drop for TestDatabase {
     fn drop(&mut self) {
         let dropped = PgConnection::establish(&self.server).map(|mut server| {
             server.batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", self.name))
@@ -95,7 +95,7 @@ mod suite {
         ($($case:ident)*) => {
             $(#[test]
             fn $case() {
-                let fresh = fresh();
+                let fresh = migrated_database();
                 let store: Arc<dyn Store> = Arc::new(open(&fresh.url, Options::default()).unwrap());
                 parlance_core::suite::run(stringify!($case), &store);
             })*
@@ -105,7 +105,7 @@ mod suite {
     parlance_core::store_cases!(mount);
 }
 
-/// The races, on two nodes that share one database.
+/// Races on two nodes that share one database.
 mod two_nodes {
     use super::*;
 
@@ -113,7 +113,7 @@ mod two_nodes {
         ($($case:ident)*) => {
             $(#[test]
             fn $case() {
-                let fresh = fresh();
+                let fresh = migrated_database();
                 let node = || open(&fresh.url, Options::default()).unwrap();
                 let store: Arc<dyn Store> = Arc::new(Nodes { nodes: [node(), node()], turn: AtomicU32::new(0) });
                 parlance_core::suite::run(stringify!($case), &store);
@@ -123,20 +123,20 @@ mod two_nodes {
 
     mount! {
         a_renewal_never_survives_an_acknowledged_revocation
-        two_possessions_leave_one_secret
-        two_kills_leave_one_session
+        two_takeovers_leave_one_secret
+        two_logins_that_end_others_leave_one_session
         no_session_survives_an_acknowledged_disabling
         one_of_two_gets_the_same_digest
-        one_of_two_gets_the_same_sid
+        one_of_two_gets_the_same_public_id
         one_of_two_gets_the_same_name
         one_of_two_nodes_makes_the_first_key
-        a_bad_change_takes_no_other_with_it
+        a_failed_change_does_not_affect_its_batch
         a_purge_keeps_to_its_limit
         revoking_all_ends_every_session
     }
 }
 
-/// Two nodes that take calls in turn. Their touches are not each other's.
+/// Two nodes that take calls in turn. Each has its own touches.
 struct Nodes {
     nodes: [Database; 2],
     turn: AtomicU32,
@@ -149,47 +149,47 @@ impl Nodes {
 }
 
 impl Store for Nodes {
-    fn session(&self, digest: Digest) -> Pending<Option<(Session, User)>> {
+    fn session(&self, digest: Digest) -> StoreFuture<Option<(Session, User)>> {
         self.next().session(digest)
     }
 
-    fn user(&self, name: CanonicalName) -> Pending<Option<User>> {
+    fn user(&self, name: CanonicalName) -> StoreFuture<Option<User>> {
         self.next().user(name)
     }
 
-    fn users(&self, offset: u64, limit: u32) -> Pending<UserPage> {
+    fn users(&self, offset: u64, limit: u32) -> StoreFuture<UserPage> {
         self.next().users(offset, limit)
     }
 
-    fn find_users(&self, query: UserQuery) -> Pending<Vec<User>> {
+    fn find_users(&self, query: UserQuery) -> StoreFuture<Vec<User>> {
         self.next().find_users(query)
     }
 
-    fn sessions(&self, query: SessionQuery) -> Pending<Vec<(Session, User)>> {
+    fn sessions(&self, query: SessionQuery) -> StoreFuture<Vec<(Session, User)>> {
         self.next().sessions(query)
     }
 
-    fn live(&self, now: Timestamp) -> Pending<Vec<(String, u64)>> {
-        self.next().live(now)
+    fn count_live_sessions(&self, now: Timestamp) -> StoreFuture<Vec<(String, u64)>> {
+        self.next().count_live_sessions(now)
     }
 
-    fn keys(&self) -> Pending<Vec<SealedKey>> {
+    fn keys(&self) -> StoreFuture<Vec<SealedKey>> {
         self.next().keys()
     }
 
-    fn client(&self, id: Uuid) -> Pending<Option<Client>> {
+    fn client(&self, id: Uuid) -> StoreFuture<Option<Client>> {
         self.next().client(id)
     }
 
-    fn clients(&self) -> Pending<Vec<Client>> {
+    fn clients(&self) -> StoreFuture<Vec<Client>> {
         self.next().clients()
     }
 
-    fn ping(&self) -> Pending<()> {
+    fn ping(&self) -> StoreFuture<()> {
         self.next().ping()
     }
 
-    fn apply(&self, change: Change) -> Pending<Applied> {
+    fn apply(&self, change: Change) -> StoreFuture<Applied> {
         self.next().apply(change)
     }
 
@@ -197,17 +197,21 @@ impl Store for Nodes {
         self.next().touch(touch);
     }
 
-    fn flush(&self) -> Pending<()> {
+    fn flush(&self) -> StoreFuture<()> {
         self.next().flush()
     }
 }
 
 #[test]
 fn every_pooled_connection_is_bounded_in_time() {
-    let fresh = fresh();
-    let pool =
-        pool(Target::parse(&fresh.url).unwrap(), Setup::default(), 4, Duration::from_secs(1))
-            .unwrap();
+    let fresh = migrated_database();
+    let pool = build_pool(
+        Target::parse(&fresh.url).unwrap(),
+        ConnectionSetup::default(),
+        4,
+        Duration::from_secs(1),
+    )
+    .unwrap();
     let links: Vec<_> = (0..4).map(|_| pool.get().unwrap()).collect();
     for mut link in links {
         let settings = [
@@ -218,42 +222,42 @@ fn every_pooled_connection_is_bounded_in_time() {
         ];
         for (setting, expected) in settings {
             let value = diesel::select(sql::<Text>(&format!("current_setting('{setting}')")));
-            assert_eq!(value.get_result::<String>(&mut link.any).unwrap(), expected, "{setting}");
+            assert_eq!(value.get_result::<String>(&mut link.conn).unwrap(), expected, "{setting}");
         }
     }
 }
 
 #[test]
 fn a_schema_that_is_missing_older_or_newer_is_told_apart() {
-    let fresh = bare();
+    let fresh = empty_database();
     let execute = |statement: &str| fresh.connect().batch_execute(statement).unwrap();
-    assert!(matches!(open(&fresh.url, Options::default()), Err(OpenError::Empty)));
+    assert!(matches!(open(&fresh.url, Options::default()), Err(OpenError::NoTables)));
     migrate(&fresh.url).unwrap();
     execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('9998')");
     assert!(open(&fresh.url, Options::default()).is_ok());
     execute("UPDATE schema_floor SET lowest = 9998");
     assert!(matches!(
         open(&fresh.url, Options::default()),
-        Err(OpenError::Newer { wanted: 9998, .. })
+        Err(OpenError::SchemaTooNew { wanted: 9998, .. })
     ));
     execute("DELETE FROM __diesel_schema_migrations WHERE version < '9998'");
-    assert!(matches!(open(&fresh.url, Options::default()), Err(OpenError::Older(_))));
+    assert!(matches!(open(&fresh.url, Options::default()), Err(OpenError::SchemaTooOld(_))));
 }
 
 #[test]
 fn migrations_go_up_down_and_up_again() {
-    let fresh = fresh();
+    let fresh = migrated_database();
     let mut conn = fresh.connect();
     let before = text(&mut conn, COLUMNS);
-    conn.revert_all_migrations(POSTGRES).unwrap();
+    conn.revert_all_migrations(POSTGRES_MIGRATIONS).unwrap();
     assert_eq!(text(&mut conn, COLUMNS), "");
-    conn.run_pending_migrations(POSTGRES).unwrap();
+    conn.run_pending_migrations(POSTGRES_MIGRATIONS).unwrap();
     assert_eq!(text(&mut conn, COLUMNS), before);
 }
 
 #[test]
 fn the_release_before_reads_and_adds_keys_on_this_schema() {
-    let fresh = fresh();
+    let fresh = migrated_database();
     let mut conn = fresh.connect();
     conn.batch_execute(
         "BEGIN; LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE; SELECT kid FROM signing_keys LIMIT 1; \
@@ -262,12 +266,12 @@ fn the_release_before_reads_and_adds_keys_on_this_schema() {
          ('next', 7, '\\x00', 'axxon-jsonrpc', 253402300799999)",
     )
     .unwrap();
-    super::check_first_key(&fresh.url, &text(&mut conn, super::KEYS_OF_THE_RELEASE_BEFORE));
+    super::check_first_key(&fresh.url, &text(&mut conn, super::NEWEST_KEY_OF_THE_PREVIOUS_RELEASE));
 }
 
 #[test]
 fn migrating_again_changes_nothing_and_at_once_does_no_harm() {
-    let bare = bare();
+    let bare = empty_database();
     let run: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| migrate(&bare.url))).collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap().unwrap()).collect()
@@ -279,12 +283,12 @@ fn migrating_again_changes_nothing_and_at_once_does_no_harm() {
 #[cfg(feature = "sqlite")]
 #[test]
 fn twin_migrations_leave_the_same_tables_and_columns() {
-    assert_eq!(text(&mut fresh().connect(), COLUMNS), super::sqlite::columns());
+    assert_eq!(text(&mut migrated_database().connect(), COLUMNS), super::sqlite::columns());
 }
 
 #[test]
-fn what_terminated_connections_cost_is_nothing_for_checks_and_a_try_for_changes() {
-    let fresh = fresh();
+fn terminated_idle_connections_fail_no_lookup_and_no_change() {
+    let fresh = migrated_database();
     let store = open(&fresh.url, Options::default()).unwrap();
     populate(&store, 1..=3);
     for round in 0..20 {
@@ -292,9 +296,9 @@ fn what_terminated_connections_cost_is_nothing_for_checks_and_a_try_for_changes(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'",
             fresh.name
         ));
-        assert_eq!(found(&store, 1), Ok(Some(session(1))));
-        // Idle when it was cut: nothing was under way, so nothing is unknown.
-        assert_eq!(apply(&store, bump(1, round)), Ok(Applied::Done));
+        assert_eq!(find_session(&store, 1), Ok(Some(session(1))));
+        // Idle when cut: no call was under way, so no outcome is unknown.
+        assert_eq!(apply(&store, record_login(1, round)), Ok(Applied::Done));
         assert_eq!(block_on(store.keys()), Ok(Vec::new()));
     }
     let connections = text(
@@ -309,7 +313,7 @@ fn what_terminated_connections_cost_is_nothing_for_checks_and_a_try_for_changes(
 
 #[test]
 fn connections_cut_under_load_lose_nothing_that_was_acknowledged() {
-    let fresh = fresh();
+    let fresh = migrated_database();
     let store = open(&fresh.url, Options::default()).unwrap();
     populate(&store, []);
     let cut = format!(
@@ -320,7 +324,7 @@ fn connections_cut_under_load_lose_nothing_that_was_acknowledged() {
     std::thread::scope(|scope| {
         let cutter = scope.spawn(|| (0..50).for_each(|_| administer(&cut)));
         for number in 1.. {
-            match apply(&store, opening(number)) {
+            match apply(&store, open_session(number)) {
                 Ok(Applied::Opened(_)) => acknowledged.push(number),
                 Ok(other) => panic!("{other:?}"),
                 Err(error) => assert!(matches!(error, StoreError::Unavailable(_))),
@@ -332,16 +336,16 @@ fn connections_cut_under_load_lose_nothing_that_was_acknowledged() {
     });
     assert!(!acknowledged.is_empty());
     for number in acknowledged {
-        assert_eq!(found(&store, number), Ok(Some(session(number))));
+        assert_eq!(find_session(&store, number), Ok(Some(session(number))));
     }
 }
 
 #[test]
-fn a_database_that_goes_away_is_unavailable_and_comes_back_by_itself() {
-    let fresh = fresh();
+fn an_unreachable_database_is_unavailable_and_the_store_reconnects() {
+    let fresh = migrated_database();
     let store = open(
         &fresh.url,
-        Options { connect_within: Duration::from_millis(300), ..Options::default() },
+        Options { connection_timeout: Duration::from_millis(300), ..Options::default() },
     )
     .unwrap();
     populate(&store, [1]);
@@ -355,59 +359,67 @@ fn a_database_that_goes_away_is_unavailable_and_comes_back_by_itself() {
     };
     allow(false);
     for _ in 0..3 {
-        assert!(matches!(found(&store, 1), Err(StoreError::Unavailable(_))));
-        assert!(matches!(apply(&store, bump(1, 1)), Err(StoreError::Unavailable(_))));
+        assert!(matches!(find_session(&store, 1), Err(StoreError::Unavailable(_))));
+        assert!(matches!(apply(&store, record_login(1, 1)), Err(StoreError::Unavailable(_))));
         assert!(matches!(block_on(store.flush()), Err(StoreError::Unavailable(_)) | Ok(())));
         assert!(matches!(block_on(store.keys()), Err(StoreError::Unavailable(_))));
         assert!(matches!(block_on(store.ping()), Err(StoreError::Unavailable(_))));
     }
     allow(true);
-    assert!((0..20).any(|_| found(&store, 1).is_ok()));
-    assert_eq!(apply(&store, bump(1, 2)), Ok(Applied::Done));
+    assert!((0..20).any(|_| find_session(&store, 1).is_ok()));
+    assert_eq!(apply(&store, record_login(1, 2)), Ok(Applied::Done));
     assert_eq!(block_on(store.flush()), Ok(()));
     drop(store);
     let store = open(&fresh.url, Options::default()).unwrap();
-    assert_eq!(found(&store, 1).unwrap().unwrap().expires, touch(1, 500).expires);
+    assert_eq!(find_session(&store, 1).unwrap().unwrap().expires, touch(1, 500).expires);
 }
 
 #[test]
-fn a_row_that_somebody_else_locks_holds_up_its_own_change_alone() {
-    let fresh = fresh();
+fn a_row_locked_by_another_connection_delays_only_its_own_change() {
+    let fresh = migrated_database();
     let store = open(&fresh.url, Options::default()).unwrap();
     populate(&store, [1]);
     let mut outside = fresh.connect();
     outside
         .batch_execute("BEGIN; UPDATE users SET version = version WHERE canonical = 'user1'")
         .unwrap();
-    // Queued together, so they share a batch, or the second waits for the first.
-    let (locked, free) = (store.apply(bump(1, 7)), store.apply(bump(2, 7)));
-    assert_eq!(found(&store, 1), Ok(Some(session(1))));
+    // Queued together: both share a batch, or the second waits for the first.
+    let (locked, free) = (store.apply(record_login(1, 7)), store.apply(record_login(2, 7)));
+    assert_eq!(find_session(&store, 1), Ok(Some(session(1))));
     assert!(matches!(block_on(locked), Err(StoreError::Unavailable(_))));
     assert_eq!(block_on(free), Ok(Applied::Done));
     outside.batch_execute("ROLLBACK").unwrap();
-    assert_eq!(apply(&store, bump(1, 8)), Ok(Applied::Done));
+    assert_eq!(apply(&store, record_login(1, 8)), Ok(Applied::Done));
 }
 
 #[test]
-fn a_deadlock_is_nobodys_failure() {
-    let fresh = fresh();
+fn a_deadlock_is_retried_and_fails_no_change() {
+    let fresh = migrated_database();
     populate(&open(&fresh.url, Options::default()).unwrap(), []);
     let queue = Queue::new(2);
     let batch = [1, 2].map(|number| Change::ExpirePassword(user(number).canonical));
-    let answers = batch.map(|change| ask(&queue, |reply| Write::Change(change, reply)));
+    let answers = batch.map(|change| submit(&queue, |reply| Write::Change(change, reply)));
     queue.close();
 
     let mut outside = fresh.connect();
-    // The first to notice a deadlock is its victim: not this one.
+    // The first connection to notice a deadlock is its victim: not this one.
     let statement =
         "SET deadlock_timeout = '100s'; BEGIN; UPDATE users SET version = 7 WHERE canonical = ";
     outside.batch_execute(&format!("{statement}'user2'")).unwrap();
     std::thread::scope(|scope| {
-        let pool =
-            pool(Target::parse(&fresh.url).unwrap(), Setup::default(), 1, Duration::from_secs(1))
-                .unwrap();
+        let pool = build_pool(
+            Target::parse(&fresh.url).unwrap(),
+            ConnectionSetup::default(),
+            1,
+            Duration::from_secs(1),
+        )
+        .unwrap();
         scope.spawn(|| {
-            run(&queue, &mut Held::new(pool, OpenFile::default()), &mut Writer::new(Arc::default()))
+            run_worker(
+                &queue,
+                &mut ConnectionSlot::new(pool, OpenFile::default()),
+                &mut WriteWorker::new(Arc::default()),
+            )
         });
         let blocked = format!(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND wait_event_type = 'Lock'",

@@ -1,4 +1,4 @@
-//! Claims about SQLite.
+//! Tests of SQLite.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,33 +12,33 @@ use futures_executor::block_on;
 use parlance_core::ports::{Applied, Store, StoreError};
 use tempfile::TempDir;
 
-use super::{at, bump, found, populate, touch};
-use crate::connection::{Setup, pool, sqlite_is_older};
-use crate::migrations::SQLITE;
+use super::{at, find_session, populate, record_login, touch};
+use crate::connection::{ConnectionSetup, build_pool, sqlite_is_too_old};
+use crate::migrations::SQLITE_MIGRATIONS;
 use crate::url::Target;
 use crate::{OpenError, Options, migrate, open};
 
 /// A database in a directory of its own.
-pub(super) struct Fresh {
+pub(super) struct TestDatabase {
     dir: TempDir,
     pub(super) url: String,
 }
 
-/// A place for a database.
-fn bare() -> Fresh {
+/// An empty folder for a database.
+fn empty_database() -> TestDatabase {
     let dir = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", dir.path().join("parlance.db").display());
-    Fresh { dir, url }
+    TestDatabase { dir, url }
 }
 
-pub(super) fn fresh() -> Fresh {
-    let fresh = bare();
+pub(super) fn migrated_database() -> TestDatabase {
+    let fresh = empty_database();
     migrate(&fresh.url).unwrap();
     fresh
 }
 
-impl Fresh {
-    /// Somebody else's connection.
+impl TestDatabase {
+    /// A connection of another client.
     fn connect(&self) -> SqliteConnection {
         SqliteConnection::establish(self.url.strip_prefix("sqlite:").unwrap()).unwrap()
     }
@@ -58,7 +58,7 @@ pub(super) const COLUMNS: &str = "SELECT group_concat(line, char(10)) FROM (SELE
 
 #[cfg(feature = "postgres")]
 pub(super) fn columns() -> String {
-    text(&mut fresh().connect(), COLUMNS)
+    text(&mut migrated_database().connect(), COLUMNS)
 }
 
 mod suite {
@@ -68,7 +68,7 @@ mod suite {
         ($($case:ident)*) => {
             $(#[test]
             fn $case() {
-                let fresh = fresh();
+                let fresh = migrated_database();
                 let store: Arc<dyn Store> = Arc::new(open(&fresh.url, Options::default()).unwrap());
                 parlance_core::suite::run(stringify!($case), &store);
             })*
@@ -80,13 +80,17 @@ mod suite {
 
 #[test]
 fn every_pooled_connection_waits_syncs_and_checks_references() {
-    let fresh = fresh();
-    let pool =
-        pool(Target::parse(&fresh.url).unwrap(), Setup::default(), 3, Duration::from_secs(1))
-            .unwrap();
+    let fresh = migrated_database();
+    let pool = build_pool(
+        Target::parse(&fresh.url).unwrap(),
+        ConnectionSetup::default(),
+        3,
+        Duration::from_secs(1),
+    )
+    .unwrap();
     let links: Vec<_> = (0..3).map(|_| pool.get().unwrap()).collect();
     for mut link in links {
-        let conn = &mut link.any;
+        let conn = &mut link.conn;
         let settings = [
             ("SELECT timeout FROM pragma_busy_timeout", "5000"),
             ("SELECT journal_mode FROM pragma_journal_mode", "wal"),
@@ -104,27 +108,27 @@ fn every_pooled_connection_waits_syncs_and_checks_references() {
 }
 
 #[test]
-fn the_library_built_in_loses_no_commits() {
-    let version = text(&mut fresh().connect(), "SELECT sqlite_version()");
-    assert!(!sqlite_is_older(&version), "{version}");
+fn the_bundled_sqlite_loses_no_commits() {
+    let version = text(&mut migrated_database().connect(), "SELECT sqlite_version()");
+    assert!(!sqlite_is_too_old(&version), "{version}");
     for old in ["3.40.1", "3.51.2", "3.9.99", "2.99.99", ""] {
-        assert!(sqlite_is_older(old), "{old}");
+        assert!(sqlite_is_too_old(old), "{old}");
     }
     for new in ["3.51.3", "3.53.2", "4.0.0"] {
-        assert!(!sqlite_is_older(new), "{new}");
+        assert!(!sqlite_is_too_old(new), "{new}");
     }
 }
 
 #[test]
 fn opening_makes_no_file() {
-    let bare = bare();
+    let bare = empty_database();
     assert!(matches!(open(&bare.url, Options::default()), Err(OpenError::NoFile(_))));
     assert_eq!(std::fs::read_dir(bare.dir.path()).unwrap().count(), 0);
 }
 
 #[test]
 fn a_file_that_is_no_database_is_not_touched() {
-    let bare = bare();
+    let bare = empty_database();
     let path = bare.dir.path().join("parlance.db");
     std::fs::write(
         &path,
@@ -147,7 +151,7 @@ fn a_directory_that_is_not_there_is_named() {
 #[test]
 fn only_its_owner_reads_the_database() {
     use std::os::unix::fs::PermissionsExt as _;
-    let fresh = fresh();
+    let fresh = migrated_database();
     let mode =
         std::fs::metadata(fresh.dir.path().join("parlance.db")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -155,13 +159,13 @@ fn only_its_owner_reads_the_database() {
 
 #[test]
 fn a_schema_that_is_missing_older_or_newer_is_told_apart() {
-    let fresh = bare();
+    let fresh = empty_database();
     std::fs::write(fresh.dir.path().join("parlance.db"), "").unwrap();
-    assert!(matches!(open(&fresh.url, Options::default()), Err(OpenError::Empty)));
+    assert!(matches!(open(&fresh.url, Options::default()), Err(OpenError::NoTables)));
     migrate(&fresh.url).unwrap();
     let last = text(&mut fresh.connect(), "SELECT max(version) FROM __diesel_schema_migrations");
 
-    // One that this program does not know, and need not know.
+    // A migration that this program does not know, and need not know.
     fresh
         .connect()
         .batch_execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('9998')")
@@ -170,23 +174,23 @@ fn a_schema_that_is_missing_older_or_newer_is_told_apart() {
     fresh.connect().batch_execute("UPDATE schema_floor SET lowest = 9998").unwrap();
     let newer = open(&fresh.url, Options::default()).unwrap_err().to_string();
     assert!(newer.contains("newer than this program") && newer.contains("9998"), "{newer}");
-    assert!(matches!(migrate(&fresh.url), Err(OpenError::Newer { wanted: 9998, .. })));
+    assert!(matches!(migrate(&fresh.url), Err(OpenError::SchemaTooNew { wanted: 9998, .. })));
 
     fresh
         .connect()
         .batch_execute(&format!("DELETE FROM __diesel_schema_migrations WHERE version = '{last}'"))
         .unwrap();
     assert!(
-        matches!(open(&fresh.url, Options::default()), Err(OpenError::Older(version)) if version == last)
+        matches!(open(&fresh.url, Options::default()), Err(OpenError::SchemaTooOld(version)) if version == last)
     );
 }
 
 #[test]
 fn migrations_go_up_down_and_up_again() {
-    let fresh = fresh();
+    let fresh = migrated_database();
     let mut conn = fresh.connect();
     let before = text(&mut conn, COLUMNS);
-    conn.revert_all_migrations(SQLITE).unwrap();
+    conn.revert_all_migrations(SQLITE_MIGRATIONS).unwrap();
     assert_eq!(
         text(
             &mut conn,
@@ -194,13 +198,13 @@ fn migrations_go_up_down_and_up_again() {
         ),
         "0"
     );
-    conn.run_pending_migrations(SQLITE).unwrap();
+    conn.run_pending_migrations(SQLITE_MIGRATIONS).unwrap();
     assert_eq!(text(&mut conn, COLUMNS), before);
 }
 
 #[test]
 fn the_release_before_reads_and_adds_keys_on_this_schema() {
-    let fresh = fresh();
+    let fresh = migrated_database();
     let mut conn = fresh.connect();
     conn.batch_execute(
         "BEGIN IMMEDIATE; SELECT kid FROM signing_keys LIMIT 1; \
@@ -209,12 +213,12 @@ fn the_release_before_reads_and_adds_keys_on_this_schema() {
          ('next', 7, x'00', 'axxon-jsonrpc', 253402300799999)",
     )
     .unwrap();
-    super::check_first_key(&fresh.url, &text(&mut conn, super::KEYS_OF_THE_RELEASE_BEFORE));
+    super::check_first_key(&fresh.url, &text(&mut conn, super::NEWEST_KEY_OF_THE_PREVIOUS_RELEASE));
 }
 
 #[test]
 fn migrating_again_changes_nothing_and_at_once_does_no_harm() {
-    let bare = bare();
+    let bare = empty_database();
     let run: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| migrate(&bare.url))).collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap().unwrap()).collect()
@@ -224,18 +228,18 @@ fn migrating_again_changes_nothing_and_at_once_does_no_harm() {
 }
 
 #[test]
-fn a_full_queue_answers_busy_and_what_was_taken_is_done() {
-    let fresh = fresh();
-    let options = Options { queue: 1, ..Options::default() };
+fn a_full_queue_answers_busy_and_queued_changes_are_applied() {
+    let fresh = migrated_database();
+    let options = Options { queue_capacity: 1, ..Options::default() };
     let store = open(&fresh.url, options).unwrap();
     populate(&store, [1]);
     let mut outside = fresh.connect();
     outside.batch_execute("BEGIN IMMEDIATE").unwrap();
-    // One is with the lane, which waits for the lock; one is in the queue.
+    // One change is with the worker, which waits for the lock; one is in the queue.
     let mut taken = Vec::new();
     loop {
         assert!(taken.len() <= 2);
-        let mut answer = store.apply(bump(1, 7));
+        let mut answer = store.apply(record_login(1, 7));
         match block_on(std::future::poll_fn(|cx| std::task::Poll::Ready(answer.as_mut().poll(cx))))
         {
             std::task::Poll::Pending => taken.push(answer),
@@ -245,38 +249,42 @@ fn a_full_queue_answers_busy_and_what_was_taken_is_done() {
             }
         }
     }
-    // A check waits for no lock.
-    assert!(found(&store, 1).unwrap().is_some());
+    // A look-up waits for no lock.
+    assert!(find_session(&store, 1).unwrap().is_some());
     outside.batch_execute("COMMIT").unwrap();
     assert!(taken.into_iter().all(|answer| block_on(answer) == Ok(Applied::Done)));
 }
 
 #[test]
-fn a_touch_is_written_without_being_asked_for() {
-    let fresh = fresh();
-    let store =
-        open(&fresh.url, Options { touch_every: Duration::from_millis(1), ..Options::default() })
-            .unwrap();
+fn a_touch_is_written_without_an_explicit_flush() {
+    let fresh = migrated_database();
+    let store = open(
+        &fresh.url,
+        Options { flush_interval: Duration::from_millis(1), ..Options::default() },
+    )
+    .unwrap();
     populate(&store, [1]);
     store.touch(touch(1, 500));
     let other = open(&fresh.url, Options::default()).unwrap();
     let expected = touch(1, 500).expires;
-    assert!((0..100_000).any(|_| found(&other, 1).unwrap().unwrap().expires == expected));
+    assert!((0..100_000).any(|_| find_session(&other, 1).unwrap().unwrap().expires == expected));
 }
 
 #[test]
-fn a_dropped_store_has_written_its_touches_and_done_its_work() {
-    let fresh = fresh();
-    let store =
-        open(&fresh.url, Options { touch_every: Duration::from_secs(3600), ..Options::default() })
-            .unwrap();
+fn a_dropped_store_has_flushed_its_touches_and_applied_queued_changes() {
+    let fresh = migrated_database();
+    let store = open(
+        &fresh.url,
+        Options { flush_interval: Duration::from_secs(3600), ..Options::default() },
+    )
+    .unwrap();
     populate(&store, [1]);
     store.touch(touch(1, 500));
-    let answer = store.apply(bump(1, 77));
+    let answer = store.apply(record_login(1, 77));
     drop(store);
     assert_eq!(block_on(answer), Ok(Applied::Done));
     let store = open(&fresh.url, Options::default()).unwrap();
-    assert_eq!(found(&store, 1).unwrap().unwrap().expires, touch(1, 500).expires);
+    assert_eq!(find_session(&store, 1).unwrap().unwrap().expires, touch(1, 500).expires);
     assert_eq!(
         block_on(store.user(super::user(1).canonical)).unwrap().unwrap().last_login,
         Some(at(77))
@@ -284,12 +292,16 @@ fn a_dropped_store_has_written_its_touches_and_done_its_work() {
 }
 
 #[test]
-fn a_file_that_vanished_is_not_made_anew() {
-    let fresh = fresh();
+fn a_removed_file_is_not_created_again() {
+    let fresh = migrated_database();
     let path = fresh.dir.path().join("parlance.db");
-    let pool =
-        pool(Target::parse(&fresh.url).unwrap(), Setup::default(), 1, Duration::from_millis(300))
-            .unwrap();
+    let pool = build_pool(
+        Target::parse(&fresh.url).unwrap(),
+        ConnectionSetup::default(),
+        1,
+        Duration::from_millis(300),
+    )
+    .unwrap();
     std::fs::remove_file(&path).unwrap();
     let error = pool.get().map(drop).unwrap_err().to_string();
     assert!(error.contains("there is no file"), "{error}");
@@ -297,19 +309,19 @@ fn a_file_that_vanished_is_not_made_anew() {
 }
 
 #[test]
-fn what_sqlite_says_is_told_with_the_file_it_is_about() {
-    let fresh = bare();
+fn an_sqlite_error_names_the_database_file() {
+    let fresh = empty_database();
     let folder = fresh.dir.path().join("folder");
     std::fs::create_dir(&folder).unwrap();
     std::fs::write(fresh.dir.path().join("text"), "no database".repeat(100)).unwrap();
-    for (name, why) in [("folder", "is no file"), ("text", "file is not a database")] {
+    for (name, why) in [("folder", "is not a regular file"), ("text", "file is not a database")] {
         let path = fresh.dir.path().join(name);
         let url = format!("sqlite:{}", path.display());
         let path = path.display().to_string();
         for said in [
             open(&url, Options::default()).unwrap_err().to_string(),
             migrate(&url).unwrap_err().to_string(),
-            crate::make(&url).unwrap_err().to_string(),
+            crate::migrate_if_empty(&url).unwrap_err().to_string(),
         ] {
             assert!(said.contains(&path) && said.contains(why), "{said}");
         }
@@ -317,15 +329,19 @@ fn what_sqlite_says_is_told_with_the_file_it_is_about() {
 }
 
 #[test]
-fn a_database_is_made_where_there_is_none_and_any_other_is_left_alone() {
-    let fresh = bare();
-    let made = crate::make(&fresh.url).unwrap();
+fn a_database_is_created_only_where_none_exists() {
+    let fresh = empty_database();
+    let made = crate::migrate_if_empty(&fresh.url).unwrap();
     assert!(!made.is_empty());
-    assert_eq!(crate::make(&fresh.url).unwrap(), [""; 0]);
+    assert_eq!(crate::migrate_if_empty(&fresh.url).unwrap(), [""; 0]);
     let mut conn = fresh.connect();
     let newest = "(SELECT max(version) FROM __diesel_schema_migrations)";
     conn.batch_execute(&format!("DELETE FROM __diesel_schema_migrations WHERE version = {newest}"))
         .unwrap();
-    assert_eq!(crate::make(&fresh.url).unwrap(), [""; 0], "an older one is for `serve` to migrate");
-    assert!(matches!(open(&fresh.url, Options::default()), Err(OpenError::Older(_))));
+    assert_eq!(
+        crate::migrate_if_empty(&fresh.url).unwrap(),
+        [""; 0],
+        "an older one is for `serve` to migrate"
+    );
+    assert!(matches!(open(&fresh.url, Options::default()), Err(OpenError::SchemaTooOld(_))));
 }

@@ -1,3 +1,3 @@
-//! Faults in simulated time, each in a short form and in a long one by `cargo xtask torture NAME`.
+//! Fault injection in simulated time: each test in a short form, and in a long form by `cargo xtask torture NAME`.
 
 mod guesses;

@@ -1,10 +1,10 @@
-//! Claims about database URLs.
+//! Tests of database URLs.
 
 use crate::url::Target;
 #[cfg(feature = "postgres")]
-use crate::{Options, advice, migrate, open};
+use crate::{Options, migrate, open, security_warning};
 
-/// What a URL is, or why it is none.
+/// The target of a URL, or the reason why there is none.
 fn read(url: &str) -> String {
     match Target::parse(url) {
         Ok(target) => format!("{target:?}"),
@@ -18,7 +18,7 @@ fn check(url: &str, expected: &str) {
 }
 
 #[test]
-fn what_names_no_database_hears_why() {
+fn an_invalid_url_is_refused_with_a_reason() {
     let neither = "a database URL begins with `sqlite:` or `postgres://`";
     for url in ["", "parlance.db", "mysql://host/name", "postgres:host", "SQLITE:x"] {
         check(url, neither);
@@ -29,7 +29,7 @@ fn what_names_no_database_hears_why() {
     for url in ["sqlite::memory:", "sqlite://:memory:"] {
         check(
             url,
-            "a database in memory would be another one for each connection: `sqlite:` needs the path of a file",
+            "a database in memory would be a different database for each connection: `sqlite:` needs the path of a file",
         );
     }
     for url in ["sqlite:x.db?mode=ro", "sqlite:/var/lib/parlance.db?"] {
@@ -74,7 +74,7 @@ fn a_url_that_libpq_would_read_otherwise_is_refused() {
     for url in ["postgres://host:54x2/name", "postgres://host:99999/name", "postgres://[::1]:0/x"] {
         check(url, &cannot("a port is a number from 1 to 65535"));
     }
-    check("postgres://u:p ss@host/name", &cannot("it holds a blank; write %20"));
+    check("postgres://u:p ss@host/name", &cannot("it contains a space; write %20"));
     for url in ["postgres://u:secret@host/name", "postgresql://host/name?password=secret"] {
         check(url, "postgres://...");
     }
@@ -82,7 +82,7 @@ fn a_url_that_libpq_would_read_otherwise_is_refused() {
 
 #[cfg(feature = "postgres")]
 #[test]
-fn what_leaves_the_machine_unprotected_is_told_and_can_be_forbidden() {
+fn an_unverified_remote_server_causes_a_warning_and_can_be_refused() {
     let near = [
         "postgres:///name",
         "postgres://u:p@localhost/name",
@@ -93,7 +93,7 @@ fn what_leaves_the_machine_unprotected_is_told_and_can_be_forbidden() {
         "postgres://db.example/name?sslmode=verify-full",
     ];
     for url in near {
-        assert_eq!(advice(url).unwrap(), None, "{url}");
+        assert_eq!(security_warning(url).unwrap(), None, "{url}");
     }
     let far = [
         "postgres://u:p@db.example/name",
@@ -102,9 +102,9 @@ fn what_leaves_the_machine_unprotected_is_told_and_can_be_forbidden() {
         "postgres://db.example/name?sslmode=require",
     ];
     for url in far {
-        let told = advice(url).unwrap().unwrap();
+        let told = security_warning(url).unwrap().unwrap();
         assert!(told.contains("db.example") && told.contains("sslmode=verify-full"), "{told}");
-        let options = Options { demand_tls: true, ..Options::default() };
+        let options = Options { require_verified_tls: true, ..Options::default() };
         assert_eq!(open(url, options).unwrap_err().to_string(), told);
     }
 }
@@ -112,7 +112,7 @@ fn what_leaves_the_machine_unprotected_is_told_and_can_be_forbidden() {
 #[cfg(feature = "postgres")]
 #[test]
 fn no_message_holds_a_password() {
-    // Nobody listens at port 1; the other ones libpq cannot read, and says so.
+    // No server listens at port 1; libpq cannot read the other URLs, and says so.
     let urls = [
         "postgres://user:hush%2Dhush@127.0.0.1:1/name",
         "postgres://user@127.0.0.1:1/name?password=hush%2Dhush",

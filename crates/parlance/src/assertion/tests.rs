@@ -1,4 +1,4 @@
-//! Claims about assertions: what they say, for how long, and whose keys verify them.
+//! Claims about assertions: their content, their lifetime, and the keys that verify them.
 
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use parlance_core::{SessionId, UserId};
@@ -24,10 +24,10 @@ fn caller() -> Caller {
     }
 }
 
-fn assertions() -> Assertions {
-    let assertions = Assertions::new("https://p.test");
-    assertions.replace(Some(key(1)), &[]);
-    assertions
+fn signer() -> AssertionSigner {
+    let signer = AssertionSigner::new("https://p.test");
+    signer.replace(Some(key(1)), &[]);
+    signer
 }
 
 fn at(second: i64) -> Timestamp {
@@ -39,11 +39,11 @@ fn part(token: &str, at: usize) -> Value {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
 }
 
-/// A published key has signed it, and it says this.
+/// A published key has signed this token with these claims.
 #[track_caller]
-fn check(assertions: &Assertions, token: &str, claims: &Value) {
+fn check(signer: &AssertionSigner, token: &str, claims: &Value) {
     let header = part(token, 0);
-    let known = assertions.jwks();
+    let known = signer.jwks();
     let jwk = known.iter().find(|jwk| jwk["kid"] == header["kid"]).unwrap();
     let x = URL_SAFE_NO_PAD.decode(jwk["x"].as_str().unwrap()).unwrap();
     let (message, signature) = token.rsplit_once('.').unwrap();
@@ -54,8 +54,8 @@ fn check(assertions: &Assertions, token: &str, claims: &Value) {
 }
 
 #[test]
-fn an_assertion_says_who_asks_what_for_a_minute() {
-    let assertions = assertions();
+fn an_assertion_identifies_the_caller_for_a_minute() {
+    let signer = signer();
     let claims = |exp: i64| {
         json!({
             "iss": "https://p.test",
@@ -74,26 +74,26 @@ fn an_assertion_says_who_asks_what_for_a_minute() {
     for (number, ends, exp) in [(3, Some(600), 60), (4, None, 60), (5, Some(20), 20)] {
         caller.session = SessionId(Uuid::from_u128(number));
         caller.expires = ends.map(|ends| Timestamp::from_seconds(NOW + ends));
-        let token = assertions.for_caller(&caller, "https://up.test", at(0)).unwrap();
+        let token = signer.for_caller(&caller, "https://up.test", at(0)).unwrap();
         let mut expected = claims(exp);
         expected["sid"] = json!(caller.session.to_string());
-        check(&assertions, &token, &expected);
+        check(&signer, &token, &expected);
     }
 }
 
 #[test]
 fn another_key_signs_at_once_and_the_old_one_is_published_still() {
-    let (assertions, caller) = (assertions(), caller());
-    let old = assertions.for_caller(&caller, "a", at(0)).unwrap();
-    assertions.replace(Some(key(2)), &[key(1)]);
-    let new = assertions.for_caller(&caller, "a", at(0)).unwrap();
+    let (signer, caller) = (signer(), caller());
+    let old = signer.for_caller(&caller, "a", at(0)).unwrap();
+    signer.replace(Some(key(2)), &[key(1)]);
+    let new = signer.for_caller(&caller, "a", at(0)).unwrap();
     assert_ne!(part(&old, 0)["kid"], part(&new, 0)["kid"]);
     for token in [&old, &new] {
-        check(&assertions, token, &part(&old, 1));
+        check(&signer, token, &part(&old, 1));
     }
-    assertions.replace(None, &[key(2)]);
-    assert_eq!(assertions.for_caller(&caller, "a", at(0)), None, "nothing signs");
-    assert!(!assertions.jwks().iter().any(|jwk| jwk["kid"] == part(&old, 0)["kid"]));
+    signer.replace(None, &[key(2)]);
+    assert_eq!(signer.for_caller(&caller, "a", at(0)), None, "nothing signs");
+    assert!(!signer.jwks().iter().any(|jwk| jwk["kid"] == part(&old, 0)["kid"]));
 }
 
 #[test]
@@ -105,6 +105,6 @@ fn the_thumbprint_is_that_of_rfc_8037() {
     assert_eq!(key.kid(), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
     assert_eq!(AssertionKey::from_pkcs8(&der).unwrap().kid(), key.kid());
     assert!(AssertionKey::from_pkcs8(b"no key").is_err());
-    let printed = format!("{key:?} {:?}", assertions());
+    let printed = format!("{key:?} {:?}", signer());
     assert!(printed.starts_with("AssertionKey(\"kPrK"), "{printed}");
 }

@@ -1,21 +1,25 @@
-//! The key file: 64 hexadecimal digits that nobody else may read.
+//! The key file: 64 hexadecimal digits that no other user may read.
+//!
+//! The file is written whole under a temporary name, synced, and linked to its name, and the folder is synced. A file
+//! that a failed start has left is taken by the next one. A file system without hard links needs a file made by hand.
+//! The effective user comes from `/proc`, so that no unsafe code is needed.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use parlance_core::hex;
 use parlance_core::ports::Entropy;
+use parlance_core::random_hex;
 use zeroize::Zeroizing;
 
 use super::KeyError;
 use super::seal::FileKey;
 
-/// The modes that let nobody else in.
-const MODES: [u32; 2] = [0o600, 0o400];
-/// More than a key file ever has, in bytes.
-const MOST: u64 = 4096;
+/// The modes that give other users no access.
+const ALLOWED_MODES: [u32; 2] = [0o600, 0o400];
+/// Bytes to read at most: more than a key file ever has.
+const MAX_FILE_BYTES: u64 = 4096;
 
 /// The key in the file; `None` if there is no file.
 pub(super) fn read(path: &Path) -> Result<Option<FileKey>, KeyError> {
@@ -25,28 +29,28 @@ pub(super) fn read(path: &Path) -> Result<Option<FileKey>, KeyError> {
         Ok(named) => named,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            return Err(closed(path, error));
+            return Err(permission_denied(path, error));
         }
         Err(error) => return Err(failed(error)),
     };
-    // Looked at before it is opened: opening a pipe would wait for its other end.
-    let user = own_user(path).map_err(failed)?;
-    check(&named, user).map_err(refused)?;
+    // Checked before opening: opening a pipe would wait for its other end.
+    let user = effective_user(path).map_err(failed)?;
+    check_metadata(&named, user).map_err(refused)?;
     let file = File::open(path).map_err(failed)?;
     let opened = file.metadata().map_err(failed)?;
     if (opened.dev(), opened.ino()) != (named.dev(), named.ino()) {
         return Err(refused("was replaced while it was opened: try again".to_owned()));
     }
-    // Of the file that is open, whatever the name stands for by now.
-    check(&opened, user).map_err(refused)?;
+    // Checks the open file, since the name may stand for another file by now.
+    check_metadata(&opened, user).map_err(refused)?;
     let mut bytes = Zeroizing::new(Vec::new());
-    file.take(MOST).read_to_end(&mut bytes).map_err(failed)?;
+    file.take(MAX_FILE_BYTES).read_to_end(&mut bytes).map_err(failed)?;
     let key = std::str::from_utf8(&bytes).ok().and_then(FileKey::parse);
     key.map(Some).ok_or_else(|| KeyError::Content { path: path.to_owned() })
 }
 
-/// Whose folder it is that lets this process not see the file.
-fn closed(path: &Path, source: io::Error) -> KeyError {
+/// The error for a file that this process is not allowed to see: names the owner of the folder that hides the file.
+fn permission_denied(path: &Path, source: io::Error) -> KeyError {
     let seen =
         path.ancestors().skip(1).find_map(|folder| Some((folder, fs::metadata(folder).ok()?)));
     match seen {
@@ -57,16 +61,17 @@ fn closed(path: &Path, source: io::Error) -> KeyError {
                 folder.display(),
                 user_name(found.uid()),
                 found.mode() & 0o7777,
-                run_as(found.uid())
+                run_as_advice(found.uid())
             ),
         },
         None => KeyError::File { path: path.to_owned(), act: "read", source },
     }
 }
 
-/// Makes the file with a fresh key, unless another process makes it meanwhile; gives what it then holds.
-pub(super) fn make(path: &Path, entropy: &dyn Entropy) -> Result<FileKey, KeyError> {
-    let (text, name) = (hex(32, entropy)?, hex(8, entropy)?);
+/// Makes the file with a fresh key, unless another process makes the file meanwhile. Returns the key that the file then
+/// holds.
+pub(super) fn create(path: &Path, entropy: &dyn Entropy) -> Result<FileKey, KeyError> {
+    let (text, name) = (random_hex(32, entropy)?, random_hex(8, entropy)?);
     let temporary = folder(path).join(format!(".parlance-key-{}.tmp", name.expose()));
     let made = write(&temporary, text.expose()).and_then(|()| publish(&temporary, path));
     let _ = fs::remove_file(&temporary);
@@ -81,7 +86,8 @@ fn write(temporary: &Path, text: &str) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Gives the finished file its name. A link never replaces a file, as a rename would, and a crash leaves the whole file or none.
+/// Gives the finished file its name. A link never replaces a file, as a rename would, and a crash leaves the whole file
+/// or none.
 fn publish(temporary: &Path, path: &Path) -> io::Result<()> {
     match fs::hard_link(temporary, path) {
         Ok(()) => File::open(folder(path))?.sync_all(),
@@ -90,21 +96,24 @@ fn publish(temporary: &Path, path: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether a file is one that only this user reads and changes.
-fn check(found: &Metadata, user: u32) -> Result<(), String> {
+/// Whether only this user can read and change a file.
+fn check_metadata(found: &Metadata, user: u32) -> Result<(), String> {
     if found.is_symlink() {
         return Err(
-            "is a symbolic link: put the file itself there, or let `key_file` name it".to_owned()
+            "is a symbolic link: put the file itself there, or set `key_file` to the path of the file".to_owned()
         );
     }
     if !found.is_file() {
-        return Err("is no file: remove it, or let `key_file` name another".to_owned());
+        return Err(
+            "is not a regular file: remove it, or set `key_file` to another path".to_owned()
+        );
     }
-    judge(found.mode() & 0o7777, found.uid(), user)
+    check_mode_and_owner(found.mode() & 0o7777, found.uid(), user)
 }
 
-/// Whether a file with this mode and owner is safe. Root is not told to take the file away from the service that uses it.
-pub(super) fn judge(mode: u32, owner: u32, user: u32) -> Result<(), String> {
+/// Whether a file with this mode and owner is safe. Root is not told to take the file away from the service that uses
+/// that file.
+pub(super) fn check_mode_and_owner(mode: u32, owner: u32, user: u32) -> Result<(), String> {
     if owner != user {
         let (whose, who) = (user_name(owner), user_name(user));
         let give = match (owner, user) {
@@ -116,15 +125,18 @@ pub(super) fn judge(mode: u32, owner: u32, user: u32) -> Result<(), String> {
                 "; where the service runs as {who}, root gives it to that user (chown {user})"
             ),
         };
-        return Err(format!("belongs to {whose}, and this runs as {who}: {}{give}", run_as(owner)));
+        return Err(format!(
+            "belongs to {whose}, and this runs as {who}: {}{give}",
+            run_as_advice(owner)
+        ));
     }
-    if !MODES.contains(&mode) {
-        return Err(format!("has mode {mode:04o}: let nobody else read it (chmod 600)"));
+    if !ALLOWED_MODES.contains(&mode) {
+        return Err(format!("has mode {mode:04o}: let no other user read the file (chmod 600)"));
     }
     Ok(())
 }
 
-/// A user by name, and by number where no name is known.
+/// A user by name, or by number if no name is known.
 fn user_name(user: u32) -> String {
     let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let name = users.lines().find_map(|line| {
@@ -135,15 +147,15 @@ fn user_name(user: u32) -> String {
     name.map_or_else(|| format!("user {user}"), ToOwned::to_owned)
 }
 
-/// How to become a user.
-fn run_as(user: u32) -> String {
+/// The command line that runs parlance as this user.
+fn run_as_advice(user: u32) -> String {
     let name = user_name(user);
     let named = if name.contains(' ') { format!("'#{user}'") } else { name.clone() };
     format!("run this as {name} (sudo -u {named} parlance ...)")
 }
 
-/// The user as whom this process opens files. `/proc` says it on Linux; elsewhere a new file does.
-fn own_user(path: &Path) -> io::Result<u32> {
+/// The effective user, the one that opens files. `/proc` says so on Linux; elsewhere the owner of a new file does.
+fn effective_user(path: &Path) -> io::Result<u32> {
     let effective = |status: String| {
         let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
         ids.split_whitespace().nth(1)?.parse().ok()

@@ -6,20 +6,20 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKe
 use parlance_core::ports::{Entropy, EntropyError};
 use zeroize::Zeroizing;
 
-/// How many bytes the key has.
-const LENGTH: usize = 32;
+/// Length of the key in bytes.
+const KEY_BYTES: usize = 32;
 
-/// The key in the key file. Wiped when it is dropped; its `Debug` shows nothing.
-pub(super) struct FileKey(Zeroizing<[u8; LENGTH]>);
+/// The key in the key file. Zeroized when dropped; its `Debug` shows nothing.
+pub(super) struct FileKey(Zeroizing<[u8; KEY_BYTES]>);
 
 impl FileKey {
     /// Reads 64 hexadecimal digits and at most one line end.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let digits = text.strip_suffix('\n').unwrap_or(text).as_bytes();
-        if digits.len() != 2 * LENGTH {
+        if digits.len() != 2 * KEY_BYTES {
             return None;
         }
-        let mut key = Zeroizing::new([0; LENGTH]);
+        let mut key = Zeroizing::new([0; KEY_BYTES]);
         for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
             let digit = |at: usize| char::from(*pair.get(at)?).to_digit(16);
             *byte = u8::try_from(16 * digit(0)? + digit(1)?).ok()?;
@@ -27,7 +27,8 @@ impl FileKey {
         Some(Self(key))
     }
 
-    /// Encrypts a private key: a fresh random nonce of 96 bits, the ciphertext, the tag. It opens under this `kid` alone.
+    /// Encrypts a private key: a fresh random nonce of 96 bits, the ciphertext, the tag. The result opens under this
+    /// `kid` alone.
     pub(super) fn seal(
         &self,
         kid: &str,
@@ -49,7 +50,7 @@ impl FileKey {
         Ok(sealed)
     }
 
-    /// Decrypts it again; `None` if it was sealed under another key or `kid`, or changed since.
+    /// Decrypts a sealed private key; `None` if the bytes were sealed under another key or `kid`, or changed since.
     pub(super) fn open(&self, kid: &str, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         let (nonce, body) = sealed.split_at_checked(NONCE_LEN)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;

@@ -17,11 +17,11 @@ const auth = betterAuth({
   emailAndPassword: { enabled: true },
   // A session and its user by one query instead of two.
   advanced: { database: { joins: true } },
-  // It would refuse who asks a hundred times in ten seconds.
+  // The rate limiter would refuse a caller that asks a hundred times in ten seconds.
   rateLimit: { enabled: false },
 });
 
-// Its cookie: the token and the token's HMAC.
+// The cookie: the token and the token's HMAC.
 function cookie(token) {
   const signature = createHmac("sha256", secret).update(token).digest("base64");
   return "better-auth.session_token=" + encodeURIComponent(`${token}.${signature}`);

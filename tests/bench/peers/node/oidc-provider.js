@@ -12,7 +12,7 @@ database.exec("CREATE TABLE IF NOT EXISTS oidc (id TEXT PRIMARY KEY, payload TEX
 const write = database.prepare("INSERT OR REPLACE INTO oidc (id, payload) VALUES (?, ?)");
 const read = database.prepare("SELECT payload FROM oidc WHERE id = ?").pluck();
 
-// Of the documentation's adapter, what opening and introspecting access tokens call.
+// The part of the documentation's adapter that opening and introspecting access tokens call.
 class Adapter {
   constructor(model) {
     this.model = model;

@@ -1,4 +1,5 @@
-// What both peers have in common: the first process fills the database, as many as there are cores answer on one port.
+// The common part of both peers: the first process fills the database, then one process a core answers on the same
+// port.
 import cluster from "node:cluster";
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";
@@ -7,7 +8,7 @@ import { availableParallelism } from "node:os";
 
 export const SESSIONS = Number(process.env.SESSIONS);
 
-// `fill` answers what clients show: one credential for each session, and one that nobody has.
+// `fill` returns the credentials of clients: one for each session, and one without a session.
 export async function run(name, fill, handler) {
   if (!cluster.isPrimary) {
     createServer(handler).listen(0, "127.0.0.1");

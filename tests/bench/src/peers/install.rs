@@ -1,4 +1,4 @@
-//! What the peers need, put below `target/bench-peers` in the versions that their lock files name.
+//! Installs the dependencies of the peers below `target/bench-peers`, in the versions that their lock files pin.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,35 +8,35 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::machine;
 
-/// Where all of it lies.
+/// The folders.
 #[derive(Debug)]
-pub(crate) struct Installed {
-    /// Our own programs and the lock files.
+pub(crate) struct InstalledPeers {
+    /// The folder with the peers' programs and lock files.
     source: PathBuf,
     target: PathBuf,
 }
 
-impl Installed {
-    /// Installs what is not there yet, or is there by another lock file.
-    pub(crate) fn below_target() -> Result<Self> {
+impl InstalledPeers {
+    /// Installs each peer that is missing or was installed from another lock file.
+    pub(crate) fn install() -> Result<Self> {
         let own = std::env::current_exe()?;
-        let target = own.ancestors().nth(2).context("this program lies nowhere")?;
+        let target = own.ancestors().nth(2).context("this program is not below a target folder")?;
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").canonicalize()?;
         let all = Self { source, target: target.join("bench-peers") };
-        all.once("knox", "requirements.txt", |folder| {
+        all.unless_installed("knox", "requirements.txt", |folder| {
             run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder))?;
             let mut pip = Command::new(folder.join("bin/pip"));
             pip.args(["install", "--quiet", "--disable-pip-version-check", "--no-deps", "-r"]);
             run(pip.arg(all.source.join("knox/requirements.txt")))
         })?;
-        all.once("node", "package-lock.json", |folder| {
+        all.unless_installed("node", "package-lock.json", |folder| {
             for file in ["package.json", "package-lock.json"] {
                 fs::copy(all.source.join("node").join(file), folder.join(file))?;
             }
             let npm = ["ci", "--no-audit", "--no-fund", "--loglevel=error"];
             run(Command::new("npm").args(npm).current_dir(folder))
         })?;
-        // They find what they import beside themselves.
+        // The programs find their imports in their own folder.
         for file in ["peer.js", "better-auth.js", "oidc-provider.js"] {
             fs::copy(all.source.join("node").join(file), all.target.join("node").join(file))?;
         }
@@ -47,8 +47,8 @@ impl Installed {
         Ok(all)
     }
 
-    /// Does what a lock file asks for, unless it has been done.
-    fn once(
+    /// Installs by a lock file, unless done already.
+    fn unless_installed(
         &self,
         name: &str,
         lock: &str,
@@ -60,13 +60,13 @@ impl Installed {
         if fs::read(&done).is_ok_and(|done| done == wanted) {
             return Ok(());
         }
-        println!("installing what tests/bench/peers/{name}/{lock} names");
+        println!("installing the packages of tests/bench/peers/{name}/{lock}");
         fs::create_dir_all(&folder)?;
         install(&folder)?;
         Ok(fs::write(done, wanted)?)
     }
 
-    /// gunicorn with the guarded view.
+    /// The command of gunicorn with the guarded view.
     pub(crate) fn knox(&self) -> Command {
         let source = self.source.join("knox");
         let mut command = Command::new(self.target.join("knox/bin/gunicorn"));
@@ -75,23 +75,23 @@ impl Installed {
         command
     }
 
-    /// One of the two programs for node.
+    /// The command of one of the two programs for node.
     pub(crate) fn node(&self, program: &str) -> Command {
         let mut command = Command::new("node");
         command.arg(self.target.join("node").join(program)).env("NODE_ENV", "production");
         command
     }
 
-    /// The program in Rust.
+    /// The command of the program in Rust.
     pub(crate) fn actix_session(&self) -> Command {
         Command::new(self.target.join("actix-session/release/peer-actix-session"))
     }
 
-    /// What the lock files do not say.
+    /// The versions that the lock files do not pin.
     pub(crate) fn versions(&self) -> String {
-        let python = machine::said(self.target.join("knox/bin/python"), &["--version"]);
-        let node = machine::said("node", &["--version"]);
-        let redis = machine::said("redis-server", &["--version"]);
+        let python = machine::command_output(self.target.join("knox/bin/python"), &["--version"]);
+        let node = machine::command_output("node", &["--version"]);
+        let redis = machine::command_output("redis-server", &["--version"]);
         let redis = redis.split_whitespace().find_map(|word| word.strip_prefix("v="));
         format!("{python}, node {node}, Redis {}", redis.unwrap_or(machine::UNKNOWN))
     }

@@ -1,10 +1,10 @@
-//! The documents' own clients, against the binary: what they print is the contract.
+//! The documents' own clients against the binary: the clients' output is the contract.
 
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::server::run;
-use crate::harness::{Database, PASSWORD, Server, Site, USER, on_both_databases, python};
+use crate::harness::server::run_to_end;
+use crate::harness::{Database, Installation, PASSWORD, Server, USER, on_both_databases, python};
 
 on_both_databases!(
     cluster_api_s_printed_python_logs_in_once_and_keeps_its_token,
@@ -13,18 +13,18 @@ on_both_databases!(
     flask_s_calls_work_by_requests,
     flask_s_calls_work_by_curl,
     every_method_of_polish_login_works_by_curl,
-    axxon_s_tokens_verify_in_another_library_and_die_at_close,
+    axxon_s_tokens_verify_in_another_library_and_are_refused_after_close,
 );
 
-/// Runs a client to its end; what it printed.
+/// Runs a client to its end and returns the printed text.
 #[track_caller]
 pub(crate) fn script(server: &Server, folder: &Path, name: &str, arguments: &[&str]) -> String {
-    let output = run(python::script(folder, name, arguments), "");
+    let output = run_to_end(python::script(folder, name, arguments), "");
     assert_eq!(output.code, 0, "{name}: {output:?}\n{}", server.log.text());
     output.stdout
 }
 
-/// Runs `curl -s` with these arguments; its answer, and after it the status in a line of its own.
+/// Runs `curl -s` with these arguments. Returns the answer, followed by the status on a line of its own.
 #[track_caller]
 fn curl(folder: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new("curl");
@@ -32,7 +32,7 @@ fn curl(folder: &Path, arguments: &[&str]) -> String {
         .args(["-s", "--noproxy", "*", "-w", "\n%{http_code}"])
         .args(arguments)
         .current_dir(folder);
-    let output = run(command, "");
+    let output = run_to_end(command, "");
     assert_eq!(output.code, 0, "curl {arguments:?}: {output:?}");
     output.stdout
 }
@@ -45,12 +45,17 @@ fn between<'t>(text: &'t str, before: &str, after: &str) -> &'t str {
 }
 
 fn cluster_api_s_printed_python_logs_in_once_and_keeps_its_token(database: Database) {
-    let site = Site::new(database);
-    let server = site.start_with_user();
+    let installation = Installation::new(database);
+    let server = installation.start_with_user();
     let (ip, port) = (server.dialects.ip().to_string(), server.dialects.port().to_string());
-    let url = format!("{}/api/", server.base());
+    let url = format!("{}/api/", server.base_url());
     let drive = |arguments: &[&str]| {
-        script(&server, site.folder(), "drive_cluster.py", &[&[&*ip, &*port], arguments].concat())
+        script(
+            &server,
+            installation.folder(),
+            "drive_cluster.py",
+            &[&[&*ip, &*port], arguments].concat(),
+        )
     };
 
     let wrong = drive(&["login", USER, "wrong"]);
@@ -67,7 +72,7 @@ fn cluster_api_s_printed_python_logs_in_once_and_keeps_its_token(database: Datab
     );
 
     let first = drive(&["login", USER, PASSWORD]);
-    let token = std::fs::read_to_string(site.folder().join("access_token.tmp")).unwrap();
+    let token = std::fs::read_to_string(installation.folder().join("access_token.tmp")).unwrap();
     let printed = format!(
         "{{\n \"msg\": {{\n  \"access_token\": \"{token}\"\n }},\n \"status\": \"success\",\n \"error\": \"\"\n}}"
     );
@@ -90,9 +95,14 @@ fn cluster_api_s_printed_python_logs_in_once_and_keeps_its_token(database: Datab
 }
 
 fn the_1010_page_s_printed_python_gets_a_cookie_that_works(database: Database) {
-    let site = Site::new(database);
-    let server = site.start_with_user();
-    let said = script(&server, site.folder(), "drive_1010.py", &[&server.base(), USER, PASSWORD]);
+    let installation = Installation::new(database);
+    let server = installation.start_with_user();
+    let said = script(
+        &server,
+        installation.folder(),
+        "drive_1010.py",
+        &[&server.base_url(), USER, PASSWORD],
+    );
     let lines: Vec<&str> = said.lines().collect();
     assert!(lines[0].starts_with("cookie csmith|") && lines[0].contains("|_______"), "{said}");
     assert!(
@@ -104,11 +114,11 @@ fn the_1010_page_s_printed_python_gets_a_cookie_that_works(database: Database) {
 }
 
 fn the_1010_page_s_curl_commands_work_with_their_cookie_jar(database: Database) {
-    let site = Site::new(database);
-    let server = site.start_with_user();
-    let folder = site.folder();
-    let login = format!("{}/beta-latest/api/!login", server.base());
-    let logout = format!("{}/beta-latest/api/!logout", server.base());
+    let installation = Installation::new(database);
+    let server = installation.start_with_user();
+    let folder = installation.folder();
+    let login = format!("{}/beta-latest/api/!login", server.base_url());
+    let logout = format!("{}/beta-latest/api/!logout", server.base_url());
 
     let (uid, pw) = (format!("uid={USER}"), format!("pw={PASSWORD}"));
     let form = curl(folder, &["-c", "cookie.txt", "-d", &uid, "-d", &pw, &login]);
@@ -157,9 +167,10 @@ fn the_1010_page_s_curl_commands_work_with_their_cookie_jar(database: Database) 
 }
 
 fn flask_s_calls_work_by_requests(database: Database) {
-    let site = Site::new(database);
-    let server = site.start_with_user();
-    let said = script(&server, site.folder(), "flask.py", &[&server.base(), USER, PASSWORD]);
+    let installation = Installation::new(database);
+    let server = installation.start_with_user();
+    let said =
+        script(&server, installation.folder(), "flask.py", &[&server.base_url(), USER, PASSWORD]);
     let challenge = r#"X-Auth-Token realm="parlance""#;
     assert_eq!(
         said,
@@ -174,18 +185,18 @@ fn flask_s_calls_work_by_requests(database: Database) {
 }
 
 fn flask_s_calls_work_by_curl(database: Database) {
-    let site = Site::new(database);
-    let server = site.start_with_user();
+    let installation = Installation::new(database);
+    let server = installation.start_with_user();
     let call = |name: &str, how: &[&str]| {
-        let url = format!("{}/auth/{name}", server.base());
+        let url = format!("{}/auth/{name}", server.base_url());
         curl(
-            site.folder(),
+            installation.folder(),
             &[&["-X", "POST", "-H", "Accept: application/json"], how, &[&url]].concat(),
         )
     };
     let login = call("login", &["-u", &format!("{USER}:{PASSWORD}")]);
     let token = between(&login, "\"token\":\"", "\"");
-    let encoded = run(
+    let encoded = run_to_end(
         {
             let mut command = Command::new("base64");
             command.arg("-w0");
@@ -206,10 +217,10 @@ fn flask_s_calls_work_by_curl(database: Database) {
 }
 
 fn every_method_of_polish_login_works_by_curl(database: Database) {
-    let site = Site::new(database);
-    let server = site.start_with_user();
-    let login = format!("{}/login", server.base());
-    let call = |arguments: &[&str]| curl(site.folder(), arguments);
+    let installation = Installation::new(database);
+    let server = installation.start_with_user();
+    let login = format!("{}/login", server.base_url());
+    let call = |arguments: &[&str]| curl(installation.folder(), arguments);
 
     let form = format!("login={USER}&pass={PASSWORD}&longtoken=false");
     let opened = call(&["-d", &form, &login]);
@@ -246,10 +257,11 @@ fn every_method_of_polish_login_works_by_curl(database: Database) {
     assert!(call(&["-d", &format!("login={USER}&pass=wrong"), &login]).ends_with("\n401"));
 }
 
-fn axxon_s_tokens_verify_in_another_library_and_die_at_close(database: Database) {
-    let site = Site::new(database);
-    let server = site.start_with_user();
-    let said = script(&server, site.folder(), "axxon.py", &[&server.base(), USER, PASSWORD]);
+fn axxon_s_tokens_verify_in_another_library_and_are_refused_after_close(database: Database) {
+    let installation = Installation::new(database);
+    let server = installation.start_with_user();
+    let said =
+        script(&server, installation.folder(), "axxon.py", &[&server.base_url(), USER, PASSWORD]);
     let door = |name: &str| {
         let refused = format!(
             "{name} renew 401 Bearer {{'error_code': 'AUTHENTICATE_CODE_WRONG_CREDENTIALS'}}\n"

@@ -1,38 +1,42 @@
-//! How many connections an address may hold.
+//! The limit on connections of one address.
 
 use std::net::IpAddr;
 
-use crate::harness::clock::until;
+use crate::harness::clock::wait_for;
 use crate::harness::http::Connection;
-use crate::harness::{Database, Held, PASSWORD, Server, Site, USER, Verdict, Wire};
+use crate::harness::{Database, HeldSession, Installation, PASSWORD, Server, USER, Verdict, Wire};
 
 const NEAR: &str = "127.0.0.1";
 const FAR: &str = "127.0.0.2";
 
-/// A connection that was let in: it answers.
-fn open(server: &Server, held: &Held, from: &str) -> Option<Connection> {
+/// A connection that the server accepts, as its answer shows.
+fn open_admitted(server: &Server, held: &HeldSession, from: &str) -> Option<Connection> {
     let source: IpAddr = from.parse().unwrap();
     let mut connection = Connection::open_from(source, server.dialects).ok()?;
-    let answer = connection.exchange(&held.using()).ok()?;
-    assert_eq!(held.used(&answer), Verdict::Yes);
+    let answer = connection.exchange(&held.use_request()).ok()?;
+    assert_eq!(held.use_verdict(&answer), Verdict::Accepted);
     Some(connection)
 }
 
-/// Of these connections, kept open one after the other, so many are let in, and the others are counted.
+/// Opens these connections one after the other and keeps them open. Asserts that `let_in` of them are accepted and
+/// that the others are counted as refused.
 #[track_caller]
 fn check(configuration: &str, from: &[&str], let_in: usize) {
-    let site = Site::with(Database::sqlite(), configuration);
-    let server = site.start_with_user();
-    // From elsewhere: that connection is counted until the server has seen that it is closed.
+    let installation = Installation::with_config(Database::sqlite(), configuration);
+    let server = installation.start_with_user();
+    // Logs in from another address, since a connection counts until the server has noticed the close.
     let wire = Wire::Polish;
     let mut other = Connection::open_from("127.0.0.9".parse().unwrap(), server.dialects).unwrap();
-    let held = wire.opened(USER, &other.exchange(&wire.login(USER, PASSWORD)).unwrap()).unwrap();
+    let held = wire
+        .parse_login(USER, &other.exchange(&wire.login_request(USER, PASSWORD)).unwrap())
+        .unwrap();
     let refused = || server.metric("parlance_connections_refused_total");
-    let open: Vec<_> = from.iter().filter_map(|address| open(&server, &held, address)).collect();
+    let open: Vec<_> =
+        from.iter().filter_map(|address| open_admitted(&server, &held, address)).collect();
     let turned_away = u64::try_from(from.len() - let_in).unwrap();
     assert_eq!((open.len(), refused()), (let_in, turned_away), "{configuration}");
     drop(open);
-    until("room to be made again", || self::open(&server, &held, from[0]));
+    wait_for("room to be made again", || open_admitted(&server, &held, from[0]));
 }
 
 #[test]

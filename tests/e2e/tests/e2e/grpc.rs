@@ -1,4 +1,4 @@
-//! The gRPC of axxon-jsonrpc, by the clients of another library.
+//! The gRPC of axxon-jsonrpc, with clients of another library.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
@@ -6,15 +6,16 @@ use std::process::{Command, Stdio};
 use crate::clients::script;
 use crate::harness::cluster::Cluster;
 use crate::harness::log::Lines;
-use crate::harness::server::run;
+use crate::harness::server::run_to_end;
 use crate::harness::{
-    Database, Output, PASSWORD, Server, Site, USER, Verdict, Wire, clock, on_both_databases, python,
+    Database, Installation, Output, PASSWORD, Server, USER, Verdict, Wire, clock,
+    on_both_databases, python,
 };
 
 const CLIENT: &str = "axxon_grpc.py";
 const WRONG: &str = "UNAUTHENTICATED AUTHENTICATE_CODE_WRONG_CREDENTIALS";
-/// What a server listens on in these tests.
-const ANYWHERE: [&str; 7] = [
+/// Listens on free ports of the loopback.
+const SERVE_ON_FREE_PORTS: [&str; 7] = [
     "serve",
     "--listen",
     "127.0.0.1:0",
@@ -25,29 +26,30 @@ const ANYWHERE: [&str; 7] = [
 ];
 
 on_both_databases!(
-    the_seven_calls_work_and_share_one_store_with_the_json_door,
-    a_session_dies_in_mid_flight,
-    a_watcher_of_its_health_is_told_of_the_end_and_does_not_hold_it_up,
+    the_seven_grpc_calls_work_and_share_one_store_with_the_json_endpoint,
+    revoking_and_disabling_end_a_grpc_session_in_use,
+    a_grpc_health_watcher_is_notified_of_the_shutdown_and_does_not_delay_it,
 );
 
-/// Starts a server with gRPC, on which the usual user can log in; the server, and where that listens.
+/// Starts a server with gRPC and adds the usual user. Returns the server and its gRPC address.
 #[track_caller]
-fn start(site: &Site) -> (Server, String) {
-    let (server, _) = Server::spawn(site.command(&ANYWHERE));
-    site.add_user(USER, PASSWORD);
+fn start(installation: &Installation) -> (Server, String) {
+    let (server, _) = Server::spawn(installation.command(&SERVE_ON_FREE_PORTS));
+    installation.add_user(USER, PASSWORD);
     let address = server.grpc.expect("the ready line says where it listens").to_string();
     (server, address)
 }
 
 #[track_caller]
-fn client(server: &Server, site: &Site, arguments: &[&str]) -> String {
-    script(server, site.folder(), CLIENT, arguments)
+fn run_client(server: &Server, installation: &Installation, arguments: &[&str]) -> String {
+    script(server, installation.folder(), CLIENT, arguments)
 }
 
-fn the_seven_calls_work_and_share_one_store_with_the_json_door(database: Database) {
-    let site = Site::new(database);
-    let (server, address) = start(&site);
-    let said = client(&server, &site, &["tour", &address, &server.base(), USER, PASSWORD]);
+fn the_seven_grpc_calls_work_and_share_one_store_with_the_json_endpoint(database: Database) {
+    let installation = Installation::new(database);
+    let (server, address) = start(&installation);
+    let said =
+        run_client(&server, &installation, &["tour", &address, &server.base_url(), USER, PASSWORD]);
     let call = |method: &str, wrong: &str| {
         format!(
             "{method} | wrong {wrong} | renewed token AUTHENTICATE_CODE_OK | closed OK | then {WRONG} 401\n"
@@ -77,25 +79,29 @@ fn the_seven_calls_work_and_share_one_store_with_the_json_door(database: Databas
                  by reflection auth_token\n"
             )
     );
-    // Seven logins here, and one on the other door.
+    // Seven logins here, and one on the JSON binding.
     assert_eq!(server.metric("parlance_logins_total{dialect=\"axxon-jsonrpc\"}"), 8);
-    server.log.line_with("peer=127.0.0.1").expect("a record of a login");
+    server.log.wait_for_line("peer=127.0.0.1").expect("a record of a login");
     let log = server.log.text();
     assert!(!log.contains(PASSWORD), "{log}");
 }
 
-fn a_session_dies_in_mid_flight(database: Database) {
-    let site = Site::new(database);
-    let (server, address) = start(&site);
+fn revoking_and_disabling_end_a_grpc_session_in_use(database: Database) {
+    let installation = Installation::new(database);
+    let (server, address) = start(&installation);
     let command = |arguments: &[&str]| {
-        let command = site.command(arguments);
+        let command = installation.command(arguments);
         let words = std::iter::once(command.get_program()).chain(command.get_args());
         serde_json::to_string(&words.map(|word| word.to_str().unwrap()).collect::<Vec<_>>())
             .unwrap()
     };
     let revoke = command(&["session", "revoke", "--user", USER]);
     let disable = command(&["user", "disable", USER]);
-    let said = client(&server, &site, &["killed", &address, USER, PASSWORD, &revoke, &disable]);
+    let said = run_client(
+        &server,
+        &installation,
+        &["killed", &address, USER, PASSWORD, &revoke, &disable],
+    );
     let dead = format!("token AUTHENTICATE_CODE_OK | {WRONG} | UNAUTHENTICATED GENERAL_ERROR\n");
     assert_eq!(
         said,
@@ -103,53 +109,55 @@ fn a_session_dies_in_mid_flight(database: Database) {
     );
 }
 
-fn a_watcher_of_its_health_is_told_of_the_end_and_does_not_hold_it_up(database: Database) {
-    let site = Site::new(database);
-    let (mut server, address) = start(&site);
-    let mut watcher = python::script(site.folder(), CLIENT, &["watch", &address])
+fn a_grpc_health_watcher_is_notified_of_the_shutdown_and_does_not_delay_it(database: Database) {
+    let installation = Installation::new(database);
+    let (mut server, address) = start(&installation);
+    let mut watcher = python::script(installation.folder(), CLIENT, &["watch", &address])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let said = Lines::of(watcher.stdout.take().unwrap());
-    said.line_with("SERVING").expect("it watches");
+    let said = Lines::read(watcher.stdout.take().unwrap());
+    said.wait_for_line("SERVING").expect("it watches");
     server.signal("TERM");
-    assert_eq!(server.ended().code(), Some(0), "{}", server.log.text());
+    assert_eq!(server.wait_for_exit().code(), Some(0), "{}", server.log.text());
     assert!(watcher.wait().unwrap().success());
-    assert_eq!(said.whole(), "SERVING\nNOT_SERVING\nend\n");
+    assert_eq!(said.wait_for_end(), "SERVING\nNOT_SERVING\nend\n");
 }
 
 #[test]
 fn without_its_database_every_call_is_unavailable_and_no_token_is_refused() {
     let cluster = Cluster::start();
-    let site = Site::new(Database::Foreign(cluster.url()));
-    let (server, address) = start(&site);
-    let token = client(&server, &site, &["token", &address, USER, PASSWORD]);
-    let call = || client(&server, &site, &["all_seven", &address, USER, PASSWORD, token.trim()]);
+    let installation = Installation::new(Database::External(cluster.url()));
+    let (server, address) = start(&installation);
+    let token = run_client(&server, &installation, &["token", &address, USER, PASSWORD]);
+    let call = || {
+        run_client(&server, &installation, &["all_seven", &address, USER, PASSWORD, token.trim()])
+    };
     cluster.stop();
     assert_eq!(call(), "UNAVAILABLE AUTHENTICATE_CODE_GENERAL_ERROR wait 1000\n".repeat(7));
-    cluster.resume();
-    clock::until("readiness", || (server.admin("/readyz").status == 200).then_some(()));
+    cluster.start_again();
+    clock::wait_for("readiness", || (server.get_admin("/readyz").status == 200).then_some(()));
     assert_eq!(call(), "token AUTHENTICATE_CODE_OK\n".repeat(6) + "closed OK\n");
 }
 
-/// Makes a certificate for 127.0.0.1, and its key.
-fn certificate(site: &Site, name: &str) -> (String, String) {
+/// Makes a certificate for 127.0.0.1 and its key.
+fn certificate(installation: &Installation, name: &str) -> (String, String) {
     let [certificate, key] = ["crt", "pem"]
-        .map(|kind| site.folder().join(format!("{name}.{kind}")).display().to_string());
+        .map(|kind| installation.folder().join(format!("{name}.{kind}")).display().to_string());
     let mut command = Command::new("openssl");
     command
         .args(["req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=parlance"])
         .args(["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"])
         .args(["-addext", "subjectAltName=IP:127.0.0.1"])
         .args(["-keyout", &key, "-out", &certificate]);
-    let output = run(command, "");
+    let output = run_to_end(command, "");
     assert_eq!(output.code, 0, "{output:?}");
     (certificate, key)
 }
 
-/// Starts a server with these files for its TLS.
-fn with_tls(site: &Site, certificate: &str, key: &str) -> Command {
-    let mut command = site.command(&ANYWHERE);
+/// Starts a server with these TLS files.
+fn with_tls(installation: &Installation, certificate: &str, key: &str) -> Command {
+    let mut command = installation.command(&SERVE_ON_FREE_PORTS);
     for (name, file) in [("CERTIFICATE", certificate), ("CERTIFICATE_KEY", key)] {
         command.env(format!("PARLANCE_AXXON_GRPC__{name}"), file);
     }
@@ -157,14 +165,14 @@ fn with_tls(site: &Site, certificate: &str, key: &str) -> Command {
 }
 
 #[test]
-fn with_a_certificate_it_speaks_tls_alone() {
-    let site = Site::new(Database::sqlite());
-    let (certificate, key) = certificate(&site, "own");
-    let (server, printed) = Server::spawn(with_tls(&site, &certificate, &key));
-    site.add_user(USER, PASSWORD);
+fn grpc_with_a_certificate_speaks_tls_only() {
+    let installation = Installation::new(Database::sqlite());
+    let (certificate, key) = certificate(&installation, "own");
+    let (server, printed) = Server::spawn(with_tls(&installation, &certificate, &key));
+    installation.add_user(USER, PASSWORD);
     let address = server.grpc.unwrap().to_string();
     assert!(printed.ends_with(&format!(" grpc https://{address}\n")), "{printed}");
-    let said = client(&server, &site, &["tls", &address, &certificate, USER, PASSWORD]);
+    let said = run_client(&server, &installation, &["tls", &address, &certificate, USER, PASSWORD]);
     assert_eq!(
         said,
         format!("token AUTHENTICATE_CODE_OK | closed OK | {WRONG}\nplain UNAVAILABLE\n")
@@ -173,25 +181,26 @@ fn with_a_certificate_it_speaks_tls_alone() {
 
 #[test]
 fn a_tls_key_that_others_can_read_is_warned_of() {
-    let site = Site::new(Database::sqlite());
-    let (certificate, key) = certificate(&site, "own");
+    let installation = Installation::new(Database::sqlite());
+    let (certificate, key) = certificate(&installation, "own");
     for (mode, warned) in [(0o600, false), (0o640, false), (0o644, true), (0o660, true)] {
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).unwrap();
-        let (mut server, _) = Server::spawn(with_tls(&site, &certificate, &key));
+        let (mut server, _) = Server::spawn(with_tls(&installation, &certificate, &key));
         server.signal("TERM");
-        server.ended();
-        let log = server.log.whole();
+        server.wait_for_exit();
+        let log = server.log.wait_for_end();
         assert_eq!(log.contains(&format!("mode=\"{mode:04o}\"")), warned, "{mode:o}: {log}");
     }
 }
 
 #[test]
 fn a_certificate_that_cannot_be_used_is_a_refusal_to_start_that_names_it() {
-    let site = Site::new(Database::sqlite());
-    let [(certificate, key), (_, other)] = ["own", "other"].map(|name| certificate(&site, name));
-    let junk = site.config().display().to_string();
+    let installation = Installation::new(Database::sqlite());
+    let [(certificate, key), (_, other)] =
+        ["own", "other"].map(|name| certificate(&installation, name));
+    let junk = installation.config().display().to_string();
     let refused = |certificate: &str, key: &str| -> Output {
-        let output = run(with_tls(&site, certificate, key), "");
+        let output = run_to_end(with_tls(&installation, certificate, key), "");
         assert!(output.stdout.is_empty(), "{output:?}");
         output
     };
@@ -213,25 +222,25 @@ fn a_certificate_that_cannot_be_used_is_a_refusal_to_start_that_names_it() {
 }
 
 #[test]
-fn where_nobody_chose_a_port_two_servers_get_along_and_a_chosen_one_that_is_taken_is_named() {
-    let site = Site::new(Database::sqlite());
-    let here = site.start_with_user();
-    let there = site.start();
+fn a_taken_default_grpc_port_is_skipped_and_a_taken_configured_one_is_an_error() {
+    let installation = Installation::new(Database::sqlite());
+    let here = installation.start_with_user();
+    let there = installation.start();
     let held = here.log_in(Wire::Axxon);
-    assert_eq!(there.check(&held), Verdict::Yes);
-    // Or both, if somebody else has it.
+    assert_eq!(there.use_session(&held), Verdict::Accepted);
+    // Another process may have the port; then neither of the two serves gRPC.
     let without = [&here, &there].map(|server| {
-        server.log.line_with("serving").unwrap();
+        server.log.wait_for_line("serving").unwrap();
         server.log.text().contains("WARN axxon-jsonrpc is not served by gRPC")
     });
     assert!(without[1] || without[0], "both cannot have one port");
     assert!(here.grpc.is_none() && there.grpc.is_none(), "nobody chose one, so nobody is told");
 
-    let (server, address) = Server::spawn(site.command(&ANYWHERE));
+    let (server, address) = Server::spawn(installation.command(&SERVE_ON_FREE_PORTS));
     let address = server.grpc.map_or(address, |address| address.to_string());
-    let mut again = ANYWHERE;
+    let mut again = SERVE_ON_FREE_PORTS;
     again[6] = &address;
-    let output = run(site.command(&again), "");
+    let output = run_to_end(installation.command(&again), "");
     assert!(
         output.code == 1
             && output.stderr.contains(&address)
@@ -241,17 +250,20 @@ fn where_nobody_chose_a_port_two_servers_get_along_and_a_chosen_one_that_is_take
 }
 
 #[test]
-fn it_goes_with_its_dialect_and_can_be_disabled_alone() {
-    // An address that was asked for in vain is worth a word.
+fn grpc_is_disabled_with_its_dialect_or_alone() {
+    // A listen address without effect is logged as a warning, unless gRPC itself is disabled.
     for (off, warned) in [
         ("[axxon-grpc]\nenabled = false\n", false),
         ("[dialects.axxon-jsonrpc]\nenabled = false\n", true),
     ] {
-        let site = Site::with(Database::sqlite(), off);
-        let (server, _) = Server::spawn(site.command(&ANYWHERE));
+        let installation = Installation::with_config(Database::sqlite(), off);
+        let (server, _) = Server::spawn(installation.command(&SERVE_ON_FREE_PORTS));
         assert!(server.grpc.is_none(), "{off}");
-        server.log.line_with("serving").unwrap();
-        let said = server.log.text().contains("WARN axxon-grpc.listen is set, but its dialect");
+        server.log.wait_for_line("serving").unwrap();
+        let said = server
+            .log
+            .text()
+            .contains("WARN axxon-grpc.listen is set, but the dialect axxon-jsonrpc");
         assert_eq!(said, warned, "{off}");
     }
 }

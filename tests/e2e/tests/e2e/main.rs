@@ -1,16 +1,19 @@
 //! The real binary with real clients, databases and faults.
 //!
-//! Every test starts `parlance` itself, in a folder and on a database of its own, and talks to it as clients do: over sockets, with
-//! `curl`, with the Python clients that the documents print. Nothing of parlance is linked. `cargo xtask test` runs them; by hand they
-//! need `PARLANCE_TEST_POSTGRES`, the URL of a PostgreSQL on which databases may be made.
+//! Every test starts `parlance` itself, in a folder and on a database of its own, and talks to the server as clients
+//! do: over sockets, with `curl`, with the Python clients that the documents print. Nothing of parlance is linked.
+//! `cargo xtask test` runs the tests. By hand the tests need `PARLANCE_TEST_POSTGRES`, the URL of a PostgreSQL server
+//! on which databases may be made.
 
 #[cfg(test)]
 mod harness;
 
 #[cfg(test)]
-mod alone;
+mod brute_force;
 #[cfg(test)]
-mod away;
+mod client_address;
+#[cfg(test)]
+mod client_quirks;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
@@ -22,27 +25,33 @@ mod conformance;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod database_outage;
+#[cfg(test)]
 mod demo;
 #[cfg(test)]
 mod examples;
 #[cfg(test)]
-mod files;
+mod external_crate;
 #[cfg(test)]
 mod forward_auth;
 #[cfg(test)]
+mod graceful_shutdown;
+#[cfg(test)]
 mod grpc;
 #[cfg(test)]
-mod guesses;
-#[cfg(test)]
-mod habits;
-#[cfg(test)]
 mod import;
+#[cfg(test)]
+mod introspection;
 #[cfg(test)]
 mod issuer;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod log_records;
+#[cfg(test)]
 mod malformed;
+#[cfg(test)]
+mod metrics;
 #[cfg(test)]
 mod nodes;
 #[cfg(test)]
@@ -50,31 +59,23 @@ mod openapi;
 #[cfg(test)]
 mod operator;
 #[cfg(test)]
-mod outside;
-#[cfg(test)]
-mod peers;
-#[cfg(test)]
 mod pooler;
 #[cfg(test)]
 mod proxies;
 #[cfg(test)]
-mod records;
-#[cfg(test)]
 mod reload;
-#[cfg(test)]
-mod scrape;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
-mod services;
-#[cfg(test)]
 mod sessions;
 #[cfg(test)]
-mod start;
+mod single_dialect;
 #[cfg(test)]
-mod stop;
+mod sqlite_files;
 #[cfg(test)]
-mod threads;
+mod startup;
+#[cfg(test)]
+mod thread_limit;
 #[cfg(test)]
 mod torture;
 #[cfg(test)]

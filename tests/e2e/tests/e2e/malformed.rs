@@ -1,4 +1,4 @@
-//! Bytes that no honest client sends, over raw sockets.
+//! Malformed bytes over raw sockets, which no honest client sends.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -11,15 +11,16 @@ use base64::engine::general_purpose::STANDARD;
 use crate::harness::http::Connection;
 use crate::harness::wires::basic;
 use crate::harness::{
-    Database, Held, PASSWORD, Request, Response, Server, Site, USER, Verdict, Watch, Wire,
+    Database, HeldSession, Installation, PASSWORD, Request, Response, Server, Stopwatch, USER,
+    Verdict, Wire,
 };
 
-/// A login's body with this as its password, percent-encoded or JSON-escaped already.
+/// A login with this password in its body, already percent-encoded or JSON-escaped.
 pub(crate) fn with_password(wire: Wire, password: &[u8]) -> Request {
     const MARK: &str = "MARK";
-    let mut request = wire.login(USER, MARK);
+    let mut request = wire.login_request(USER, MARK);
     if wire == Wire::Axxon {
-        // Basic is right, so that it is `data` that decides.
+        // Basic is right, so that `data` decides.
         request.headers.retain(|(name, _)| name != "Authorization");
         request = request.header("Authorization", basic(USER, PASSWORD));
     }
@@ -35,46 +36,51 @@ pub(crate) fn with_password(wire: Wire, password: &[u8]) -> Request {
 
 /// The ids of all sessions.
 #[track_caller]
-fn ids(site: &Site) -> BTreeSet<String> {
-    site.sessions().iter().map(|session| session["id"].as_str().unwrap().to_owned()).collect()
+fn ids(installation: &Installation) -> BTreeSet<String> {
+    installation
+        .sessions()
+        .iter()
+        .map(|session| session["id"].as_str().unwrap().to_owned())
+        .collect()
 }
 
-/// Asserts what a request is answered, and that its body has the wire's own form.
+/// Asserts the status of the answer, and that its body has the wire's own form.
 #[track_caller]
 fn check(server: &Server, wire: Wire, what: &str, request: &Request, status: u16) -> Response {
     let answer = server.send(request);
     assert_eq!(answer.status, status, "{} {what}: {}", wire.name(), answer.text());
     let own = match wire {
-        Wire::Cluster => answer.at("/status") == "error",
-        Wire::Polish | Wire::Cookie => !answer.at("/error").is_empty(),
-        Wire::Flask => !answer.at("/message").is_empty(),
-        Wire::Axxon => !answer.at("/error_code").is_empty(),
+        Wire::Cluster => answer.text_at("/status") == "error",
+        Wire::Polish | Wire::Cookie => !answer.text_at("/error").is_empty(),
+        Wire::Flask => !answer.text_at("/message").is_empty(),
+        Wire::Axxon => !answer.text_at("/error_code").is_empty(),
     };
     assert!(own, "{} {what}: {}", wire.name(), answer.text());
     answer
 }
 
-/// Runs a sweep on a server that must live through it and open no session.
+/// Runs a sweep on a server that must survive and open no session.
 #[track_caller]
-pub(crate) fn sweep(work: impl FnOnce(&Server, &[Held])) {
-    // Among what is sent are hundreds of wrong passwords of one user.
-    let site = Site::with(Database::sqlite(), "[lockout]\nenabled = false\n");
-    let mut server = site.start_with_user();
+pub(crate) fn with_unharmed_server(work: impl FnOnce(&Server, &[HeldSession])) {
+    // A sweep sends hundreds of wrong passwords of one user, so the account lock-out is off.
+    let installation =
+        Installation::with_config(Database::sqlite(), "[lockout]\nenabled = false\n");
+    let mut server = installation.start_with_user();
     let held = server.log_in_everywhere();
-    let before = ids(&site);
+    let before = ids(&installation);
     work(&server, &held);
     assert!(server.is_running(), "{}", server.log.text());
-    assert!(ids(&site).is_subset(&before), "a session was made");
+    assert!(ids(&installation).is_subset(&before), "a session was made");
     assert!(!server.log.text().contains("panicked"), "{}", server.log.text());
     server.log_in_everywhere();
 }
 
 #[test]
 fn a_body_beyond_16_kib_is_refused_however_it_is_framed() {
-    sweep(|server, _| {
+    with_unharmed_server(|server, _| {
         for wire in Wire::ALL {
             let status = if wire == Wire::Cluster { 200 } else { 413 };
-            let mut long = wire.login(USER, PASSWORD);
+            let mut long = wire.login_request(USER, PASSWORD);
             long.body.resize(17 * 1024, b' ');
             check(server, wire, "long body", &long, status);
 
@@ -84,7 +90,7 @@ fn a_body_beyond_16_kib_is_refused_however_it_is_framed() {
             let head = head.replace("Content-Length: 0\r\n", "Transfer-Encoding: chunked\r\n");
             connection.write(head.as_bytes()).unwrap();
             for chunk in long.body.chunks(1024) {
-                // The answer may come, and the connection close, before the end.
+                // The answer and the close of the connection may come before the end.
                 let _closed = connection.write(format!("{:x}\r\n", chunk.len()).as_bytes());
                 let _closed = connection.write(chunk).and_then(|()| connection.write(b"\r\n"));
             }
@@ -97,7 +103,7 @@ fn a_body_beyond_16_kib_is_refused_however_it_is_framed() {
 
 #[test]
 fn a_parameter_that_stands_twice_is_refused() {
-    sweep(|server, _| {
+    with_unharmed_server(|server, _| {
         let form = |path: &str, body: &str| {
             let mut request =
                 Request::post(path).header("Content-Type", "application/x-www-form-urlencoded");
@@ -109,7 +115,7 @@ fn a_parameter_that_stands_twice_is_refused() {
             request.body = body.as_bytes().to_vec();
             request
         };
-        let password = crate::harness::http::escape(PASSWORD);
+        let password = crate::harness::http::percent_encode(PASSWORD);
         let login = "/beta-latest/api/!login";
         let cases = [
             (
@@ -155,12 +161,16 @@ fn a_parameter_that_stands_twice_is_refused() {
             (
                 Wire::Flask,
                 401,
-                Wire::Flask.login(USER, PASSWORD).header("Authorization", basic(USER, PASSWORD)),
+                Wire::Flask
+                    .login_request(USER, PASSWORD)
+                    .header("Authorization", basic(USER, PASSWORD)),
             ),
             (
                 Wire::Axxon,
                 401,
-                Wire::Axxon.login(USER, PASSWORD).header("Authorization", basic(USER, PASSWORD)),
+                Wire::Axxon
+                    .login_request(USER, PASSWORD)
+                    .header("Authorization", basic(USER, PASSWORD)),
             ),
             (
                 Wire::Axxon,
@@ -178,8 +188,8 @@ fn a_parameter_that_stands_twice_is_refused() {
 }
 
 #[test]
-fn a_password_that_is_not_text_is_an_ordinary_wrong_one() {
-    sweep(|server, _| {
+fn a_password_that_is_not_valid_text_is_refused_as_wrong() {
+    with_unharmed_server(|server, _| {
         for wire in Wire::ALL {
             let wrong = server.send(&with_password(wire, b"wrong"));
             let (bad, nul): (&[u8], &[u8]) = match wire {
@@ -217,7 +227,7 @@ fn a_password_that_is_not_text_is_an_ordinary_wrong_one() {
             b"",
         ] {
             for wire in [Wire::Flask, Wire::Axxon] {
-                let mut request = wire.login(USER, PASSWORD);
+                let mut request = wire.login_request(USER, PASSWORD);
                 request.headers.retain(|(name, _)| name != "Authorization");
                 let request = request
                     .header("Authorization", format!("Basic {}", STANDARD.encode(credentials)));
@@ -232,19 +242,19 @@ fn a_password_that_is_not_text_is_an_ordinary_wrong_one() {
     });
 }
 
-/// Sends bytes and reads the status of the answer, or nothing if the connection is closed without one.
-fn status(address: SocketAddr, bytes: &[u8]) -> Option<u16> {
+/// Sends bytes and reads the status of the answer; `None` if the connection is closed without an answer.
+fn send_raw(address: SocketAddr, bytes: &[u8]) -> Option<u16> {
     let mut connection = Connection::open(address).unwrap();
     connection.write(bytes).unwrap();
-    connection.finish();
+    connection.shutdown_write();
     connection.read(false).ok().map(|answer| answer.status)
 }
 
 #[test]
-fn smuggling_tricks_are_refused() {
-    sweep(|server, _| {
+fn request_smuggling_is_refused() {
+    with_unharmed_server(|server, _| {
         for wire in Wire::ALL {
-            let whole = String::from_utf8(wire.login(USER, PASSWORD).bytes(false)).unwrap();
+            let whole = String::from_utf8(wire.login_request(USER, PASSWORD).bytes(false)).unwrap();
             let length = whole.lines().find(|line| line.starts_with("Content-Length")).unwrap();
             let tricks = [
                 ("two hosts", whole.replacen("Host: ", "Host: other.test\r\nHost: ", 1)),
@@ -278,7 +288,7 @@ fn smuggling_tricks_are_refused() {
                 ),
             ];
             for (what, bytes) in tricks {
-                let status = status(server.dialects, bytes.as_bytes());
+                let status = send_raw(server.dialects, bytes.as_bytes());
                 assert!(
                     matches!(status, None | Some(400 | 408 | 431 | 501)),
                     "{} {what}: {status:?}",
@@ -290,25 +300,25 @@ fn smuggling_tricks_are_refused() {
 }
 
 #[test]
-fn a_body_that_dribbles_is_cut_off_after_ten_seconds() {
-    sweep(|server, _| {
+fn a_slow_body_is_cut_off_after_ten_seconds() {
+    with_unharmed_server(|server, _| {
         thread::scope(|scope| {
             for wire in Wire::ALL {
-                scope.spawn(move || dribble(server, wire));
+                scope.spawn(move || send_slowly(server, wire));
             }
         });
     });
 }
 
-fn dribble(server: &Server, wire: Wire) {
-    let request = wire.login(USER, PASSWORD);
+fn send_slowly(server: &Server, wire: Wire) {
+    let request = wire.login_request(USER, PASSWORD);
     let head = String::from_utf8(Request { body: Vec::new(), ..request }.bytes(false)).unwrap();
     let mut connection = Connection::open(server.dialects).unwrap();
     connection.write(head.replace("Content-Length: 0", "Content-Length: 1000").as_bytes()).unwrap();
-    let watch = Watch::start();
+    let watch = Stopwatch::start();
     let (answered, silence) = std::sync::mpsc::channel();
     thread::scope(|scope| {
-        let mut reader = connection.another();
+        let mut reader = connection.try_clone();
         scope.spawn(move || {
             let answer = reader.read(false);
             answered.send((answer, watch.elapsed())).unwrap();
@@ -341,12 +351,12 @@ fn a_request_to_change_the_protocol_is_answered_at_once_as_without_it() {
         ],
         &[("Connection", "Upgrade"), ("Upgrade", "h2c, websocket")],
     ];
-    let site = Site::new(Database::sqlite());
-    let server = site.start_with_user();
+    let installation = Installation::new(Database::sqlite());
+    let server = installation.start_with_user();
     for upgrade in upgrades {
-        // Far less than the ten seconds that a body may take.
+        // Far below the ten seconds that a body may take.
         let ask = |address: SocketAddr, request: Request| {
-            let watch = Watch::start();
+            let watch = Stopwatch::start();
             let request =
                 upgrade.iter().fold(request, |request, (name, value)| request.header(name, *value));
             let answer = Connection::open(address).unwrap().exchange(&request).unwrap();
@@ -354,20 +364,20 @@ fn a_request_to_change_the_protocol_is_answered_at_once_as_without_it() {
             answer
         };
         for wire in Wire::ALL {
-            let answer = ask(server.dialects, wire.login(USER, PASSWORD));
-            let held = wire.opened(USER, &answer).unwrap_or_else(|verdict| {
+            let answer = ask(server.dialects, wire.login_request(USER, PASSWORD));
+            let held = wire.parse_login(USER, &answer).unwrap_or_else(|verdict| {
                 panic!("{} {upgrade:?}: {verdict:?} {answer:?}", wire.name())
             });
-            let used = ask(server.dialects, held.using());
-            assert_eq!(held.used(&used), Verdict::Yes, "{} {upgrade:?}", wire.name());
-            // Its credential is a form, which no GET has.
+            let used = ask(server.dialects, held.use_request());
+            assert_eq!(held.use_verdict(&used), Verdict::Accepted, "{} {upgrade:?}", wire.name());
+            // The credential is in a form, and a GET has none.
             if wire == Wire::Cluster {
                 continue;
             }
             let asked = Request::get("/forward-auth")
                 .header("X-Original-Method", "GET")
                 .header("X-Original-URI", "/");
-            let passed = ask(server.admin, held.shown(asked));
+            let passed = ask(server.admin, held.attach_to(asked));
             assert_eq!(passed.status, 200, "{} {upgrade:?}: {passed:?}", wire.name());
         }
     }
@@ -375,14 +385,15 @@ fn a_request_to_change_the_protocol_is_answered_at_once_as_without_it() {
 
 #[test]
 fn a_client_that_offers_h2c_and_one_that_wants_a_websocket_are_answered() {
-    let site = Site::new(Database::sqlite());
-    let server = site.start_with_user();
-    let form = format!("username={USER}&password={}", crate::harness::http::escape(PASSWORD));
+    let installation = Installation::new(Database::sqlite());
+    let server = installation.start_with_user();
+    let form =
+        format!("username={USER}&password={}", crate::harness::http::percent_encode(PASSWORD));
     for offers in [&["--http2"][..], &["-H", "Connection: Upgrade", "-H", "Upgrade: websocket"]] {
         let mut command = std::process::Command::new("curl");
         command.args(["-sS", "-m", "8", "-d", &form]).args(offers);
-        command.arg(format!("{}/api/login", server.base()));
-        let said = crate::harness::server::run(command, "");
+        command.arg(format!("{}/api/login", server.base_url()));
+        let said = crate::harness::server::run_to_end(command, "");
         assert!(said.stdout.contains("\"success\""), "{offers:?}: {said:?}");
     }
 }

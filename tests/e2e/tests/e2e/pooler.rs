@@ -1,4 +1,4 @@
-//! PgBouncer between the program and PostgreSQL.
+//! PgBouncer as a connection pooler between the program and PostgreSQL.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -7,19 +7,19 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::harness::clock::until;
-use crate::harness::{Database, Site, Verdict};
+use crate::harness::clock::wait_for;
+use crate::harness::{Database, Installation, Verdict};
 
-/// A running PgBouncer; killed when it is dropped.
-struct Bouncer {
+/// A running PgBouncer, killed on drop.
+struct PgBouncer {
     address: SocketAddr,
     database: String,
     child: Child,
     _folder: TempDir,
 }
 
-impl Bouncer {
-    /// Before this database, pooling in this mode.
+impl PgBouncer {
+    /// Starts PgBouncer before this database with this pooling mode.
     fn start(database: &Database, mode: &str) -> Self {
         let url = database.url();
         let (_, place) = url.split_once('@').unwrap();
@@ -35,7 +35,7 @@ impl Bouncer {
             address.port()
         );
         fs::write(&file, text).unwrap();
-        // It refuses to run as root.
+        // PgBouncer refuses to run as root.
         let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
         let mut command = if is_root {
             for path in [folder.path(), &file] {
@@ -50,7 +50,7 @@ impl Bouncer {
         };
         command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").arg("-q").arg(&file).current_dir("/");
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        until("PgBouncer to listen", || TcpStream::connect(address).ok());
+        wait_for("PgBouncer to listen", || TcpStream::connect(address).ok());
         Self { address, database: name.to_owned(), child, _folder: folder }
     }
 
@@ -59,7 +59,7 @@ impl Bouncer {
     }
 }
 
-impl Drop for Bouncer {
+impl Drop for PgBouncer {
     fn drop(&mut self) {
         let _gone = self.child.kill();
         let _gone = self.child.wait();
@@ -67,55 +67,56 @@ impl Drop for Bouncer {
 }
 
 #[test]
-fn a_pooler_of_transactions_is_refused_in_words_and_keeps_no_lock() {
+fn transaction_pooling_is_refused_with_a_reason_and_keeps_no_lock() {
     let database = Database::postgres();
-    let bouncer = Bouncer::start(&database, "transaction");
-    let site = Site::new(Database::Foreign(bouncer.url()));
+    let bouncer = PgBouncer::start(&database, "transaction");
+    let installation = Installation::new(Database::External(bouncer.url()));
     let serve = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
-    // Empty at first, then with tables: what is refused is the pooler.
+    // An empty database first, then one with tables: the refusal is about the pooler.
     for made in [false, true] {
         if made {
-            drop(Site::new(Database::Foreign(database.url())).start());
+            drop(Installation::new(Database::External(database.url())).start());
         }
         for arguments in [&serve[..], &["user", "list"], &["session", "revoke", "--all"]] {
-            let output = site.operate(arguments);
+            let output = installation.run_command(arguments);
             assert_eq!(output.code, 1, "{output:?}");
-            let says = "a pooler (PgBouncer, say) gives each transaction another server process";
+            let says = "a connection pooler (such as PgBouncer) gives each transaction another server process";
             assert!(output.stderr.contains(says), "{output:?}");
             assert!(output.stderr.contains("pool_mode = session"), "{output:?}");
             assert!(!output.stderr.contains("no tables"), "{output:?}");
         }
-        let tables = database.run("SELECT count(*) > 0 FROM pg_tables WHERE schemaname = 'public'");
+        let tables =
+            database.execute("SELECT count(*) > 0 FROM pg_tables WHERE schemaname = 'public'");
         assert_eq!(tables.trim(), if made { "t" } else { "f" });
-        let locks = database.run("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'");
+        let locks = database.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'");
         assert_eq!(locks.trim(), "0");
     }
 }
 
 #[test]
-fn behind_a_pooler_of_sessions_every_wire_works() {
+fn every_wire_works_with_session_pooling() {
     let database = Database::postgres();
-    let bouncer = Bouncer::start(&database, "session");
-    let site = Site::new(Database::Foreign(bouncer.url()));
-    let server = site.start_with_user();
+    let bouncer = PgBouncer::start(&database, "session");
+    let installation = Installation::new(Database::External(bouncer.url()));
+    let server = installation.start_with_user();
     let held = server.log_in_everywhere();
-    server.expect(&held, &Verdict::Yes, "behind PgBouncer");
-    site.must(&["session", "revoke", "--all"]);
-    server.expect(&held, &Verdict::No, "once they are ended");
+    server.expect_each_use(&held, &Verdict::Accepted, "behind PgBouncer");
+    installation.run_ok(&["session", "revoke", "--all"]);
+    server.expect_each_use(&held, &Verdict::Refused, "once they are ended");
 }
 
 #[test]
 fn a_node_holds_no_more_than_four_connections() {
-    let site = Site::new(Database::postgres());
-    let server = site.start_with_user();
+    let installation = Installation::new(Database::postgres());
+    let server = installation.start_with_user();
     let held = server.log_in_everywhere();
-    server.expect(&held, &Verdict::Yes, "at first");
-    assert_eq!(server.admin("/readyz").status, 200);
-    assert_eq!(server.admin("/metrics").status, 200);
+    server.expect_each_use(&held, &Verdict::Accepted, "at first");
+    assert_eq!(server.get_admin("/readyz").status, 200);
+    assert_eq!(server.get_admin("/metrics").status, 200);
     let own = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'parlance'";
-    // Those of the start and of the commands end by themselves.
-    until("no more than four", || {
-        let count: usize = site.database.run(own).trim().parse().unwrap();
+    // Connections of the start and of the commands end by themselves.
+    wait_for("no more than four", || {
+        let count: usize = installation.database.execute(own).trim().parse().unwrap();
         (1..=4).contains(&count).then_some(())
     });
 }

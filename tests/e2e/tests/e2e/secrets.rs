@@ -1,12 +1,14 @@
-//! Nothing secret is written down, and nothing that a client chose can forge a record.
+//! No secret is written down, and no text of a client forges a log record.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use crate::harness::clock::until;
-use crate::harness::wires::{basic, disguises, grpc};
-use crate::harness::{Database, Held, Request, Site, USER, Verdict, Wire, on_both_databases};
+use crate::harness::clock::wait_for;
+use crate::harness::wires::{basic, encodings, grpc};
+use crate::harness::{
+    Database, HeldSession, Installation, Request, USER, Verdict, Wire, on_both_databases,
+};
 
 on_both_databases!(no_secret_reaches_the_log_the_metrics_or_the_database);
 
@@ -15,20 +17,20 @@ const WRONG: &str = "canary-Wrong-Zk3?";
 const NEW: &str = "canary-Newer-Wm5+";
 const QUERY: &str = "canaryInQuery8Jd2";
 
-/// Where a secret stands in these bytes, and in which form.
-fn found(secret: &str, bytes: &[u8]) -> Option<&'static str> {
-    let hidden = disguises(secret)
+/// The form in which these bytes hold a secret, if any.
+fn find_encoding(secret: &str, bytes: &[u8]) -> Option<&'static str> {
+    let hidden = encodings(secret)
         .into_iter()
         .find(|(_, form)| bytes.windows(form.len()).any(|window| window == form.as_bytes()));
     hidden.map(|(name, _)| name)
 }
 
 fn no_secret_reaches_the_log_the_metrics_or_the_database(database: Database) {
-    let site = Site::with(database, "log_level = \"debug\"\n");
-    let mut server = site.start();
-    site.add_user(USER, PASSWORD);
+    let installation = Installation::with_config(database, "log_level = \"debug\"\n");
+    let mut server = installation.start();
+    installation.add_user(USER, PASSWORD);
     let mut secrets: Vec<String> = [PASSWORD, WRONG, NEW, QUERY].map(str::to_owned).to_vec();
-    let mut remember = |held: &Held| {
+    let mut remember = |held: &HeldSession| {
         secrets.extend(held.secrets());
         if held.wire == Wire::Axxon {
             let claims: Value = serde_json::from_slice(
@@ -40,12 +42,12 @@ fn no_secret_reaches_the_log_the_metrics_or_the_database(database: Database) {
     };
     for wire in Wire::ALL {
         for _ in 0..2 {
-            let held = server.login(wire, USER, PASSWORD);
+            let held = server.log_in_as(wire, USER, PASSWORD);
             remember(&held);
-            assert_eq!(server.check(&held), Verdict::Yes);
-            let renewed = held.renewed(&server.send(&held.renewal())).unwrap();
+            assert_eq!(server.use_session(&held), Verdict::Accepted);
+            let renewed = held.parse_renewal(&server.send(&held.renewal_request())).unwrap();
             remember(&renewed);
-            // In places where it does not belong.
+            // Places where the secret does not belong.
             for path in [
                 "/",
                 "/api/x",
@@ -67,14 +69,18 @@ fn no_secret_reaches_the_log_the_metrics_or_the_database(database: Database) {
                         .header("X-Auth-Bearer", &renewed.secret),
                 );
             }
-            server.refusal(wire, USER, WRONG);
-            server.refusal(wire, PASSWORD.trim_start_matches("canary-").get(..1).unwrap(), WRONG);
+            server.refused_login(wire, USER, WRONG);
+            server.refused_login(
+                wire,
+                PASSWORD.trim_start_matches("canary-").get(..1).unwrap(),
+                WRONG,
+            );
         }
-        let last = server.login(wire, USER, PASSWORD);
+        let last = server.log_in_as(wire, USER, PASSWORD);
         remember(&last);
-        assert_eq!(server.log_out(&last), Verdict::Yes);
-        assert_eq!(server.check(&last), Verdict::No);
-        assert_eq!(server.log_out(&last), Verdict::No);
+        assert_eq!(server.log_out(&last), Verdict::Accepted);
+        assert_eq!(server.use_session(&last), Verdict::Refused);
+        assert_eq!(server.log_out(&last), Verdict::Refused);
     }
     let rest = Request::get(&format!(
         "/v1/authentication/authenticate_ex?user_name={USER}&password={QUERY}"
@@ -82,20 +88,22 @@ fn no_secret_reaches_the_log_the_metrics_or_the_database(database: Database) {
     assert_eq!(server.send(&rest.header("Authorization", basic(USER, PASSWORD))).status, 400);
     let mismatched = grpc("AuthenticateEx", &json!({"user_name": "other", "password": WRONG}));
     assert_eq!(server.send(&mismatched.header("Authorization", basic(USER, PASSWORD))).status, 401);
-    let set =
-        site.operate_with(&["user", "set-password", USER, "--password-stdin"], &format!("{NEW}\n"));
-    let living = server.login(Wire::Cluster, USER, NEW);
+    let set = installation.run_command_with_input(
+        &["user", "set-password", USER, "--password-stdin"],
+        &format!("{NEW}\n"),
+    );
+    let living = server.log_in_as(Wire::Cluster, USER, NEW);
     remember(&living);
 
-    let listed = site.must(&["session", "list", "--json"])
-        + &site.must(&["user", "show", USER, "--json"])
+    let listed = installation.run_ok(&["session", "list", "--json"])
+        + &installation.run_ok(&["user", "show", USER, "--json"])
         + &set.stdout
         + &set.stderr;
-    let metrics = server.admin("/metrics").text();
-    let while_running = site.database.bytes();
+    let metrics = server.get_admin("/metrics").text();
+    let while_running = installation.database.stored_bytes();
     server.signal("TERM");
-    server.ended();
-    let log = server.log.whole();
+    server.wait_for_exit();
+    let log = server.log.wait_for_end();
     assert!(
         log.contains("login refused") && log.lines().count() > 40,
         "the log says something: {log}"
@@ -105,24 +113,24 @@ fn no_secret_reaches_the_log_the_metrics_or_the_database(database: Database) {
         ("the metrics", metrics.as_bytes()),
         ("what the operator sees", listed.as_bytes()),
         ("the database", &while_running),
-        ("the database afterwards", &site.database.bytes()),
+        ("the database afterwards", &installation.database.stored_bytes()),
     ];
     for (place, bytes) in places {
         assert!(!bytes.is_empty());
         for secret in &secrets {
-            assert_eq!(found(secret, bytes), None, "{secret} stands in {place}");
+            assert_eq!(find_encoding(secret, bytes), None, "{secret} stands in {place}");
         }
     }
     assert!(!log.contains("token=") && !log.contains("$argon2"), "{log}");
     assert_eq!(
-        found(USER, &while_running),
+        find_encoding(USER, &while_running),
         Some("clear"),
         "what is no secret is found: the search works"
     );
 }
 
 #[test]
-fn the_search_finds_a_secret_in_every_disguise() {
+fn the_search_finds_a_secret_in_every_encoding() {
     use base64::engine::general_purpose::STANDARD;
     let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
     for text in [
@@ -135,13 +143,13 @@ fn the_search_finds_a_secret_in_every_disguise() {
         STANDARD.encode(format!("user1:{PASSWORD}")),
         "password=canary%2DPassword%2DXq7%21".to_owned(),
     ] {
-        assert!(found(PASSWORD, text.as_bytes()).is_some(), "{text}");
+        assert!(find_encoding(PASSWORD, text.as_bytes()).is_some(), "{text}");
     }
-    assert_eq!(found(PASSWORD, b"nothing"), None);
+    assert_eq!(find_encoding(PASSWORD, b"nothing"), None);
 }
 
-/// Names that would break a line, colour a terminal, turn text around, or fill a disk.
-fn hostile() -> Vec<String> {
+/// Names that would break a line, colour a terminal, reverse text, or fill a disk.
+fn hostile_names() -> Vec<String> {
     let mut names: Vec<String> = [
         "a\r\n2026-01-01T00:00:00Z  INFO login forged=1",
         "a\nb",
@@ -165,24 +173,25 @@ fn hostile() -> Vec<String> {
 
 #[track_caller]
 fn lines_of_hostile_logins(format: &str) -> Vec<String> {
-    let site = Site::with(Database::sqlite(), &format!("log_format = \"{format}\"\n"));
-    let mut server = site.start();
-    for name in hostile() {
-        server.refusal(Wire::Cluster, &name, WRONG);
+    let installation =
+        Installation::with_config(Database::sqlite(), &format!("log_format = \"{format}\"\n"));
+    let mut server = installation.start();
+    for name in hostile_names() {
+        server.refused_login(Wire::Cluster, &name, WRONG);
         let json = Request::post("/v/api/!login").json(&json!({"uid": name, "pw": WRONG}));
         assert_eq!(server.send(&json).status, 401);
-        server.send(&Wire::Flask.login(&name, WRONG));
-        server.send(&Wire::Axxon.login(&name, WRONG));
-        server.send(&Wire::Polish.login(&name, WRONG));
+        server.send(&Wire::Flask.login_request(&name, WRONG));
+        server.send(&Wire::Axxon.login_request(&name, WRONG));
+        server.send(&Wire::Polish.login_request(&name, WRONG));
     }
-    let metrics = server.admin("/metrics").text();
+    let metrics = server.get_admin("/metrics").text();
     assert!(!metrics.contains("forged"), "{metrics}");
     server.signal("TERM");
-    server.ended();
-    server.log.whole().lines().map(str::to_owned).collect()
+    server.wait_for_exit();
+    server.log.wait_for_end().lines().map(str::to_owned).collect()
 }
 
-/// Whether a character has no business in a line for people.
+/// Whether a character must not occur in a line for people.
 fn is_hidden(c: char) -> bool {
     let others = "\u{ad}\u{2028}\u{2029}\u{feff}\u{e0041}";
     c.is_control()
@@ -202,12 +211,12 @@ fn a_hostile_name_makes_one_line_and_no_control_character() {
         lines.iter().filter(|line| line.contains("login refused") && line.contains(dialect)).count()
     };
     for wire in [Wire::Cluster, Wire::Cookie] {
-        assert_eq!(refused(wire.name()), hostile().len(), "{}: {lines:#?}", wire.name());
+        assert_eq!(refused(wire.name()), hostile_names().len(), "{}: {lines:#?}", wire.name());
     }
 }
 
 #[test]
-fn a_hostile_name_leaves_every_json_record_whole() {
+fn a_hostile_name_leaves_every_json_record_valid() {
     let lines = lines_of_hostile_logins("json");
     let raw: Vec<_> = lines.iter().filter(|line| line.contains(is_hidden)).collect();
     assert_eq!(raw, Vec::<&String>::new(), "escaped as in the other format");
@@ -222,23 +231,23 @@ fn a_hostile_name_leaves_every_json_record_whole() {
         records.iter().filter(of).count()
     };
     for wire in [Wire::Cluster, Wire::Cookie] {
-        assert_eq!(refused(wire.name()), hostile().len(), "{}", wire.name());
+        assert_eq!(refused(wire.name()), hostile_names().len(), "{}", wire.name());
     }
 }
 
 #[test]
 fn the_counters_of_a_dialect_move_with_what_happens_in_it() {
-    let site = Site::new(Database::sqlite());
-    let server = site.start_with_user();
+    let installation = Installation::new(Database::sqlite());
+    let server = installation.start_with_user();
     for wire in Wire::ALL {
         let name = wire.name();
         let of =
             |counter: &str| server.metric(&format!("parlance_{counter}{{dialect=\"{name}\"}}"));
         let counters = || ["logins_total", "checks_total", "renewals_total", "ends_total"].map(of);
-        // A count that took long is not made again at once.
+        // A slow count is not repeated at once.
         let live = |count| {
             let what = format!("{count} live sessions of {name}");
-            until(&what, || (of("live_sessions") == count).then_some(()));
+            wait_for(&what, || (of("live_sessions") == count).then_some(()));
         };
         let answered = || {
             server.metric(&format!("parlance_request_duration_seconds_count{{dialect=\"{name}\"}}"))
@@ -246,10 +255,10 @@ fn the_counters_of_a_dialect_move_with_what_happens_in_it() {
         assert_eq!((counters(), answered()), ([0; 4], 0), "{name}");
         live(0);
         let password = crate::harness::PASSWORD;
-        let held = server.login(wire, USER, password);
+        let held = server.log_in_as(wire, USER, password);
         assert_eq!((counters(), answered()), ([1, 0, 0, 0], 1), "{name} after a login");
         live(1);
-        server.check(&held);
+        server.use_session(&held);
         let expected = if wire == Wire::Axxon { [1, 0, 1, 0] } else { [1, 1, 0, 0] };
         assert_eq!((counters(), answered()), (expected, 2), "{name} after a use");
         server.log_out(&held);
@@ -260,7 +269,7 @@ fn the_counters_of_a_dialect_move_with_what_happens_in_it() {
             "{name} after a logout"
         );
         live(0);
-        server.refusal(wire, USER, "wrong");
+        server.refused_login(wire, USER, "wrong");
         let reason = if wire == Wire::Axxon { "outer_credential" } else { "wrong_password" };
         let refused = server.metric(&format!(
             "parlance_refusals_total{{dialect=\"{name}\",action=\"login\",reason=\"{reason}\"}}"

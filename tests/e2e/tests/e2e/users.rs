@@ -1,17 +1,19 @@
-//! Users that change, and what the command line says of them, of their sessions and of what it has done.
+//! Changes of users, and the output of the command line about users, sessions and completed actions.
 
 use serde_json::{Value, json};
 
-use crate::harness::{Database, PASSWORD, Request, Site, USER, Verdict, Wire, on_both_databases};
+use crate::harness::{
+    Database, Installation, PASSWORD, Request, USER, Verdict, Wire, on_both_databases,
+};
 use crate::operator::two_users;
 
 on_both_databases!(
-    roles_that_change_are_those_of_the_next_use,
-    a_renamed_user_is_somebody_else_on_the_wires_and_keeps_the_rest,
-    sessions_are_listed_by_what_is_asked,
-    users_are_listed_by_what_is_asked,
-    every_act_says_as_json_what_was_done_and_how_many,
-    a_user_is_named_by_his_id_as_well,
+    changed_roles_count_from_the_next_use,
+    a_renamed_user_logs_in_by_the_new_name_only_and_keeps_the_id,
+    session_list_applies_its_filters,
+    user_list_applies_its_filters,
+    every_command_reports_its_act_and_its_counts_as_json,
+    a_user_is_found_by_id_as_well,
 );
 
 const ROLE: &str = "9745b902-2a36-4035-bdd6-012e0dae66c0";
@@ -19,63 +21,63 @@ const OTHER_ROLE: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
 
 /// A command's answer as JSON.
 #[track_caller]
-fn json_of(site: &Site, arguments: &[&str]) -> Value {
-    let text = site.must(&[arguments, &["--json"]].concat());
+fn run_json(installation: &Installation, arguments: &[&str]) -> Value {
+    let text = installation.run_ok(&[arguments, &["--json"]].concat());
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
-fn roles_that_change_are_those_of_the_next_use(database: Database) {
+fn changed_roles_count_from_the_next_use(database: Database) {
     let route = format!("[[forward_auth.routes]]\npath = \"/\"\nroles = [\"{ROLE}\"]\n");
-    let site = Site::with(database, &route);
-    let server = site.start_with_user();
+    let installation = Installation::with_config(database, &route);
+    let server = installation.start_with_user();
     let held = server.log_in(Wire::Flask);
     let asks = || {
         let asked = Request::get("/forward-auth").header("X-Original-Method", "GET");
         let asked = asked.header("X-Original-URI", "/");
-        server.ask(&held.shown(asked)).status
+        server.send_admin(&held.attach_to(asked)).status
     };
     assert_eq!(asks(), 403);
-    site.must(&["user", "set-roles", USER, OTHER_ROLE, ROLE]);
+    installation.run_ok(&["user", "set-roles", USER, OTHER_ROLE, ROLE]);
     assert_eq!(asks(), 200, "with the role");
-    let answer = server.send(&Wire::Axxon.login(USER, PASSWORD)).json();
+    let answer = server.send(&Wire::Axxon.login_request(USER, PASSWORD)).json();
     assert_eq!(answer["roles_ids"], json!([OTHER_ROLE, ROLE]));
-    site.must(&["user", "set-roles", USER]);
+    installation.run_ok(&["user", "set-roles", USER]);
     assert_eq!(asks(), 403, "without any role");
-    site.must(&["user", "set-unrestricted", USER, "true"]);
+    installation.run_ok(&["user", "set-unrestricted", USER, "true"]);
     assert_eq!(asks(), 200, "unrestricted");
-    site.must(&["user", "set-unrestricted", USER, "false"]);
+    installation.run_ok(&["user", "set-unrestricted", USER, "false"]);
     assert_eq!(asks(), 403, "restricted again");
-    assert_eq!(server.check(&held), Verdict::Yes, "the session goes on");
+    assert_eq!(server.use_session(&held), Verdict::Accepted, "the session goes on");
 }
 
-fn a_renamed_user_is_somebody_else_on_the_wires_and_keeps_the_rest(database: Database) {
-    let site = Site::new(database);
-    let (server, own, others) = two_users(&site);
-    let before = json_of(&site, &["user", "show", USER]);
-    let taken = site.operate(&["user", "rename", USER, "OTHER"]);
+fn a_renamed_user_logs_in_by_the_new_name_only_and_keeps_the_id(database: Database) {
+    let installation = Installation::new(database);
+    let (server, own, others) = two_users(&installation);
+    let before = run_json(&installation, &["user", "show", USER]);
+    let taken = installation.run_command(&["user", "rename", USER, "OTHER"]);
     assert!(taken.code == 1 && taken.stderr.contains("another spelling"), "{taken:?}");
-    let bad = site.operate(&["user", "rename", USER, "a:b"]);
-    assert!(bad.code == 1 && bad.stderr.contains("cannot hold"), "{bad:?}");
-    server.expect(&own, &Verdict::Yes, "before the user is renamed");
+    let bad = installation.run_command(&["user", "rename", USER, "a:b"]);
+    assert!(bad.code == 1 && bad.stderr.contains("cannot contain"), "{bad:?}");
+    server.expect_each_use(&own, &Verdict::Accepted, "before the user is renamed");
 
-    site.must(&["user", "rename", USER, "Carol"]);
-    server.expect(&own, &Verdict::No, "of a renamed user");
-    server.expect(&others, &Verdict::Yes, "of the other user");
+    installation.run_ok(&["user", "rename", USER, "Carol"]);
+    server.expect_each_use(&own, &Verdict::Refused, "of a renamed user");
+    server.expect_each_use(&others, &Verdict::Accepted, "of the other user");
     for wire in Wire::ALL {
-        assert_eq!(server.refusal(wire, USER, PASSWORD), Verdict::No);
-        let held = server.login(wire, "carol", PASSWORD);
-        assert_eq!(server.check(&held), Verdict::Yes);
+        assert_eq!(server.refused_login(wire, USER, PASSWORD), Verdict::Refused);
+        let held = server.log_in_as(wire, "carol", PASSWORD);
+        assert_eq!(server.use_session(&held), Verdict::Accepted);
     }
-    let after = json_of(&site, &["user", "show", "CAROL"]);
+    let after = run_json(&installation, &["user", "show", "CAROL"]);
     assert_eq!((&after["id"], &after["name"]), (&before["id"], &json!("Carol")));
 }
 
-fn sessions_are_listed_by_what_is_asked(database: Database) {
-    let site = Site::new(database);
-    let (server, own, _) = two_users(&site);
+fn session_list_applies_its_filters(database: Database) {
+    let installation = Installation::new(database);
+    let (server, own, _) = two_users(&installation);
     server.log_out(&own[1]);
     let ids = |arguments: &[&str]| {
-        let listed = json_of(&site, &[&["session", "list"], arguments].concat());
+        let listed = run_json(&installation, &[&["session", "list"], arguments].concat());
         let ids = listed.as_array().unwrap().iter();
         ids.map(|session| session["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
@@ -108,12 +110,12 @@ fn sessions_are_listed_by_what_is_asked(database: Database) {
         (&["--limit", "0"], "0"),
     ];
     for (arguments, said) in wrong {
-        let refused = site.operate(&[&["session", "list"], *arguments].concat());
+        let refused = installation.run_command(&[&["session", "list"], *arguments].concat());
         assert!(refused.code == 2 && refused.stderr.contains(said), "{refused:?}");
     }
 
     let counted = |arguments: &[&str]| {
-        let text = site.must(&[&["session", "list"], arguments].concat());
+        let text = installation.run_ok(&[&["session", "list"], arguments].concat());
         text.lines().last().unwrap().to_owned()
     };
     assert_eq!(
@@ -125,30 +127,30 @@ fn sessions_are_listed_by_what_is_asked(database: Database) {
     assert!(!counted(&["--limit", "9"]).contains("more"));
 
     let ended = &ids(&["--state", "ended"])[0];
-    let shown = json_of(&site, &["session", "show", ended]);
+    let shown = run_json(&installation, &["session", "show", ended]);
     assert_eq!((&shown["state"], &shown["user"]), (&json!("ended"), &json!(USER)), "{shown}");
     assert!(shown["ended"].is_string(), "{shown}");
-    let live = json_of(&site, &["session", "show", &all[0]]);
+    let live = run_json(&installation, &["session", "show", &all[0]]);
     assert_eq!((&live["state"], live.get("ended")), (&json!("live"), None));
-    assert!(site.must(&["session", "show", &all[0]]).contains(&all[0]));
-    let nothing = site.operate(&["session", "show", ROLE]);
+    assert!(installation.run_ok(&["session", "show", &all[0]]).contains(&all[0]));
+    let nothing = installation.run_command(&["session", "show", ROLE]);
     assert!(nothing.code == 1 && nothing.stderr.contains("no session of that id"), "{nothing:?}");
 }
 
-fn users_are_listed_by_what_is_asked(database: Database) {
-    let site = Site::with(database, "[lockout]\nfailures_per_day = 30\n");
-    let server = site.start_with_user();
+fn user_list_applies_its_filters(database: Database) {
+    let installation = Installation::with_config(database, "[lockout]\nfailures_per_day = 30\n");
+    let server = installation.start_with_user();
     for name in ["Bob", "disabled", "expired", "locked"] {
-        site.add_user(name, PASSWORD);
+        installation.add_user(name, PASSWORD);
     }
-    site.must(&["user", "disable", "disabled"]);
-    site.must(&["user", "expire-password", "expired"]);
-    site.must(&["user", "set-roles", "bob", ROLE]);
+    installation.run_ok(&["user", "disable", "disabled"]);
+    installation.run_ok(&["user", "expire-password", "expired"]);
+    installation.run_ok(&["user", "set-roles", "bob", ROLE]);
     for _ in 0..21 {
-        server.refusal(Wire::Polish, "locked", "wrong");
+        server.refused_login(Wire::Polish, "locked", "wrong");
     }
     let names = |arguments: &[&str]| {
-        let listed = json_of(&site, &[&["user", "list"], arguments].concat());
+        let listed = run_json(&installation, &[&["user", "list"], arguments].concat());
         let users = listed.as_array().unwrap().iter();
         users.map(|user| user["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>().join(" ")
     };
@@ -164,24 +166,24 @@ fn users_are_listed_by_what_is_asked(database: Database) {
     for (arguments, expected) in cases {
         assert_eq!(names(arguments), *expected, "{arguments:?}");
     }
-    // He waits a second after the 21st failure, which a slow machine may have let pass.
+    // The lock-out after the 21st failure lasts one second, which may be over on a slow machine.
     assert!(["locked", ""].contains(&names(&["--state", "locked"]).as_str()));
-    let text = site.must(&["user", "list", "--limit", "2"]);
+    let text = installation.run_ok(&["user", "list", "--limit", "2"]);
     assert!(text.ends_with("\n2 users; there are more\n"), "{text}");
-    assert!(site.must(&["user", "list", "--role", ROLE]).ends_with("\n1 user\n"));
+    assert!(installation.run_ok(&["user", "list", "--role", ROLE]).ends_with("\n1 user\n"));
 }
 
-fn every_act_says_as_json_what_was_done_and_how_many(database: Database) {
-    let site = Site::new(database);
-    let server = site.start();
+fn every_command_reports_its_act_and_its_counts_as_json(database: Database) {
+    let installation = Installation::new(database);
+    let server = installation.start();
     let add = ["user", "add", USER, "--password-stdin", "--json"];
-    let added = site.operate_with(&add, PASSWORD);
+    let added = installation.run_command_with_input(&add, PASSWORD);
     let added: Value = serde_json::from_str(&added.stdout).unwrap();
     assert_eq!((&added["done"], &added["name"]), (&json!("user.add"), &json!(USER)));
     let log_in = || drop(server.log_in_everywhere());
     log_in();
-    let session = site.sessions()[0]["id"].as_str().unwrap().to_owned();
-    let one = json_of(&site, &["session", "revoke", &session]);
+    let session = installation.sessions()[0]["id"].as_str().unwrap().to_owned();
+    let one = run_json(&installation, &["session", "revoke", &session]);
     assert_eq!(one, json!({ "done": "session.revoke", "session": session, "sessions_ended": 1 }));
     let user = |act: &str, more: Value| {
         let mut said = json!({ "done": act, "user": USER, "id": added["id"] });
@@ -189,7 +191,8 @@ fn every_act_says_as_json_what_was_done_and_how_many(database: Database) {
         said
     };
     let ended = |count: u32| json!({ "sessions_ended": count });
-    // Four are left, and five are opened before each act; on the 1010 wire a login takes the session before it over.
+    // Four sessions are left, and five are opened before each action. On the 1010 wire a login takes over the session
+    // before.
     let acts: Vec<(Vec<&str>, Value)> = vec![
         (vec!["session", "revoke", "--user", USER], user("session.revoke", ended(8))),
         (
@@ -216,41 +219,41 @@ fn every_act_says_as_json_what_was_done_and_how_many(database: Database) {
         (vec!["user", "remove", USER], user("user.remove", ended(0))),
     ];
     for (number, (arguments, said)) in acts.into_iter().enumerate() {
-        // Nobody logs in while he is disabled, and the acts after that end what was opened once.
+        // No login succeeds while the user is disabled. The later actions end the sessions that were opened once.
         if number < 3 || number == 5 {
             log_in();
         }
-        assert_eq!(json_of(&site, &arguments), said, "{arguments:?}");
+        assert_eq!(run_json(&installation, &arguments), said, "{arguments:?}");
     }
-    let made = json_of(&site, &["client", "add", "proxy"]);
+    let made = run_json(&installation, &["client", "add", "proxy"]);
     assert_eq!((&made["done"], &made["name"]), (&json!("client.add"), &json!("proxy")));
-    let removed = json_of(&site, &["client", "remove", "proxy"]);
+    let removed = run_json(&installation, &["client", "remove", "proxy"]);
     assert_eq!(removed, json!({ "done": "client.remove", "name": "proxy" }));
-    assert_eq!(json_of(&site, &["config", "check"])["done"], "config.check");
-    let kid = json_of(&site, &["key", "list"])[0]["kid"].clone();
-    assert_eq!(json_of(&site, &["key", "rotate"])["done"], "key.rotate");
-    let revoked = json_of(&site, &["key", "revoke", kid.as_str().unwrap()]);
+    assert_eq!(run_json(&installation, &["config", "check"])["done"], "config.check");
+    let kid = run_json(&installation, &["key", "list"])[0]["kid"].clone();
+    assert_eq!(run_json(&installation, &["key", "rotate"])["done"], "key.rotate");
+    let revoked = run_json(&installation, &["key", "revoke", kid.as_str().unwrap()]);
     assert_eq!(revoked, json!({ "done": "key.revoke", "kid": kid }));
-    // What is refused says nothing on standard output.
-    let refused = site.operate(&["user", "disable", "nobody", "--json"]);
+    // A refused command writes nothing to standard output.
+    let refused = installation.run_command(&["user", "disable", "nobody", "--json"]);
     assert!(refused.code == 1 && refused.stdout.is_empty(), "{refused:?}");
 }
 
-fn a_user_is_named_by_his_id_as_well(database: Database) {
-    let site = Site::new(database);
-    let server = site.start_with_user();
-    let id = json_of(&site, &["user", "show", USER])["id"].as_str().unwrap().to_owned();
-    assert_eq!(json_of(&site, &["user", "show", &id])["name"], USER);
-    assert_eq!(json_of(&site, &["user", "show", &id.to_uppercase()])["name"], USER);
+fn a_user_is_found_by_id_as_well(database: Database) {
+    let installation = Installation::new(database);
+    let server = installation.start_with_user();
+    let id = run_json(&installation, &["user", "show", USER])["id"].as_str().unwrap().to_owned();
+    assert_eq!(run_json(&installation, &["user", "show", &id])["name"], USER);
+    assert_eq!(run_json(&installation, &["user", "show", &id.to_uppercase()])["name"], USER);
     let held = server.log_in(Wire::Flask);
-    let listed = json_of(&site, &["session", "list", "--user", &id]);
+    let listed = run_json(&installation, &["session", "list", "--user", &id]);
     assert_eq!(listed.as_array().unwrap().len(), 1);
-    site.must(&["user", "disable", &id]);
-    assert_eq!(server.check(&held), Verdict::No);
-    let nobody = site.operate(&["user", "show", ROLE]);
+    installation.run_ok(&["user", "disable", &id]);
+    assert_eq!(server.use_session(&held), Verdict::Refused);
+    let nobody = installation.run_command(&["user", "show", ROLE]);
     assert!(nobody.code == 1 && nobody.stderr.contains("no user"), "{nobody:?}");
-    // Somebody whose name is another's id is not mixed up with him.
-    site.add_user(&id, PASSWORD);
-    let both = site.operate(&["user", "remove", &id]);
+    // A user with another user's id as name is not confused with that user.
+    installation.add_user(&id, PASSWORD);
+    let both = installation.run_command(&["user", "remove", &id]);
     assert!(both.code == 1 && both.stderr.contains("the id of another"), "{both:?}");
 }

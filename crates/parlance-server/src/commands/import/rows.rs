@@ -1,4 +1,4 @@
-//! The rows of a file that is imported: read one by one, each with the line that it begins in.
+//! The rows of an import file: read one by one, each with the line in which the row begins.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read};
@@ -8,15 +8,15 @@ use parlance::core::{Digest, ImportedUser, PasswordHash, UserId};
 use serde::Deserialize;
 use uuid::{Builder, Uuid};
 
-use super::super::moment_of;
+use super::super::parse_timestamp;
 use super::Format;
-use crate::cli::Failed;
+use crate::cli::CommandError;
 
-/// The longest line of JSON that is read, in bytes: a user with all the roles that he may have takes a hundredth of it.
+/// Longest line of JSON, in bytes: a user with the maximum number of roles takes a hundredth of this.
 const MAX_LINE_BYTES: u64 = 1 << 20;
-/// Why a file in another encoding is not read.
+/// The refusal of a file in another encoding.
 const NOT_UTF_8: &str = "is not UTF-8, the one encoding that this release reads: save it as UTF-8, or convert it (`iconv -f UTF-16 -t UTF-8`, say)";
-/// The columns, and the keys.
+/// The columns of CSV, and the keys of JSON.
 const COLUMNS: [&str; 8] = [
     "name",
     "hash",
@@ -28,12 +28,12 @@ const COLUMNS: [&str; 8] = [
     "created",
 ];
 
-/// A row as it stands in a file of either format, its texts not looked at yet.
+/// A row of either format, its texts not validated yet.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Row {
     pub(super) name: String,
-    // With a function of its own a key that is missing is an error, and null is not.
+    // With an explicit function serde refuses a missing key, and still accepts null.
     #[serde(deserialize_with = "Option::deserialize")]
     hash: Option<String>,
     enabled: Option<bool>,
@@ -46,15 +46,15 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// The user that the row asks for.
-    pub(super) fn user(self) -> Result<ImportedUser, String> {
+    /// Validates the row and makes the user.
+    pub(super) fn into_user(self) -> Result<ImportedUser, String> {
         let given = |text: Option<String>| text.filter(|text| !text.is_empty());
         let hash = given(self.hash).map(|hash| PasswordHash::imported(&hash));
         let role = |role: &String| {
             Uuid::try_parse(role).map_err(|_| format!("the role {role:?} is no UUID"))
         };
         let created = given(self.created).map(|created| {
-            moment_of(&created).ok_or_else(|| {
+            parse_timestamp(&created).ok_or_else(|| {
                 format!("created {created:?} is no RFC 3339 date such as 2026-11-30T12:00:00Z")
             })
         });
@@ -71,8 +71,9 @@ impl Row {
     }
 }
 
-/// The id of a user whom another system calls by this id: that id, if it is a UUID; otherwise one made of its text (version 8), the same in every
-/// database. The nil UUID is no user's: to the lock-out it stands for the names that are no user's.
+/// The id of a user from the `external_id` of another system: the same id, if that is a UUID; otherwise a UUID (version
+/// 8) derived from the text, the same in every database. The nil UUID belongs to no user: the lock-out uses the nil
+/// UUID for unknown names.
 fn stable_id(external: &str) -> Result<UserId, String> {
     if let Ok(id) = Uuid::try_parse(external) {
         return if id.is_nil() {
@@ -87,42 +88,44 @@ fn stable_id(external: &str) -> Result<UserId, String> {
     Ok(UserId(Builder::from_custom_bytes(bytes).into_uuid()))
 }
 
-/// Where rows come from: each with the line that it begins in.
+/// A source of rows, each with the line in which the row begins.
 pub(super) enum Rows {
-    Csv { reader: Box<csv::Reader<Kept>>, columns: Vec<&'static str> },
+    Csv { reader: Box<csv::Reader<RecentBytesReader>>, columns: Vec<&'static str> },
     Jsonl { reader: BufReader<File>, line: u64 },
 }
 
-/// A file that keeps what was read of it last. The CSV reader's place of a record is where the one before has ended, which may be before the `\n` of a
-/// CRLF and before blank lines; which of them stand there, only the bytes say.
-pub(super) struct Kept {
+/// A reader that keeps the bytes read last. The position of a record in the CSV reader is the end of the record before,
+/// possibly before the `\n` of a CRLF and before blank lines. Only the bytes show which of those follow.
+pub(super) struct RecentBytesReader {
     file: BufReader<File>,
     bytes: Vec<u8>,
-    /// Where in the file the bytes begin.
+    /// The offset in the file at which `bytes` begins.
     start: u64,
-    /// What stands before this is not asked for any more.
-    wanted: u64,
+    /// Bytes before this offset are no longer needed.
+    needed_from: u64,
 }
 
-impl Kept {
+impl RecentBytesReader {
     fn new(file: BufReader<File>) -> Self {
-        Self { file, bytes: Vec::new(), start: 0, wanted: 0 }
+        Self { file, bytes: Vec::new(), start: 0, needed_from: 0 }
     }
 
-    /// In which line a record begins.
+    /// The line in which a record begins.
     fn line_of(&mut self, place: Option<&csv::Position>) -> u64 {
         let Some(place) = place else { return 0 };
-        self.wanted = place.byte();
-        let skipped = usize::try_from(self.wanted.saturating_sub(self.start)).unwrap_or(usize::MAX);
+        self.needed_from = place.byte();
+        let skipped =
+            usize::try_from(self.needed_from.saturating_sub(self.start)).unwrap_or(usize::MAX);
         let ends = self.bytes.iter().skip(skipped).take_while(|byte| matches!(byte, b'\r' | b'\n'));
         place.line() + ends.filter(|byte| **byte == b'\n').count() as u64
     }
 }
 
-impl Read for Kept {
+impl Read for RecentBytesReader {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let count = self.file.read(into)?;
-        let old = usize::try_from(self.wanted.saturating_sub(self.start)).unwrap_or(usize::MAX);
+        let old =
+            usize::try_from(self.needed_from.saturating_sub(self.start)).unwrap_or(usize::MAX);
         let old = old.min(self.bytes.len());
         self.bytes.drain(..old);
         self.start += old as u64;
@@ -131,19 +134,19 @@ impl Read for Kept {
     }
 }
 
-/// A row, or why it is none; and where it begins.
-pub(super) type Next = (u64, Result<Row, String>);
+/// The line in which a row begins, and the row or the reason for its refusal.
+pub(super) type NumberedRow = (u64, Result<Row, String>);
 
 impl Rows {
-    pub(super) fn open(path: &Path, format: Format) -> Result<Self, Failed> {
-        let refuse = |why: String| Failed::refused(format!("{}: {why}", path.display()));
+    pub(super) fn open(path: &Path, format: Format) -> Result<Self, CommandError> {
+        let refuse = |why: String| CommandError::refused(format!("{}: {why}", path.display()));
         let unread = |error: io::Error| refuse(format!("cannot be read: {error}"));
         let file = File::open(path).map_err(unread)?;
         if file.metadata().map_err(unread)?.is_dir() {
             return Err(refuse("is a folder: name the file in it that lists the users".to_owned()));
         }
         let mut file = BufReader::new(file);
-        // UTF-16 has a byte order mark, or else a zero beside the first character.
+        // UTF-16 has a byte order mark, or else a zero byte beside the first character.
         if let [first, second, ..] = file.fill_buf().map_err(unread)?
             && matches!((first, second), (0xff, 0xfe) | (0xfe, 0xff) | (0, _) | (_, 0))
         {
@@ -152,12 +155,12 @@ impl Rows {
         if format == Format::Jsonl {
             return Ok(Self::Jsonl { reader: file, line: 0 });
         }
-        let mut reader = csv::Reader::from_reader(Kept::new(file));
+        let mut reader = csv::Reader::from_reader(RecentBytesReader::new(file));
         let heading = reader.headers().map_err(|error| {
             refuse(if matches!(error.kind(), csv::ErrorKind::Utf8 { .. }) {
                 NOT_UTF_8.to_owned()
             } else {
-                format!("has no line of headings: {error}")
+                format!("has no header line: {error}")
             })
         })?;
         let mut columns = Vec::new();
@@ -169,7 +172,7 @@ impl Rows {
                 )));
             };
             if columns.contains(&column) {
-                return Err(refuse(format!("the column {column} stands twice")));
+                return Err(refuse(format!("the column {column} is a duplicate")));
             }
             columns.push(column);
         }
@@ -185,7 +188,7 @@ impl Rows {
     ///
     /// # Errors
     /// The file cannot be read any further.
-    pub(super) fn next(&mut self) -> Result<Option<Next>, String> {
+    pub(super) fn next(&mut self) -> Result<Option<NumberedRow>, String> {
         match self {
             Self::Csv { reader, columns } => {
                 let mut record = csv::ByteRecord::new();
@@ -193,7 +196,7 @@ impl Rows {
                     Ok(false) => Ok(None),
                     Ok(true) => {
                         let line = reader.get_mut().line_of(record.position());
-                        Ok(Some((line, fields(&record, columns))))
+                        Ok(Some((line, row_from_record(&record, columns))))
                     }
                     Err(error) => {
                         let csv::ErrorKind::UnequalLengths { pos, expected_len, len } =
@@ -202,7 +205,7 @@ impl Rows {
                             return Err(error.to_string());
                         };
                         let why =
-                            format!("it has {len} fields, and the line of headings {expected_len}");
+                            format!("the row has {len} fields, and the header line {expected_len}");
                         Ok(Some((reader.get_mut().line_of(pos.as_ref()), Err(why))))
                     }
                 }
@@ -221,14 +224,14 @@ impl Rows {
                 let text = bytes.strip_prefix(b"\xef\xbb\xbf").filter(|_| *line == 1);
                 let text = text.unwrap_or(&bytes).trim_ascii();
                 if !text.is_empty() {
-                    return Ok(Some((*line, object(text))));
+                    return Ok(Some((*line, row_from_json(text))));
                 }
             },
         }
     }
 }
 
-fn fields(record: &csv::ByteRecord, columns: &[&str]) -> Result<Row, String> {
+fn row_from_record(record: &csv::ByteRecord, columns: &[&str]) -> Result<Row, String> {
     let mut row = Row::default();
     for (column, bytes) in columns.iter().zip(record) {
         let text = std::str::from_utf8(bytes).map_err(|_| format!("{column} is not UTF-8"))?;
@@ -252,9 +255,9 @@ fn fields(record: &csv::ByteRecord, columns: &[&str]) -> Result<Row, String> {
     Ok(row)
 }
 
-fn object(text: &[u8]) -> Result<Row, String> {
+fn row_from_json(text: &[u8]) -> Result<Row, String> {
     serde_json::from_slice(text).map_err(|error| {
-        // The text of a syntax error names the line within this line.
+        // The text of a syntax error names the line within this line, which would mislead.
         let text = error.to_string();
         let end = text.rfind(" at line ").unwrap_or(text.len());
         format!("no JSON object of a user: {}", text.get(..end).unwrap_or_default())

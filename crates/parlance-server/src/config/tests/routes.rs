@@ -29,13 +29,13 @@ fn routes_are_read_in_their_order() {
     );
 }
 
-/// Two routes of a file, of which the first leaves the second something to decide, or not.
+/// Whether the first of two routes leaves the second something to decide.
 #[track_caller]
 fn check_routes(first: &str, second: &str, reached: bool) {
     let table = "[[forward_auth.routes]]\n";
     let file = format!("{table}{first}\n{table}{second}\n");
     let loaded = load(&file, &[], Flags::default());
-    let shadowed = "forward_auth.routes.1 never decides: forward_auth.routes.0 comes first";
+    let shadowed = "forward_auth.routes.1 never applies: the earlier forward_auth.routes.0";
     match loaded {
         Ok(_) => assert!(reached, "{file}"),
         Err(error) => assert!(!reached && error.contains(shadowed), "{file}: {error}"),
@@ -65,13 +65,13 @@ fn a_route_that_never_decides_is_refused() {
     check_error(
         "[[forward_auth.routes]]\npath = \"/\"\n[[forward_auth.routes]]\nroles = []\npath = \"/a\"\n",
         &expect![
-            "parlance.toml:5: forward_auth.routes.1 never decides: forward_auth.routes.0 comes first and matches all of its requests"
+            "parlance.toml:5: forward_auth.routes.1 never applies: the earlier forward_auth.routes.0 matches all of its requests; put the narrower route first, or remove one"
         ],
     );
 }
 
 #[test]
-fn a_wrong_route_is_told_by_line_and_key() {
+fn a_wrong_route_is_an_error_with_line_and_key() {
     check_error(
         "[[forward_auth.routes]]\npath = \"/\"\n\n[[forward_auth.routes]]\nmethods = [\"GET\"]\n",
         &expect![[
@@ -141,7 +141,7 @@ fn a_wrong_route_is_told_by_line_and_key() {
     check_error(
         "[forward_auth.headers]\nuser = \"X-Auth-Roles\"\n",
         &expect![[
-            r#"forward_auth.headers: "x-auth-roles" stands twice: give each header a name of its own"#
+            r#"forward_auth.headers: "x-auth-roles" is a duplicate: give each header a name of its own"#
         ]],
     );
 }

@@ -1,4 +1,5 @@
-//! A handler that loads its session from Redis and answers whose it is: actix-session as it comes. Its own store has opened the sessions.
+//! A handler that loads its session from Redis and answers the owner's name: actix-session with its defaults. The
+//! sessions were opened by its own store.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -11,7 +12,7 @@ use actix_web::cookie::{Cookie, CookieJar, Key};
 use actix_web::{App, HttpResponse, HttpServer, web};
 use anyhow::{Context, Result, anyhow};
 
-/// The cookie's name where nobody chooses another.
+/// The default name of the cookie.
 const COOKIE: &str = "id";
 const USER: &str = "user";
 
@@ -23,7 +24,7 @@ async fn me(session: Session) -> HttpResponse {
     }
 }
 
-/// What a client shows that has this session.
+/// The cookie of a client with this session.
 fn shown(key: &Key, session: String) -> Result<String> {
     let mut jar = CookieJar::new();
     jar.private_mut(key).add(Cookie::new(COOKIE, session));
@@ -31,7 +32,7 @@ fn shown(key: &Key, session: String) -> Result<String> {
     Ok(cookie.encoded().to_string())
 }
 
-/// Opens so many sessions, and one that is gone again.
+/// Opens this many sessions, and one more that is deleted again.
 async fn fill(store: &RedisSessionStore, key: &Key, count: usize) -> Result<()> {
     let day = Duration::days(1);
     let mut credentials = BufWriter::new(File::create("credentials")?);
@@ -57,7 +58,7 @@ async fn main() -> Result<()> {
         App::new().wrap(sessions).route("/me", web::get().to(me))
     };
     let server = HttpServer::new(app).bind("127.0.0.1:0")?;
-    let address = server.addrs().first().copied().context("bound to nothing")?;
+    let address = server.addrs().first().copied().context("no address is bound")?;
     println!("actix-session ready: http://{address}");
     Ok(server.run().await?)
 }

@@ -1,19 +1,19 @@
-//! Which requests pass for what they are: any target without routes, and preflights where a route says so.
+//! Targets and preflights: without routes any target passes, and a preflight passes only where its route allows that.
 
-use super::{ROLE, ask, identity, nginx, traefik};
-use crate::harness::{Database, Request, Site, Wire};
+use super::{ROLE, check_identity, nginx, send_admin, traefik};
+use crate::harness::{Database, Installation, Request, Wire};
 
 #[test]
 fn without_routes_nothing_of_the_target_decides() {
-    let site = Site::new(Database::sqlite());
-    let server = site.start_with_user();
+    let installation = Installation::new(Database::sqlite());
+    let server = installation.start_with_user();
     let held = server.log_in(Wire::Polish);
     for target in
         ["/s?q=zażółć", "/zażółć", "/a//../b.", "/%zz", "/a\tb", "*", "http://app.example/a"]
     {
         for shape in [nginx("GET", target), traefik("GET", target)] {
-            identity(&ask(&server, &held.shown(shape.clone())), &held);
-            assert_eq!(ask(&server, &shape).status, 401, "{target}");
+            check_identity(&send_admin(&server, &held.attach_to(shape.clone())), &held);
+            assert_eq!(send_admin(&server, &shape).status, 401, "{target}");
         }
     }
 }
@@ -34,8 +34,8 @@ fn a_preflight_passes_where_its_route_says_so_and_nothing_else_does() {
         preflight = true
         "#
     );
-    let site = Site::with(Database::sqlite(), &configuration);
-    let server = site.start_with_user();
+    let installation = Installation::with_config(Database::sqlite(), &configuration);
+    let server = installation.start_with_user();
     let preflight = |method: &str, uri: &str| {
         nginx(method, uri)
             .header("Origin", "https://app.example")
@@ -52,7 +52,7 @@ fn a_preflight_passes_where_its_route_says_so_and_nothing_else_does() {
         envoy("/ext-authz/a"),
         envoy("/ext-authz/posts"),
     ] {
-        let answer = ask(&server, &passing);
+        let answer = send_admin(&server, &passing);
         assert_eq!(answer.status, 200, "{passing:?}: {}", answer.text());
         let told = |(name, _): &(String, String)| name.to_lowercase().starts_with("x-auth");
         assert!(!answer.headers.iter().any(told), "it is nobody's: {answer:?}");
@@ -76,10 +76,10 @@ fn a_preflight_passes_where_its_route_says_so_and_nothing_else_does() {
         preflight("OPTIONS", "/a").header(wanted, "GET"),
         preflight("OPTIONS", "/a").header("Origin", "https://b.example"),
     ] {
-        assert_eq!(ask(&server, &refused).status, 401, "{refused:?}");
+        assert_eq!(send_admin(&server, &refused).status, 401, "{refused:?}");
     }
-    assert_eq!(ask(&server, &preflight("OPTIONS", "/closed/../a")).status, 400);
-    // Another method's preflight is the last route's.
+    assert_eq!(send_admin(&server, &preflight("OPTIONS", "/closed/../a")).status, 400);
+    // A preflight for another method falls to the last route.
     let get = other(preflight("OPTIONS", "/posts"), wanted, Some("GET"));
-    assert_eq!(ask(&server, &get).status, 200);
+    assert_eq!(send_admin(&server, &get).status, 200);
 }

@@ -1,16 +1,16 @@
-//! An app of an integrator's: a program that takes an address and says where it listens.
+//! An integrator's app: a program that takes an address and prints the address of its listener.
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use super::log::Lines;
-use super::{Held, Request, Response, Wire, http};
+use super::{HeldSession, Request, Response, Wire, http};
 
-/// The user that every such app makes.
+/// The user that every such app creates.
 pub(crate) const ALICE: (&str, &str) = ("alice", "correct horse");
 
-/// A running app; killed when it is dropped.
+/// A running app, killed on drop.
 pub(crate) struct App {
     address: SocketAddr,
     prefix: &'static str,
@@ -19,13 +19,14 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// Starts a program in this folder, on any free port, and waits until it says where it listens. Its dialects stand under the prefix.
+    /// Starts a program in this folder, on any free port, and waits for the line with its address. The dialects are
+    /// mounted under the prefix.
     #[track_caller]
     pub(crate) fn start(program: &Path, folder: &Path, prefix: &'static str) -> Self {
         Self::start_with(program, folder, prefix, Vec::new())
     }
 
-    /// As [`Self::start`], with variables of the environment.
+    /// As [`Self::start`], with these environment variables.
     #[track_caller]
     pub(crate) fn start_with(
         program: &Path,
@@ -37,14 +38,14 @@ impl App {
         command.arg("127.0.0.1:0").current_dir(folder).envs(variables);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let out = Lines::of(child.stdout.take().unwrap());
-        let log = Lines::of(child.stderr.take().unwrap());
-        let address = out.line_with("listening on ").and_then(|line| {
+        let out = Lines::read(child.stdout.take().unwrap());
+        let log = Lines::read(child.stderr.take().unwrap());
+        let address = out.wait_for_line("listening on ").and_then(|line| {
             line.trim_end().strip_prefix("listening on [")?.strip_suffix(']')?.parse().ok()
         });
         let Some(address) = address else {
             let _killed = child.kill().and_then(|()| child.wait());
-            panic!("{command:?} did not listen: {}\n{}", out.text(), log.whole());
+            panic!("{command:?} did not listen: {}\n{}", out.text(), log.wait_for_end());
         };
         Self { address, prefix, out, child }
     }
@@ -54,35 +55,37 @@ impl App {
         http::send(self.address, request)
     }
 
-    /// Sends a request of a dialect's own, to where its paths stand.
+    /// Sends a dialect's request under the prefix.
     #[track_caller]
-    fn dialect(&self, request: Request) -> Response {
+    fn send_to_dialect(&self, request: Request) -> Response {
         self.send(&Request { target: format!("{}{}", self.prefix, request.target), ..request })
     }
 
-    /// Logs in, is let pass, logs out, is refused; and so is whoever never logged in.
+    /// Logs in, passes the guard, logs out, and is refused. A request without a login and a login with a wrong password
+    /// are refused too.
     #[track_caller]
-    pub(crate) fn drive(&self, wire: Wire) {
-        let answer = self.dialect(wire.login(ALICE.0, ALICE.1));
-        let held = wire.opened(ALICE.0, &answer).unwrap_or_else(|odd| panic!("{wire:?}: {odd:?}"));
+    pub(crate) fn run_session(&self, wire: Wire) {
+        let answer = self.send_to_dialect(wire.login_request(ALICE.0, ALICE.1));
+        let held =
+            wire.parse_login(ALICE.0, &answer).unwrap_or_else(|odd| panic!("{wire:?}: {odd:?}"));
         let passed = self.whoami(&held);
         assert_eq!(passed.text(), format!("alice by {}\n", wire.name()), "{wire:?}");
         let stranger = self.send(&Request::post("/private/whoami"));
         assert!(!stranger.text().contains("alice") && stranger.status < 500, "{stranger:?}");
-        let wrong = self.dialect(wire.login(ALICE.0, "wrong"));
-        assert!(wire.opened(ALICE.0, &wrong).is_err(), "{wire:?}: {wrong:?}");
-        let left = self.dialect(held.logout());
-        assert_eq!(held.left(&left), super::Verdict::Yes, "{wire:?}");
+        let wrong = self.send_to_dialect(wire.login_request(ALICE.0, "wrong"));
+        assert!(wire.parse_login(ALICE.0, &wrong).is_err(), "{wire:?}: {wrong:?}");
+        let left = self.send_to_dialect(held.logout_request());
+        assert_eq!(held.logout_verdict(&left), super::Verdict::Accepted, "{wire:?}");
         let refused = self.whoami(&held);
         let status = if wire == Wire::Cluster { 200 } else { 401 };
         assert_eq!(refused.status, status, "{wire:?}: {refused:?}");
         assert!(!refused.text().contains("alice"), "{wire:?}: {refused:?}");
     }
 
-    /// A guarded handler of the app's own, asked with what a client holds.
+    /// Calls a guarded handler of the app with this credential.
     #[track_caller]
-    pub(crate) fn whoami(&self, held: &Held) -> Response {
-        self.send(&held.shown(Request::post("/private/whoami")))
+    pub(crate) fn whoami(&self, held: &HeldSession) -> Response {
+        self.send(&held.attach_to(Request::post("/private/whoami")))
     }
 }
 

@@ -1,20 +1,20 @@
-//! The binary under test, built once a run, and other programs.
+//! The binary under test, built once per run, and other programs.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
-/// How the program under test is built.
+/// The features of the program under test.
 pub(crate) const FLAGS: &[&str] = &["--features", "postgres"];
 
 static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
-    // A long run on what is released does not get what is built beside it.
-    let kept = folder().join(profile().file_name().unwrap());
+    // A copy: a long run on the release profile is not disturbed by later builds.
+    let kept = target_folder().join(profile().file_name().unwrap());
     fs::create_dir_all(&kept).unwrap();
     let binary = kept.join("parlance");
     let _lock = lock("build");
-    // nextest runs every test in a process of its own; the first builds for all.
+    // nextest runs every test in a process of its own; the first process builds for all.
     let run = std::env::var("NEXTEST_RUN_ID").ok();
     let stamp = kept.join("run");
     if run.is_some() && fs::read_to_string(&stamp).ok() == run && binary.exists() {
@@ -25,33 +25,33 @@ static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
     binary
 });
 
-/// The program.
-pub(crate) fn parlance() -> &'static Path {
+/// The program under test.
+pub(crate) fn program() -> &'static Path {
     &BINARY
 }
 
-/// `target/<profile>/deps/e2e-...` runs; this is `target/<profile>`.
+/// This test program runs from `target/<profile>/deps/e2e-...`; returns `target/<profile>`.
 fn profile() -> PathBuf {
     let own = std::env::current_exe().unwrap();
     own.ancestors().nth(2).unwrap().to_owned()
 }
 
-/// Where the tests keep what outlives a run: `target/e2e`.
-pub(crate) fn folder() -> PathBuf {
+/// The folder of files that outlive a run: `target/e2e`.
+pub(crate) fn target_folder() -> PathBuf {
     let folder = profile().parent().unwrap().join("e2e");
     fs::create_dir_all(&folder).unwrap();
     folder
 }
 
-/// Holds a lock that all test processes share, until it is dropped.
+/// Takes a lock that all test processes share, until the file is dropped.
 pub(crate) fn lock(name: &str) -> File {
-    let file = File::create(folder().join(format!("{name}.lock"))).unwrap();
+    let file = File::create(target_folder().join(format!("{name}.lock"))).unwrap();
     file.lock().unwrap();
     file
 }
 
-/// Builds `parlance` with these flags and keeps a copy: cargo's own is replaced by the next build with others. The caller holds the
-/// lock `build`.
+/// Builds `parlance` with these flags and copies the binary: the next build with other flags replaces cargo's own. The
+/// caller holds the lock `build`.
 pub(crate) fn build(flags: &[&str], copy: &Path) {
     cargo_build(&[&["--package", "parlance-server", "--bin", "parlance"], flags].concat());
     let new = copy.with_extension("new");
@@ -59,13 +59,14 @@ pub(crate) fn build(flags: &[&str], copy: &Path) {
     fs::rename(new, copy).unwrap();
 }
 
-/// Builds the examples for integrators, unless they are built, and says where this one is. The caller holds the lock `build`.
+/// Builds the examples for integrators where needed, and returns the path of this one. The caller holds the lock
+/// `build`.
 pub(crate) fn example(name: &str) -> PathBuf {
     cargo_build(&["--package", "parlance", "--examples", "--features", "testing"]);
     profile().join("examples").join(name)
 }
 
-/// What builds, as the tests were built.
+/// The `cargo build` command, by the cargo that built the tests.
 pub(crate) fn cargo() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--quiet"]);

@@ -1,14 +1,14 @@
-//! Time and chance as the tests see them. The binary reads the machine's clock, which nothing here may move.
+//! Time and randomness of the tests. The binary reads the machine's clock, which no test may step.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Measures how long something takes.
+/// A stopwatch.
 #[derive(Clone, Copy)]
-pub(crate) struct Watch(Instant);
+pub(crate) struct Stopwatch(Instant);
 
-impl Watch {
+impl Stopwatch {
     #[expect(clippy::disallowed_methods, reason = "a test of the real binary lives in real time")]
     pub(crate) fn start() -> Self {
         Self(Instant::now())
@@ -19,49 +19,50 @@ impl Watch {
     }
 }
 
-/// Seconds since 1970.
+/// The time since 1970.
 #[expect(clippy::disallowed_methods, reason = "a test of the real binary lives in real time")]
 pub(crate) fn unix_time() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap()
 }
 
-/// Lets so much of real time go by. Only for what the clock itself decides: a session's lifetime, a moment to kill at, the next try at
-/// a port. Whatever announces itself is waited for instead.
-pub(crate) fn pace(span: Duration) {
+/// Lets this much real time pass. Only for events that the clock itself decides: a session's lifetime, a random moment
+/// for a kill, the next attempt at a port. For an event that can be observed, a test waits with [`until`] instead.
+pub(crate) fn sleep(span: Duration) {
     let (_nobody, silence) = mpsc::channel::<()>();
     let _timed_out = silence.recv_timeout(span);
 }
 
-/// Tries again every 20 ms until there is something, for at most a minute.
+/// Tries again every 20 ms until there is a result, for at most a minute.
 #[track_caller]
-pub(crate) fn until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
     for _ in 0..3000 {
         if let Some(found) = attempt() {
             return found;
         }
-        pace(Duration::from_millis(20));
+        sleep(Duration::from_millis(20));
     }
     panic!("waited a minute for {what}");
 }
 
-/// Tells what runs beside a test to end, also where the test panics: a scope waits for its threads before the panic goes on.
-pub(crate) struct EndOnDrop<'f>(pub(crate) &'f AtomicBool);
+/// Tells threads beside a test to end, even when the test panics: a scope waits for its threads before the panic goes
+/// on.
+pub(crate) struct StopOnDrop<'f>(pub(crate) &'f AtomicBool);
 
-impl Drop for EndOnDrop<'_> {
+impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::SeqCst);
     }
 }
 
-/// Chance from a seed (`SplitMix64`), so that a failing run can be had again.
-pub(crate) struct Dice(u64);
+/// A seeded random generator (`SplitMix64`), so that a failing run can be repeated.
+pub(crate) struct Rng(u64);
 
-impl Dice {
+impl Rng {
     pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub(crate) fn roll(&mut self) -> u64 {
+    pub(crate) fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -71,7 +72,7 @@ impl Dice {
 
     /// A number below `limit`.
     pub(crate) fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.roll() % limit.max(1) as u64).unwrap()
+        usize::try_from(self.next_u64() % limit.max(1) as u64).unwrap()
     }
 
     pub(crate) fn pick<'i, T>(&mut self, items: &'i [T]) -> &'i T {

@@ -1,4 +1,4 @@
-//! A PostgreSQL of a test's own, which it may stop.
+//! A PostgreSQL of a single test, which the test may stop.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -8,10 +8,10 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::clock::until;
+use super::clock::wait_for;
 use super::database::psql;
 
-/// A small cluster in a temporary folder, stopped when it is dropped.
+/// A small cluster in a temporary folder, stopped on drop.
 pub(crate) struct Cluster {
     folder: TempDir,
     programs: PathBuf,
@@ -20,39 +20,38 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Makes one and starts it.
+    /// Creates and starts a cluster.
     pub(crate) fn start() -> Self {
         Self::start_with(&[], "")
     }
 
-    /// As [`Self::start`], made with these arguments and started with these options.
+    /// As [`Self::start`], with these arguments of `initdb` and these options of the server.
     pub(crate) fn start_with(make: &[&str], options: &str) -> Self {
-        let cluster = Self::empty(options);
+        let cluster = Self::prepare(options);
         let data = cluster.data();
         let usual = ["-D", &data, "-U", "postgres", "-A", "trust", "--no-sync"];
         cluster.run("initdb", &[&usual[..], make].concat());
-        cluster.resume();
+        cluster.start_again();
         cluster
     }
 
-    /// Makes a standby that follows the one at this address, and starts it.
-    pub(crate) fn follow(primary: SocketAddr) -> Self {
-        let cluster = Self::empty("");
+    /// Creates and starts a standby of the primary at this address.
+    pub(crate) fn start_standby(primary: SocketAddr) -> Self {
+        let cluster = Self::prepare("");
         let (data, port) = (cluster.data(), primary.port().to_string());
         let from = ["-h", "127.0.0.1", "-p", &port, "-U", "postgres"];
         let copy = ["-D", &data, "-R", "-X", "stream", "-c", "fast", "--no-sync"];
         cluster.run("pg_basebackup", &[&from[..], &copy[..]].concat());
-        cluster.resume();
+        cluster.start_again();
         cluster
     }
 
-    /// Makes a primary of a standby.
+    /// Promotes a standby to primary.
     pub(crate) fn promote(&self) {
         self.run("pg_ctl", &["-D", &self.data(), "-w", "promote"]);
     }
 
-    /// A folder and a port.
-    fn empty(options: &str) -> Self {
+    fn prepare(options: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let cluster = Self { folder, programs: programs(), port, options: options.to_owned() };
@@ -68,7 +67,7 @@ impl Cluster {
         Self::url_at(self.address())
     }
 
-    /// The URL of one that is reached there.
+    /// The URL of a cluster at this address, for instance behind a proxy.
     pub(crate) fn url_at(address: SocketAddr) -> String {
         format!("postgres://postgres@{address}/postgres")
     }
@@ -77,37 +76,37 @@ impl Cluster {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
-    /// How many connections others have.
+    /// The number of connections of other clients.
     pub(crate) fn connections(&self) -> usize {
         let count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
         psql(&self.url(), count).trim().parse().unwrap()
     }
 
-    /// Whether its parent process runs.
+    /// Whether the parent process runs.
     pub(crate) fn is_running(&self) -> bool {
-        self.parent().is_some_and(|pid| fs::exists(format!("/proc/{pid}")).unwrap())
+        self.postmaster_pid().is_some_and(|pid| fs::exists(format!("/proc/{pid}")).unwrap())
     }
 
-    /// Stops it as a crash does: connections are cut.
+    /// Stops the cluster as a crash does: connections are cut.
     pub(crate) fn stop(&self) {
         self.run("pg_ctl", &["-D", &self.data(), "-m", "immediate", "-w", "stop"]);
     }
 
-    /// SIGKILL for the process that all others are children of; they notice, and it can be started again.
+    /// Kills the parent process with SIGKILL. Its children notice and end; the cluster can then be started again.
     pub(crate) fn kill(&self) {
-        let parent = self.parent().expect("it runs");
+        let parent = self.postmaster_pid().expect("it runs");
         let listed = Command::new("pgrep").args(["-P", &parent]).output().unwrap();
         let sent = Command::new("kill").args(["-KILL", &parent]).status().unwrap();
         assert!(sent.success(), "kill -KILL {parent}");
         let children = String::from_utf8(listed.stdout).unwrap();
         for pid in children.lines().chain([parent.as_str()]) {
             let gone = || (!is_alive(pid)).then_some(());
-            until("the end of its processes", gone);
+            wait_for("the end of its processes", gone);
         }
     }
 
-    /// Starts it again, on the same port.
-    pub(crate) fn resume(&self) {
+    /// Starts the cluster again, on the same port.
+    pub(crate) fn start_again(&self) {
         let here = self.folder.path().display();
         let options =
             format!("-p {} -k {here} -c listen_addresses=127.0.0.1 {}", self.port, self.options);
@@ -115,18 +114,18 @@ impl Cluster {
         self.run("pg_ctl", &["-D", &self.data(), "-o", &options, "-l", &log, "-w", "start"]);
     }
 
-    /// Holds all its processes, as a machine does that has lost its disk: connections stay open, and nothing answers.
+    /// Freezes all processes, like a machine that has lost its disk: connections stay open, and nothing answers.
     pub(crate) fn freeze(&self) {
         self.signal_all("-STOP");
     }
 
-    /// Lets them go on.
+    /// Lets frozen processes go on.
     pub(crate) fn thaw(&self) {
         self.signal_all("-CONT");
     }
 
     fn signal_all(&self, signal: &str) {
-        let parent = self.parent().expect("it runs");
+        let parent = self.postmaster_pid().expect("it runs");
         // The parent first: it starts processes.
         let sent = Command::new("kill").args([signal, &parent]).status().unwrap();
         assert!(sent.success(), "kill {signal} {parent}");
@@ -134,8 +133,8 @@ impl Cluster {
         assert!(sent.success(), "pkill {signal} -P {parent}");
     }
 
-    /// The process that all others are children of.
-    fn parent(&self) -> Option<String> {
+    /// The process id of the parent of all other processes.
+    fn postmaster_pid(&self) -> Option<String> {
         let file = fs::read_to_string(self.folder.path().join("data/postmaster.pid")).ok()?;
         file.lines().next().map(str::to_owned)
     }
@@ -144,7 +143,7 @@ impl Cluster {
         self.folder.path().join("data").display().to_string()
     }
 
-    /// PostgreSQL refuses to run as root, so root runs it as the user postgres.
+    /// PostgreSQL refuses to run as root, so root runs the program as the user postgres.
     #[track_caller]
     fn run(&self, program: &str, arguments: &[&str]) {
         let path = self.programs.join(program);
@@ -155,7 +154,7 @@ impl Cluster {
         } else {
             Command::new(path)
         };
-        // Into a file: the server that `pg_ctl` leaves behind would hold a pipe open.
+        // Output goes into a file: the server that `pg_ctl` leaves behind would hold a pipe open.
         let said = self.folder.path().join(format!("{program}.out"));
         let file = fs::File::create(&said).unwrap();
         let status = command
@@ -173,18 +172,18 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         if std::thread::panicking() {
             // A second panic would hide the first.
-            if let Some(pid) = self.parent() {
+            if let Some(pid) = self.postmaster_pid() {
                 let _gone = Command::new("kill").args(["-QUIT", &pid]).status();
                 let _thawed = Command::new("pkill").args(["-CONT", "-P", &pid]).status();
                 let _thawed = Command::new("kill").args(["-CONT", &pid]).status();
             }
-        } else if self.parent().is_some_and(|pid| is_alive(&pid)) {
+        } else if self.postmaster_pid().is_some_and(|pid| is_alive(&pid)) {
             self.stop();
         }
     }
 }
 
-/// Whether there is such a process, and it has not ended without being asked how.
+/// Whether this process exists and is no zombie: a zombie has no open files.
 fn is_alive(pid: &str) -> bool {
     Path::new("/proc").join(pid).join("fd/0").exists()
 }
@@ -193,7 +192,7 @@ fn is_root() -> bool {
     fs::metadata("/proc/self").unwrap().uid() == 0
 }
 
-/// The newest of Debian's versions, or whatever is in the path.
+/// The newest Debian version, or else the programs of the search path.
 fn programs() -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let newest =

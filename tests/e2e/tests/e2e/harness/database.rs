@@ -1,4 +1,4 @@
-//! A database of a test's own.
+//! A database of a single test.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
 
-/// A database that is gone with its test.
+/// A database, dropped with its test.
 pub(crate) enum Database {
     Sqlite(TempDir),
     Postgres {
@@ -14,8 +14,8 @@ pub(crate) enum Database {
         url: String,
         name: String,
     },
-    /// One that somebody else looks after.
-    Foreign(String),
+    /// A database that another owner creates and drops.
+    External(String),
 }
 
 impl Database {
@@ -41,19 +41,19 @@ impl Database {
 
     pub(crate) fn url(&self) -> String {
         match self {
-            Self::Sqlite(folder) => format!("sqlite:{}", file(folder.path()).display()),
-            Self::Postgres { url, .. } | Self::Foreign(url) => url.clone(),
+            Self::Sqlite(folder) => format!("sqlite:{}", database_file(folder.path()).display()),
+            Self::Postgres { url, .. } | Self::External(url) => url.clone(),
         }
     }
 
-    /// Everything that is written there, as bytes: the files, or a dump.
-    pub(crate) fn bytes(&self) -> Vec<u8> {
+    /// The whole stored content as bytes: the files of SQLite, or a dump.
+    pub(crate) fn stored_bytes(&self) -> Vec<u8> {
         match self {
             Self::Sqlite(folder) => {
                 let files = std::fs::read_dir(folder.path()).unwrap();
                 files.flat_map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
             }
-            Self::Postgres { url, .. } | Self::Foreign(url) => {
+            Self::Postgres { url, .. } | Self::External(url) => {
                 let dump = Command::new("pg_dump").args(["--inserts", url]).output().unwrap();
                 assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
                 dump.stdout
@@ -61,26 +61,30 @@ impl Database {
         }
     }
 
-    /// Runs a statement beside the servers, and answers the first column of its first row, if it has one.
+    /// Runs a statement beside the servers; returns the first column of the first row, if there is one.
     #[track_caller]
-    pub(crate) fn run(&self, statement: &str) -> String {
+    pub(crate) fn execute(&self, statement: &str) -> String {
         let folder = match self {
             Self::Sqlite(folder) => folder,
-            Self::Postgres { url, .. } | Self::Foreign(url) => {
+            Self::Postgres { url, .. } | Self::External(url) => {
                 return psql(url, statement).trim().to_owned();
             }
         };
         let script = "import sqlite3,sys; c=sqlite3.connect(sys.argv[1],60); r=c.execute(sys.argv[2]).fetchone(); \
                       c.commit(); print(r[0] if r else '')";
         let mut python = Command::new("python3");
-        let done =
-            python.args(["-c", script]).arg(file(folder.path())).arg(statement).output().unwrap();
+        let done = python
+            .args(["-c", script])
+            .arg(database_file(folder.path()))
+            .arg(statement)
+            .output()
+            .unwrap();
         assert!(done.status.success(), "{statement}: {}", String::from_utf8_lossy(&done.stderr));
         String::from_utf8(done.stdout).unwrap().trim().to_owned()
     }
 
-    /// Asserts that nothing is damaged, by another SQLite than the one inside the binary. It looks at a copy: whoever opens the files
-    /// themselves last, mends and shortens them.
+    /// Asserts that no page is damaged, with another SQLite than the one inside the binary. The check reads a copy: the
+    /// last process that closes the original files would repair and shorten them.
     pub(crate) fn check_integrity(&self) {
         let Self::Sqlite(folder) = self else { return };
         let aside = tempfile::tempdir().unwrap();
@@ -92,20 +96,22 @@ impl Database {
     pub(crate) fn folder(&self) -> &Path {
         match self {
             Self::Sqlite(folder) => folder.path(),
-            Self::Postgres { .. } | Self::Foreign(_) => panic!("no folder of ours"),
+            Self::Postgres { .. } | Self::External(_) => panic!("no folder of ours"),
         }
     }
 }
 
-/// What SQLite finds wrong with the database in this folder, or `ok`.
+/// The result of SQLite's integrity check of the database in this folder: a damage, or `ok`.
 pub(crate) fn integrity(folder: &Path) -> String {
     let script = "import sqlite3,sys; print(*sqlite3.connect(sys.argv[1]).execute('PRAGMA integrity_check').fetchone())";
-    let checked = Command::new("python3").args(["-c", script]).arg(file(folder)).output().unwrap();
+    let checked =
+        Command::new("python3").args(["-c", script]).arg(database_file(folder)).output().unwrap();
     let said = if checked.status.success() { checked.stdout } else { checked.stderr };
     String::from_utf8_lossy(&said).trim().to_owned()
 }
 
-/// Copies the database and its log over whatever is there. Not what is shared in memory: that does not outlive its processes.
+/// Replaces the database and its log with copies. The shared-memory file is left out: its content does not outlive the
+/// processes.
 pub(crate) fn copy_files(from: &Path, to: &Path) {
     for name in ["parlance.db", "parlance.db-wal", "parlance.db-shm"] {
         let _absent = std::fs::remove_file(to.join(name));
@@ -115,11 +121,11 @@ pub(crate) fn copy_files(from: &Path, to: &Path) {
     }
 }
 
-fn file(folder: &Path) -> PathBuf {
+fn database_file(folder: &Path) -> PathBuf {
     folder.join("parlance.db")
 }
 
-/// Runs a statement.
+/// Runs a statement with `psql`.
 #[track_caller]
 pub(crate) fn psql(url: &str, statement: &str) -> String {
     let mut command = Command::new("psql");

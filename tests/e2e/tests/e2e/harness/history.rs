@@ -1,8 +1,9 @@
-//! The log of every operation, and the checker that replays it.
+//! The log of every operation, and the checker that replays the log.
 //!
-//! Each client writes down what it sent, when, what came back and when. A session must live from the answer of its login to the moment
-//! that something is sent which ends it, and must be dead from the answer of that on. What was never answered, or heard 503, may have
-//! been done or not; once either has been seen after a restart, that is how it must stay.
+//! Each client logs every request and its answer, with the time of both. A session must live from the answer of its
+//! login until a request that ends the session is sent, and must be dead from the answer of that request. A request
+//! without an answer, or with answer 503, may or may not have taken effect. Once either outcome has been seen after a
+//! restart, that outcome must last.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,11 +14,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Held, Verdict, Watch, Wire, clock};
+use super::{HeldSession, Stopwatch, Verdict, Wire, clock};
 
-/// What a client does.
+/// An operation of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Act {
+pub(crate) enum Action {
     Login,
     Use,
     Renewal,
@@ -26,35 +27,35 @@ pub(crate) enum Act {
     Forgery,
 }
 
-/// One line of the log. Times are microseconds since the log was begun.
+/// One line of the log. Times are microseconds since the log began.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) enum Line {
-    /// An operation, and its answer; `None` is none.
-    Did {
+pub(crate) enum HistoryEvent {
+    /// An operation and its answer; `None` means no answer.
+    Operation {
         user: String,
         wire: Wire,
-        act: Act,
-        /// The number of the session that it opened or showed.
+        act: Action,
+        /// The number of the session that the operation opened or used.
         session: Option<usize>,
         sent: u64,
         back: u64,
         answer: Option<Verdict>,
-        /// Until when the answer says that the session lives, where it says so.
+        /// The end of the session's lifetime, where the answer states one.
         valid: Option<String>,
     },
-    /// A server was started: nothing from before is still under way.
+    /// A server was started: no earlier request is still in progress.
     Started { at: u64 },
-    /// At the end the server itself lists such a session.
+    /// At the end the server itself lists this session.
     Listed { user: String, dialect: String },
 }
 
-/// A log under way: a file of JSON lines.
+/// A log in progress: a file of JSON lines.
 pub(crate) struct History {
     path: PathBuf,
     file: Mutex<BufWriter<File>>,
-    watch: Watch,
+    watch: Stopwatch,
     sessions: AtomicUsize,
-    /// How many of each act were done: logins, uses, renewals, logouts.
+    /// The number of acknowledged logins, uses, renewals and logouts.
     done: [AtomicUsize; 4],
 }
 
@@ -66,97 +67,98 @@ impl History {
         Self {
             path,
             file,
-            watch: Watch::start(),
+            watch: Stopwatch::start(),
             sessions: AtomicUsize::new(0),
             done: <[AtomicUsize; 4]>::default(),
         }
     }
 
-    /// Microseconds since the beginning.
+    /// Microseconds since the log began.
     pub(crate) fn now(&self) -> u64 {
         u64::try_from(self.watch.elapsed().as_micros()).unwrap()
     }
 
-    /// A number for a session.
-    pub(crate) fn number(&self) -> usize {
+    /// The next session number.
+    pub(crate) fn next_session_number(&self) -> usize {
         self.sessions.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub(crate) fn note(&self, line: &Line) {
+    pub(crate) fn record(&self, line: &HistoryEvent) {
         let mut text = serde_json::to_string(line).unwrap();
         text.push('\n');
         self.file.lock().unwrap().write_all(text.as_bytes()).unwrap();
-        if let Line::Did { act, answer: Some(Verdict::Yes), .. } = line {
+        if let HistoryEvent::Operation { act, answer: Some(Verdict::Accepted), .. } = line {
             let done = match act {
-                Act::Login => Some(&self.done[0]),
-                Act::Use => Some(&self.done[1]),
-                Act::Renewal => Some(&self.done[2]),
-                Act::Logout => Some(&self.done[3]),
-                Act::Forgery => None,
+                Action::Login => Some(&self.done[0]),
+                Action::Use => Some(&self.done[1]),
+                Action::Renewal => Some(&self.done[2]),
+                Action::Logout => Some(&self.done[3]),
+                Action::Forgery => None,
             };
             done.map(|done| done.fetch_add(1, Ordering::SeqCst));
         }
     }
 
-    /// Waits until so many more of each act were acknowledged: what a fault is about must have happened, however slow the machine is.
+    /// Waits until `acts` more of each act are acknowledged. A fault must meet real operations, however slow the
+    /// machine is.
     #[track_caller]
-    pub(crate) fn until_more(&self, acts: usize) {
+    pub(crate) fn wait_for_more(&self, acts: usize) {
         let before = self.done.each_ref().map(|done| done.load(Ordering::SeqCst));
-        clock::until("so many acts of each sort", || {
+        clock::wait_for("so many acts of each sort", || {
             let mut done = self.done.iter().zip(before);
             done.all(|(done, before)| done.load(Ordering::SeqCst) >= before + acts).then_some(())
         });
     }
 
-    pub(crate) fn started(&self) {
-        self.note(&Line::Started { at: self.now() });
+    pub(crate) fn record_start(&self) {
+        self.record(&HistoryEvent::Started { at: self.now() });
     }
 
-    /// Everything that has been written down.
-    pub(crate) fn lines(&self) -> Vec<Line> {
+    /// All lines so far.
+    pub(crate) fn events(&self) -> Vec<HistoryEvent> {
         self.file.lock().unwrap().flush().unwrap();
         let lines = BufReader::new(File::open(&self.path).unwrap()).lines();
         lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect()
     }
 
     /// Replays the whole log.
-    pub(crate) fn judge(&self) -> Judgement {
-        judge(&self.lines())
+    pub(crate) fn check(&self) -> HistoryReport {
+        check_history(&self.events())
     }
 }
 
-/// What the checker found.
+/// The findings of the checker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Judgement {
+pub(crate) struct HistoryReport {
     pub(crate) operations: usize,
-    /// Logins, renewals and logouts that were acknowledged.
+    /// Acknowledged logins, renewals and logouts.
     pub(crate) acknowledged: usize,
     /// Answers 503.
-    pub(crate) shed: usize,
+    pub(crate) unavailable: usize,
     /// Requests without an answer.
     pub(crate) unknown: usize,
-    /// Something acknowledged that is gone.
+    /// Acknowledged changes that are gone.
     pub(crate) lost: Vec<String>,
-    /// Something ended that lives.
+    /// Ended sessions that live again.
     pub(crate) resurrected: Vec<String>,
-    /// A session that no login returned.
+    /// Sessions that no login returned.
     pub(crate) invented: Vec<String>,
-    /// An answer that no wire has for what was asked.
-    pub(crate) odd: Vec<String>,
+    /// Answers that are not valid on their wire, and refused logins that were right.
+    pub(crate) unexpected: Vec<String>,
 }
 
-impl Judgement {
+impl HistoryReport {
     #[track_caller]
     pub(crate) fn assert_clean(&self, when: &str) {
-        let found = [&self.lost, &self.resurrected, &self.invented, &self.odd];
+        let found = [&self.lost, &self.resurrected, &self.invented, &self.unexpected];
         let found: Vec<_> = found.into_iter().flat_map(|kind| kind.iter().take(20)).collect();
         assert!(found.is_empty(), "{when}: {found:#?}");
     }
 }
 
-impl std::fmt::Display for Judgement {
+impl std::fmt::Display for HistoryReport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { operations, acknowledged, shed, unknown, .. } = self;
+        let Self { operations, acknowledged, unavailable: shed, unknown, .. } = self;
         let [lost, resurrected, invented] =
             [&self.lost, &self.resurrected, &self.invented].map(Vec::len);
         write!(
@@ -166,17 +168,17 @@ impl std::fmt::Display for Judgement {
     }
 }
 
-/// Something that ends a session: sent when, answered when, and whether it is known to have been done.
+/// A request that ends a session: time sent, time answered, and whether its effect is certain.
 #[derive(Clone, Copy)]
-struct End {
+struct SessionEnd {
     sent: u64,
     back: u64,
     certain: bool,
 }
 
-/// Somebody saw a session alive, or dead.
+/// A client saw the session alive, or dead.
 #[derive(Clone, Copy)]
-struct Sight {
+struct Observation {
     sent: u64,
     back: u64,
     alive: bool,
@@ -188,8 +190,8 @@ struct Session<'l> {
     wire: Wire,
     opened: (u64, u64),
     first_valid: Option<&'l str>,
-    ends: Vec<End>,
-    sights: Vec<Sight>,
+    ends: Vec<SessionEnd>,
+    observations: Vec<Observation>,
     /// When a renewal was acknowledged.
     renewed: Option<u64>,
 }
@@ -199,75 +201,75 @@ impl Session<'_> {
         format!("{} session {} of {}", self.wire.name(), self.number, self.user)
     }
 
-    /// Since when it must be dead.
+    /// The time from which the session must be dead.
     fn dead_since(&self) -> Option<u64> {
         let ends = self.ends.iter().filter(|end| end.certain).map(|end| end.back);
-        ends.chain(self.sights.iter().filter(|sight| !sight.alive).map(|sight| sight.back)).min()
+        ends.chain(self.observations.iter().filter(|sight| !sight.alive).map(|sight| sight.back))
+            .min()
     }
 
-    /// Whether it may be dead to somebody whose question was under way from `sent` to `back`.
+    /// Whether a request in progress from `sent` to `back` may find the session dead.
     fn may_be_dead(&self, sent: u64, back: u64, starts: &[u64]) -> bool {
-        let settled = |end: &End| {
-            let seen = |sight: &Sight| {
+        let settled = |end: &SessionEnd| {
+            let seen = |sight: &Observation| {
                 let between = |start: &u64| end.back <= *start && *start <= sight.sent;
                 sight.alive && sight.back <= sent && starts.iter().any(between)
             };
-            !end.certain && self.sights.iter().any(seen)
+            !end.certain && self.observations.iter().any(seen)
         };
         self.ends.iter().any(|end| end.sent <= back && !settled(end))
     }
 }
 
-/// Judges a log.
-pub(crate) fn judge(lines: &[Line]) -> Judgement {
-    let mut found = Judgement::default();
+pub(crate) fn check_history(lines: &[HistoryEvent]) -> HistoryReport {
+    let mut found = HistoryReport::default();
     let mut starts = Vec::new();
     let mut sessions: BTreeMap<usize, Session<'_>> = BTreeMap::new();
     // Logins that may have opened a session, by user and dialect.
     let mut logins: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     let mut listed: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-    // On the 1010 wire a user has one session: a login takes it over.
-    let mut takeovers: BTreeMap<&str, Vec<(Option<usize>, End)>> = BTreeMap::new();
+    // On the 1010 wire a user has one session: a new login takes that session over.
+    let mut takeovers: BTreeMap<&str, Vec<(Option<usize>, SessionEnd)>> = BTreeMap::new();
     let mut is_listed = false;
     for line in lines {
         let (user, wire, act, session, sent, back, answer, valid) = match line {
-            Line::Started { at } => {
+            HistoryEvent::Started { at } => {
                 starts.push(*at);
                 continue;
             }
-            Line::Listed { user, dialect } => {
+            HistoryEvent::Listed { user, dialect } => {
                 is_listed = true;
                 *listed.entry((user, dialect)).or_default() += 1;
                 continue;
             }
-            Line::Did { user, wire, act, session, sent, back, answer, valid } => {
+            HistoryEvent::Operation { user, wire, act, session, sent, back, answer, valid } => {
                 (user.as_str(), *wire, *act, *session, *sent, *back, answer, valid.as_deref())
             }
         };
         found.operations += 1;
-        let yes = *answer == Some(Verdict::Yes);
+        let yes = *answer == Some(Verdict::Accepted);
         match answer {
             None => found.unknown += 1,
-            Some(Verdict::Away) => found.shed += 1,
-            Some(Verdict::Odd(what)) => found.odd.push(format!("{act:?}: {what}")),
-            Some(Verdict::Yes | Verdict::No) => {}
+            Some(Verdict::Unavailable) => found.unavailable += 1,
+            Some(Verdict::Unexpected(what)) => found.unexpected.push(format!("{act:?}: {what}")),
+            Some(Verdict::Accepted | Verdict::Refused) => {}
         }
-        if yes && matches!(act, Act::Login | Act::Renewal | Act::Logout) {
+        if yes && matches!(act, Action::Login | Action::Renewal | Action::Logout) {
             found.acknowledged += 1;
         }
-        let unknown = !matches!(answer, Some(Verdict::Yes | Verdict::No));
-        if act == Act::Login {
+        let unknown = !matches!(answer, Some(Verdict::Accepted | Verdict::Refused));
+        if act == Action::Login {
             if wire == Wire::Cookie && (yes || unknown) {
-                let end = End { sent, back, certain: yes };
+                let end = SessionEnd { sent, back, certain: yes };
                 takeovers.entry(user).or_default().push((session, end));
             }
             if unknown {
                 *logins.entry((user, wire.name())).or_default() += 1;
             } else if !yes {
-                found.odd.push(format!("a right login was refused: {} {user}", wire.name()));
+                found.unexpected.push(format!("a right login was refused: {} {user}", wire.name()));
             }
         }
-        if act == Act::Forgery && yes {
+        if act == Action::Forgery && yes {
             found.invented.push(format!("{} lets a made-up secret in", wire.name()));
         }
         let Some(number) = session else { continue };
@@ -278,40 +280,43 @@ pub(crate) fn judge(lines: &[Line]) -> Judgement {
             opened: (sent, back),
             first_valid: valid,
             ends: Vec::new(),
-            sights: Vec::new(),
+            observations: Vec::new(),
             renewed: None,
         });
         match (act, answer) {
-            (Act::Logout, Some(Verdict::Yes)) => {
-                session.ends.push(End { sent, back, certain: true });
-                session.sights.push(Sight { sent, back: sent, alive: true });
+            (Action::Logout, Some(Verdict::Accepted)) => {
+                session.ends.push(SessionEnd { sent, back, certain: true });
+                session.observations.push(Observation { sent, back: sent, alive: true });
             }
-            (Act::Logout, None | Some(Verdict::Away | Verdict::Odd(_))) => {
-                session.ends.push(End { sent, back, certain: false });
+            (Action::Logout, None | Some(Verdict::Unavailable | Verdict::Unexpected(_))) => {
+                session.ends.push(SessionEnd { sent, back, certain: false });
             }
-            (Act::Use | Act::Renewal, Some(Verdict::Yes)) => {
+            (Action::Use | Action::Renewal, Some(Verdict::Accepted)) => {
                 if session.renewed.is_some_and(|renewed| renewed < sent)
                     && valid.is_some()
                     && valid == session.first_valid
                 {
                     found.lost.push(format!("the renewal of {}", session.name()));
                 }
-                if act == Act::Renewal && valid != session.first_valid {
+                if act == Action::Renewal && valid != session.first_valid {
                     session.renewed.get_or_insert(back);
                 }
-                session.sights.push(Sight { sent, back, alive: true });
+                session.observations.push(Observation { sent, back, alive: true });
             }
-            (Act::Use | Act::Renewal | Act::Logout, Some(Verdict::No)) => {
-                session.sights.push(Sight { sent, back, alive: false });
+            (Action::Use | Action::Renewal | Action::Logout, Some(Verdict::Refused)) => {
+                session.observations.push(Observation { sent, back, alive: false });
             }
-            (Act::Login | Act::Forgery, _)
-            | (Act::Use | Act::Renewal, None | Some(Verdict::Away | Verdict::Odd(_))) => {}
+            (Action::Login | Action::Forgery, _)
+            | (
+                Action::Use | Action::Renewal,
+                None | Some(Verdict::Unavailable | Verdict::Unexpected(_)),
+            ) => {}
         }
     }
     let mut alive: BTreeMap<(&str, &str), (usize, usize)> = BTreeMap::new();
     for session in sessions.values_mut() {
-        take_over(session, takeovers.get(session.user).map_or(&[], Vec::as_slice));
-        examine(session, &starts, &mut found);
+        add_takeovers(session, takeovers.get(session.user).map_or(&[], Vec::as_slice));
+        check_session(session, &starts, &mut found);
         let (least, most) = alive.entry((session.user, session.wire.name())).or_default();
         *least += usize::from(!session.may_be_dead(u64::MAX, u64::MAX, &starts));
         *most += usize::from(session.dead_since().is_none());
@@ -334,26 +339,26 @@ pub(crate) fn judge(lines: &[Line]) -> Judgement {
     found
 }
 
-/// Adds to a 1010 session's ends the logins of the same user that were not over before its own began.
-fn take_over(session: &mut Session<'_>, takeovers: &[(Option<usize>, End)]) {
+/// Adds the takeovers by later or concurrent logins of the same user to the ends of a 1010 session.
+fn add_takeovers(session: &mut Session<'_>, takeovers: &[(Option<usize>, SessionEnd)]) {
     if session.wire != Wire::Cookie {
         return;
     }
     let (sent, back) = session.opened;
     let others = takeovers.iter().filter(|(opened, _)| *opened != Some(session.number));
     for (_, end) in others.filter(|(_, end)| end.back > sent) {
-        // Of two at once either may be the later.
+        // Of two concurrent logins either may be the later one.
         let certain = end.certain && end.sent >= back;
-        session.ends.push(End { certain, ..*end });
+        session.ends.push(SessionEnd { certain, ..*end });
         if certain {
             break;
         }
     }
 }
 
-fn examine(session: &Session<'_>, starts: &[u64], found: &mut Judgement) {
+fn check_session(session: &Session<'_>, starts: &[u64], found: &mut HistoryReport) {
     let dead = session.dead_since().unwrap_or(u64::MAX);
-    for sight in &session.sights {
+    for sight in &session.observations {
         if sight.alive && sight.sent > dead {
             found.resurrected.push(format!("{} lives again at {}", session.name(), sight.sent));
         }
@@ -363,7 +368,7 @@ fn examine(session: &Session<'_>, starts: &[u64], found: &mut Judgement) {
     }
 }
 
-/// What a client's answer says about how long its session lives.
-pub(crate) fn valid(held: &Held, answer: &super::Response) -> Option<String> {
-    (held.wire == Wire::Polish).then(|| answer.at("/validTo"))
+/// The end of the session's lifetime according to an answer, read on the polish-longtoken wire alone.
+pub(crate) fn valid_until(held: &HeldSession, answer: &super::Response) -> Option<String> {
+    (held.wire == Wire::Polish).then(|| answer.text_at("/validTo"))
 }

@@ -1,4 +1,4 @@
-//! A small HTTP client that sends exactly what it is told, and counts a broken answer as none.
+//! A small HTTP client that sends exactly the given bytes. A malformed answer counts as no answer.
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
@@ -8,10 +8,10 @@ use std::time::Duration;
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
-/// Far beyond every bound of the server's.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Far longer than every deadline of the server.
+const IO_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A request. `Host`, `Content-Length` and `Connection` are added when it is written.
+/// A request. `Host`, `Content-Length` and `Connection` are added on writing.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) method: String,
@@ -20,7 +20,7 @@ pub(crate) struct Request {
     pub(crate) body: Vec<u8>,
 }
 
-/// An answer, whole.
+/// A whole answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Response {
     pub(crate) status: u16,
@@ -51,11 +51,11 @@ impl Request {
         self
     }
 
-    /// With an urlencoded form.
+    /// With a form in URL encoding.
     pub(crate) fn form(mut self, fields: &[(&str, &str)]) -> Self {
         let pairs: Vec<_> = fields
             .iter()
-            .map(|(name, value)| format!("{}={}", escape(name), escape(value)))
+            .map(|(name, value)| format!("{}={}", percent_encode(name), percent_encode(value)))
             .collect();
         self.body = pairs.join("&").into_bytes();
         self.header("Content-Type", "application/x-www-form-urlencoded")
@@ -100,36 +100,36 @@ impl Response {
         serde_json::from_slice(&self.body).unwrap_or(Value::Null)
     }
 
-    /// A text in the JSON body, or nothing.
-    pub(crate) fn at(&self, pointer: &str) -> String {
+    /// A string in the JSON body; empty if absent.
+    pub(crate) fn text_at(&self, pointer: &str) -> String {
         self.json().pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
     }
 }
 
-/// A connection that is used again and again.
+/// A keep-alive connection.
 pub(crate) struct Connection(BufReader<TcpStream>);
 
 impl Connection {
     pub(crate) fn open(address: SocketAddr) -> io::Result<Self> {
-        Self::over(TcpStream::connect_timeout(&address, PATIENCE)?)
+        Self::from_stream(TcpStream::connect_timeout(&address, IO_TIMEOUT)?)
     }
 
-    /// From this address of the loopback interface.
+    /// Opens a connection from this address of the loopback interface.
     pub(crate) fn open_from(source: IpAddr, address: SocketAddr) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         socket.bind(&SocketAddr::new(source, 0).into())?;
-        socket.connect_timeout(&address.into(), PATIENCE)?;
-        Self::over(socket.into())
+        socket.connect_timeout(&address.into(), IO_TIMEOUT)?;
+        Self::from_stream(socket.into())
     }
 
-    fn over(stream: TcpStream) -> io::Result<Self> {
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+    fn from_stream(stream: TcpStream) -> io::Result<Self> {
+        stream.set_read_timeout(Some(IO_TIMEOUT))?;
+        stream.set_write_timeout(Some(IO_TIMEOUT))?;
         stream.set_nodelay(true)?;
         Ok(Self(BufReader::new(stream)))
     }
 
-    /// Sends a request and reads its answer; an error leaves open what the server did.
+    /// Sends a request and reads the answer. After an error the effect on the server is unknown.
     pub(crate) fn exchange(&mut self, request: &Request) -> io::Result<Response> {
         self.write(&request.bytes(true))?;
         self.read(request.method == "HEAD")
@@ -140,25 +140,24 @@ impl Connection {
     }
 
     /// The same connection, for another thread to read from.
-    pub(crate) fn another(&self) -> Self {
+    pub(crate) fn try_clone(&self) -> Self {
         Self(BufReader::new(self.0.get_ref().try_clone().unwrap()))
     }
 
-    /// No more will be written.
-    pub(crate) fn finish(&mut self) {
+    /// Closes the writing half.
+    pub(crate) fn shutdown_write(&mut self) {
         let _gone = self.0.get_mut().shutdown(std::net::Shutdown::Write);
     }
 
-    /// Reads one answer.
     pub(crate) fn read(&mut self, head_only: bool) -> io::Result<Response> {
-        let line = self.line()?;
+        let line = self.read_line()?;
         let status = line
             .strip_prefix("HTTP/1.1 ")
             .and_then(|rest| rest.get(..3)?.parse().ok())
             .ok_or(ErrorKind::InvalidData)?;
         let mut headers = Vec::new();
         loop {
-            let line = self.line()?;
+            let line = self.read_line()?;
             if line.is_empty() {
                 break;
             }
@@ -184,8 +183,9 @@ impl Connection {
         Ok(response)
     }
 
-    /// Reads until the server has ended the connection, in whichever way; an error if it has not within half a minute of its last byte.
-    pub(crate) fn rest(&mut self) -> io::Result<Vec<u8>> {
+    /// Reads until the server ends the connection, by FIN or by RST. Returns an error if the server stays silent for
+    /// half a minute.
+    pub(crate) fn read_to_end(&mut self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let mut part = [0; 4096];
         loop {
@@ -198,15 +198,15 @@ impl Connection {
         }
     }
 
-    /// Reads what comes next, whatever it is; nothing at the end.
-    pub(crate) fn some(&mut self) -> io::Result<Vec<u8>> {
+    /// Reads the next bytes, of any form; empty at the end.
+    pub(crate) fn read_some(&mut self) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; 4096];
         let read = self.0.read(&mut bytes)?;
         bytes.truncate(read);
         Ok(bytes)
     }
 
-    fn line(&mut self) -> io::Result<String> {
+    fn read_line(&mut self) -> io::Result<String> {
         let mut bytes = Vec::new();
         self.0.read_until(b'\n', &mut bytes)?;
         let Some(line) = bytes.strip_suffix(b"\r\n") else {
@@ -216,14 +216,14 @@ impl Connection {
     }
 }
 
-/// Sends one request over a connection of its own.
+/// Sends one request over a new connection.
 pub(crate) fn exchange(address: SocketAddr, request: &Request) -> io::Result<Response> {
     let mut connection = Connection::open(address)?;
     connection.write(&request.bytes(false))?;
     connection.read(request.method == "HEAD")
 }
 
-/// As [`exchange`], where there must be an answer.
+/// As [`exchange`]; an answer must come.
 #[track_caller]
 pub(crate) fn send(address: SocketAddr, request: &Request) -> Response {
     exchange(address, request).unwrap_or_else(|error| {
@@ -232,7 +232,7 @@ pub(crate) fn send(address: SocketAddr, request: &Request) -> Response {
 }
 
 /// Percent-encodes everything but letters and digits.
-pub(crate) fn escape(text: &str) -> String {
+pub(crate) fn percent_encode(text: &str) -> String {
     text.bytes()
         .map(|byte| {
             if byte.is_ascii_alphanumeric() {

@@ -1,4 +1,4 @@
-//! What a process says, line by line, kept and waited for.
+//! The output of a process, line by line, stored and awaited.
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -16,7 +16,7 @@ struct State {
 
 impl Lines {
     /// Reads the stream to its end, on a thread.
-    pub(crate) fn of(stream: impl Read + Send + 'static) -> Self {
+    pub(crate) fn read(stream: impl Read + Send + 'static) -> Self {
         let lines = Self::default();
         let shared = lines.clone();
         std::thread::spawn(move || {
@@ -42,12 +42,12 @@ impl Lines {
     }
 
     /// Everything, once the stream has ended.
-    pub(crate) fn whole(&self) -> String {
+    pub(crate) fn wait_for_end(&self) -> String {
         self.wait(|state| state.ended.then(|| state.text.clone())).unwrap_or_else(|| self.text())
     }
 
-    /// The first line that holds this, waited for at most a minute, or until the stream has ended.
-    pub(crate) fn line_with(&self, part: &str) -> Option<String> {
+    /// The first line that contains `part`, awaited for at most a minute, or until the stream has ended.
+    pub(crate) fn wait_for_line(&self, part: &str) -> Option<String> {
         let find = |text: &str| {
             text.split_inclusive('\n')
                 .find(|line| line.ends_with('\n') && line.contains(part))

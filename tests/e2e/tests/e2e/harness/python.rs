@@ -1,4 +1,4 @@
-//! Python with what the documents' clients import.
+//! Python with the packages that the documents' clients import.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,11 +11,11 @@ static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| environment("venv", "require
 static SCHEMATHESIS: LazyLock<PathBuf> =
     LazyLock::new(|| environment("schemathesis", "schemathesis.txt"));
 
-/// A virtual environment with what this file lists; its interpreter.
+/// Creates a virtual environment with the packages of this file; returns the interpreter.
 fn environment(name: &str, requirements: &str) -> PathBuf {
     let requirements = scripts().join(requirements);
     let wanted = fs::read_to_string(&requirements).unwrap();
-    let folder = binary::folder().join(name);
+    let folder = binary::target_folder().join(name);
     let python = folder.join("bin/python");
     let _lock = binary::lock(name);
     let stamp = folder.join("requirements.txt");
@@ -31,25 +31,25 @@ fn environment(name: &str, requirements: &str) -> PathBuf {
     python
 }
 
-/// An interpreter that knows `requests`, `Authlib`, `PyJWT`, `cryptography`, `grpcio` and the program Envoy, in the versions of
-/// `clients/requirements.txt`.
+/// An interpreter with `requests`, `Authlib`, `PyJWT`, `cryptography`, `grpcio` and the program Envoy, in the versions
+/// of `clients/requirements.txt`.
 pub(crate) fn python() -> &'static Path {
     &PYTHON
 }
 
-/// A client, to be run in this folder.
+/// A client script, to run in this folder.
 pub(crate) fn script(folder: &Path, name: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(python());
     command.arg(scripts().join(name)).args(arguments).current_dir(folder).env("NO_PROXY", "*");
     command
 }
 
-/// An interpreter that knows `schemathesis`, in the version of `clients/schemathesis.txt`.
+/// An interpreter with `schemathesis`, in the version of `clients/schemathesis.txt`.
 pub(crate) fn schemathesis() -> &'static Path {
     &SCHEMATHESIS
 }
 
-/// The folder of the clients' code.
+/// The folder of the client scripts.
 pub(crate) fn scripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("clients")
 }

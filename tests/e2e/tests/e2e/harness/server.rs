@@ -1,4 +1,4 @@
-//! A server in its own folder, and the commands an operator gives beside it.
+//! A server in its own folder, and the operator's commands beside the server.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -10,14 +10,14 @@ use tempfile::TempDir;
 
 use super::log::Lines;
 use super::{
-    Database, Held, PASSWORD, Request, Response, USER, Verdict, Wire, binary, clock, http,
+    Database, HeldSession, PASSWORD, Request, Response, USER, Verdict, Wire, binary, clock, http,
 };
 
-/// A hash that costs nearly nothing: no test here is about its cost.
-const CHEAP: &str = "[password]\nmemory_kib = 8\niterations = 1\n";
+/// A hash that costs nearly nothing: no test here is about the cost of hashing.
+const CHEAP_HASH: &str = "[password]\nmemory_kib = 8\niterations = 1\n";
 
-/// A folder with a configuration and a key file, and a database: what servers start from.
-pub(crate) struct Site {
+/// The base of a server: a folder with a configuration and a key file, and a database.
+pub(crate) struct Installation {
     // Before the folder, so that it is dropped first.
     pub(crate) database: Database,
     folder: TempDir,
@@ -28,13 +28,13 @@ pub(crate) struct Site {
 pub(crate) struct Server {
     pub(crate) dialects: SocketAddr,
     pub(crate) admin: SocketAddr,
-    /// Where the gRPC listens, if the address was chosen.
+    /// The address of the gRPC listener, if the test chose one.
     pub(crate) grpc: Option<SocketAddr>,
     pub(crate) log: Lines,
     child: Child,
 }
 
-/// What a command said, and how it ended.
+/// The output and the exit code of a command.
 #[derive(Debug)]
 pub(crate) struct Output {
     pub(crate) code: i32,
@@ -42,39 +42,39 @@ pub(crate) struct Output {
     pub(crate) stderr: String,
 }
 
-impl Site {
+impl Installation {
     /// With the cheap hash and nothing else configured.
     pub(crate) fn new(database: Database) -> Self {
-        Self::with(database, "")
+        Self::with_config(database, "")
     }
 
     /// With these lines of configuration before the cheap hash's.
-    pub(crate) fn with(database: Database, configuration: &str) -> Self {
-        Self::of(binary::parlance(), database, configuration)
+    pub(crate) fn with_config(database: Database, configuration: &str) -> Self {
+        Self::of_program(binary::program(), database, configuration)
     }
 
-    /// With the hash that the program takes by itself.
-    pub(crate) fn costly(database: Database, configuration: &str) -> Self {
-        Self::written(binary::parlance(), database, configuration)
+    /// With the program's default hash.
+    pub(crate) fn with_default_hash(database: Database, configuration: &str) -> Self {
+        Self::create(binary::program(), database, configuration)
     }
 
-    /// Of another build of the program.
-    pub(crate) fn of(program: &Path, database: Database, configuration: &str) -> Self {
-        Self::written(program, database, &format!("{configuration}\n{CHEAP}"))
+    /// With another build of the program.
+    pub(crate) fn of_program(program: &Path, database: Database, configuration: &str) -> Self {
+        Self::create(program, database, &format!("{configuration}\n{CHEAP_HASH}"))
     }
 
-    fn written(program: &Path, database: Database, configuration: &str) -> Self {
-        let site =
+    fn create(program: &Path, database: Database, configuration: &str) -> Self {
+        let installation =
             Self { database, folder: tempfile::tempdir().unwrap(), program: program.to_owned() };
-        let key_file = site.folder.path().join("keys/parlance.key");
-        std::fs::create_dir(site.folder.path().join("keys")).unwrap();
+        let key_file = installation.folder.path().join("keys/parlance.key");
+        std::fs::create_dir(installation.folder.path().join("keys")).unwrap();
         let text = format!("key_file = {:?}\n{configuration}", key_file.display().to_string());
-        std::fs::write(site.config(), text).unwrap();
-        site
+        std::fs::write(installation.config(), text).unwrap();
+        installation
     }
 
-    /// The command that serves on free ports, to be run under another program.
-    pub(crate) fn serve(&self) -> Command {
+    /// The command that serves on free ports, for a wrapper program to run.
+    pub(crate) fn serve_command(&self) -> Command {
         self.command(&["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
     }
 
@@ -86,7 +86,7 @@ impl Site {
         self.folder.path().join("parlance.toml")
     }
 
-    /// The program, in this folder, with none of the caller's own settings.
+    /// The program in this folder, without the caller's `PARLANCE_` variables.
     pub(crate) fn bare_command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(arguments).current_dir(self.folder.path());
@@ -98,28 +98,28 @@ impl Site {
         command
     }
 
-    /// The program with this site's configuration and database.
+    /// The program with this installation's configuration and database.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.bare_command(arguments);
         command.arg("--config").arg(self.config()).args(["--database", &self.database.url()]);
         command
     }
 
-    /// Starts a server and waits until it says that it is ready.
+    /// Starts a server and waits for the line "parlance ready".
     #[track_caller]
     pub(crate) fn start(&self) -> Server {
         self.start_with(&[])
     }
 
-    /// As [`Self::start`], with variables of the environment.
+    /// As [`Self::start`], with these environment variables.
     #[track_caller]
     pub(crate) fn start_with(&self, variables: &[(&str, &str)]) -> Server {
-        let mut command = self.serve();
+        let mut command = self.serve_command();
         command.envs(variables.iter().copied());
         Server::spawn(command).0
     }
 
-    /// Starts a server on which the usual user can log in.
+    /// Starts a server and adds the usual user.
     #[track_caller]
     pub(crate) fn start_with_user(&self) -> Server {
         let server = self.start();
@@ -127,43 +127,45 @@ impl Site {
         server
     }
 
-    /// Gives a command and waits for its end.
+    /// Runs an operator's command and waits for its end.
     #[track_caller]
-    pub(crate) fn operate(&self, arguments: &[&str]) -> Output {
-        self.operate_with(arguments, "")
+    pub(crate) fn run_command(&self, arguments: &[&str]) -> Output {
+        self.run_command_with_input(arguments, "")
     }
 
-    /// As [`Self::operate`], with this on standard input.
+    /// As [`Self::run_command`], with this on standard input.
     #[track_caller]
-    pub(crate) fn operate_with(&self, arguments: &[&str], input: &str) -> Output {
-        run(self.command(arguments), input)
+    pub(crate) fn run_command_with_input(&self, arguments: &[&str], input: &str) -> Output {
+        run_to_end(self.command(arguments), input)
     }
 
-    /// Gives a command that must be done.
+    /// Runs an operator's command that must succeed; returns standard output.
     #[track_caller]
-    pub(crate) fn must(&self, arguments: &[&str]) -> String {
-        let output = self.operate(arguments);
+    pub(crate) fn run_ok(&self, arguments: &[&str]) -> String {
+        let output = self.run_command(arguments);
         assert_eq!(output.code, 0, "{arguments:?}: {output:?}");
         output.stdout
     }
 
     #[track_caller]
     pub(crate) fn add_user(&self, name: &str, password: &str) {
-        let output =
-            self.operate_with(&["user", "add", name, "--password-stdin"], &format!("{password}\n"));
+        let output = self.run_command_with_input(
+            &["user", "add", name, "--password-stdin"],
+            &format!("{password}\n"),
+        );
         assert_eq!(output.code, 0, "{output:?}");
     }
 
     /// `session list --json`.
     #[track_caller]
     pub(crate) fn sessions(&self) -> Vec<Value> {
-        let text = self.must(&["session", "list", "--json"]);
+        let text = self.run_ok(&["session", "list", "--json"]);
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 }
 
-/// The command as the argument of another program, which becomes it or stands beside it.
-pub(crate) fn under(wrapper: &[&str], inner: &Command) -> Command {
+/// The command as the argument of a wrapper program, which runs in its place or beside it.
+pub(crate) fn wrap_command(wrapper: &[&str], inner: &Command) -> Command {
     let (program, arguments) = wrapper.split_first().unwrap();
     let mut command = Command::new(program);
     command.args(arguments).arg(inner.get_program()).args(inner.get_args());
@@ -179,10 +181,10 @@ pub(crate) fn under(wrapper: &[&str], inner: &Command) -> Command {
 
 /// Runs a command to its end, with this on standard input.
 #[track_caller]
-pub(crate) fn run(mut command: Command, input: &str) -> Output {
+pub(crate) fn run_to_end(mut command: Command, input: &str) -> Output {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    // It may end without reading.
+    // The command may end without reading.
     let _closed = child.stdin.take().unwrap().write_all(input.as_bytes());
     let output = child.wait_with_output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -194,14 +196,14 @@ pub(crate) fn run(mut command: Command, input: &str) -> Output {
 }
 
 impl Server {
-    /// Starts a command that is to become a server; returns what it had written to standard output when it was ready, too.
+    /// Starts a command that becomes a server. Also returns standard output up to readiness.
     #[track_caller]
     pub(crate) fn spawn(mut command: Command) -> (Self, String) {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let out = Lines::of(child.stdout.take().unwrap());
-        let log = Lines::of(child.stderr.take().unwrap());
-        let ready = out.line_with("parlance ready: ");
+        let out = Lines::read(child.stdout.take().unwrap());
+        let log = Lines::read(child.stderr.take().unwrap());
+        let ready = out.wait_for_line("parlance ready: ");
         let addresses = ready.as_deref().and_then(|line| {
             let (dialects, admin) = line
                 .strip_prefix("parlance ready: dialects http://")?
@@ -215,13 +217,16 @@ impl Server {
         });
         let Some((dialects, admin, grpc)) = addresses else {
             let _killed = child.kill().and_then(|()| child.wait());
-            panic!("the server did not become ready: {ready:?}\n{}\n{}", out.text(), log.whole());
+            panic!(
+                "the server did not become ready: {ready:?}\n{}\n{}",
+                out.text(),
+                log.wait_for_end()
+            );
         };
         (Self { dialects, admin, grpc, log, child }, out.text())
     }
 
-    /// `http://` and the dialects' address.
-    pub(crate) fn base(&self) -> String {
+    pub(crate) fn base_url(&self) -> String {
         format!("http://{}", self.dialects)
     }
 
@@ -231,26 +236,26 @@ impl Server {
     }
 
     #[track_caller]
-    pub(crate) fn admin(&self, path: &str) -> Response {
+    pub(crate) fn get_admin(&self, path: &str) -> Response {
         http::send(self.admin, &Request::get(path))
     }
 
-    /// Asks the admin listener.
+    /// Sends a request to the admin listener.
     #[track_caller]
-    pub(crate) fn ask(&self, request: &Request) -> Response {
+    pub(crate) fn send_admin(&self, request: &Request) -> Response {
         http::send(self.admin, request)
     }
 
-    /// A figure of `/metrics`, named with its labels as it stands there.
+    /// A metric of `/metrics`. The name includes the labels as `/metrics` prints them.
     #[track_caller]
     pub(crate) fn metric(&self, name: &str) -> u64 {
-        let text = self.admin("/metrics").text();
+        let text = self.get_admin("/metrics").text();
         let value =
             text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
         value.unwrap_or_else(|| panic!("no {name} in\n{text}"))
     }
 
-    /// SIGKILL.
+    /// Kills the server with SIGKILL.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -265,13 +270,13 @@ impl Server {
         assert!(sent.success());
     }
 
-    /// How it ended, waited for.
+    /// Waits for the server's end; returns the exit status.
     #[track_caller]
-    pub(crate) fn ended(&mut self) -> ExitStatus {
-        clock::until("the server's end", || self.child.try_wait().unwrap())
+    pub(crate) fn wait_for_exit(&mut self) -> ExitStatus {
+        clock::wait_for("the server's end", || self.child.try_wait().unwrap())
     }
 
-    /// Kibibytes of memory: what the process holds now, and the most that it ever held.
+    /// Resident memory in kibibytes: the current size and the peak.
     #[track_caller]
     pub(crate) fn memory(&self) -> (u64, u64) {
         let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
@@ -301,30 +306,30 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// Logs in where that must work.
+    /// Logs in; the login must succeed.
     #[track_caller]
-    pub(crate) fn login(&self, wire: Wire, user: &str, password: &str) -> Held {
-        let answer = self.send(&wire.login(user, password));
-        wire.opened(user, &answer)
+    pub(crate) fn log_in_as(&self, wire: Wire, user: &str, password: &str) -> HeldSession {
+        let answer = self.send(&wire.login_request(user, password));
+        wire.parse_login(user, &answer)
             .unwrap_or_else(|verdict| panic!("{} login of {user}: {verdict:?}", wire.name()))
     }
 
     /// Logs the usual user in.
     #[track_caller]
-    pub(crate) fn log_in(&self, wire: Wire) -> Held {
-        self.login(wire, USER, PASSWORD)
+    pub(crate) fn log_in(&self, wire: Wire) -> HeldSession {
+        self.log_in_as(wire, USER, PASSWORD)
     }
 
     /// Logs the usual user in on every wire.
     #[track_caller]
-    pub(crate) fn log_in_everywhere(&self) -> Vec<Held> {
+    pub(crate) fn log_in_everywhere(&self) -> Vec<HeldSession> {
         Wire::ALL.into_iter().map(|wire| self.log_in(wire)).collect()
     }
 
-    /// How a login is refused that must be.
+    /// The verdict of a login that must be refused.
     #[track_caller]
-    pub(crate) fn refusal(&self, wire: Wire, user: &str, password: &str) -> Verdict {
-        match wire.opened(user, &self.send(&wire.login(user, password))) {
+    pub(crate) fn refused_login(&self, wire: Wire, user: &str, password: &str) -> Verdict {
+        match wire.parse_login(user, &self.send(&wire.login_request(user, password))) {
             Ok(_) => panic!("{} let {user} in", wire.name()),
             Err(verdict) => verdict,
         }
@@ -332,21 +337,20 @@ impl Server {
 
     /// Uses a session.
     #[track_caller]
-    pub(crate) fn check(&self, held: &Held) -> Verdict {
-        held.used(&self.send(&held.using()))
+    pub(crate) fn use_session(&self, held: &HeldSession) -> Verdict {
+        held.use_verdict(&self.send(&held.use_request()))
     }
 
-    /// Asserts what becomes of a use of each of these.
+    /// Asserts the verdict of a use of each of these sessions.
     #[track_caller]
-    pub(crate) fn expect(&self, held: &[Held], verdict: &Verdict, when: &str) {
+    pub(crate) fn expect_each_use(&self, held: &[HeldSession], verdict: &Verdict, when: &str) {
         for held in held {
-            assert_eq!(self.check(held), *verdict, "{} {when}", held.wire.name());
+            assert_eq!(self.use_session(held), *verdict, "{} {when}", held.wire.name());
         }
     }
 
-    /// Logs out.
     #[track_caller]
-    pub(crate) fn log_out(&self, held: &Held) -> Verdict {
-        held.left(&self.send(&held.logout()))
+    pub(crate) fn log_out(&self, held: &HeldSession) -> Verdict {
+        held.logout_verdict(&self.send(&held.logout_request()))
     }
 }

@@ -1,4 +1,4 @@
-//! What the program asks of the system, in order: `strace`, read.
+//! The system calls of the program, in order, read from the output of `strace`.
 
 use std::fs;
 use std::path::Path;
@@ -6,33 +6,34 @@ use std::process::Command;
 
 use super::{Server, clock};
 
-/// One call, with the lines of the trace on which it began and ended.
+/// One system call, with the lines of the trace where the call began and ended.
 #[derive(Clone, Debug)]
-pub(crate) struct Call {
+pub(crate) struct SystemCall {
     pub(crate) name: String,
-    /// The file or socket that its first argument stands for.
+    /// The file or socket of the first argument.
     pub(crate) file: String,
-    /// What it writes, or has read.
+    /// The bytes written or read.
     pub(crate) data: Vec<u8>,
-    /// The last number among its arguments: where it writes, or how long a file becomes.
+    /// The last number among the arguments: the offset of a write, or the new length of a file.
     pub(crate) offset: u64,
     pub(crate) result: i64,
     pub(crate) began: usize,
     pub(crate) ended: usize,
 }
 
-impl Call {
-    /// Whether this call makes what was written to its file last.
+impl SystemCall {
+    /// Whether this call makes earlier writes to its file durable.
     pub(crate) fn is_sync(&self) -> bool {
         matches!(self.name.as_str(), "fsync" | "fdatasync") && self.result == 0
     }
 
-    pub(crate) fn holds(&self, part: &[u8]) -> bool {
+    pub(crate) fn contains(&self, part: &[u8]) -> bool {
         self.data.windows(part.len()).any(|window| window == part)
     }
 }
 
-/// Starts a server whose calls are written into a file. `strace` stands beside it, so that the server is our own child.
+/// Starts a server and traces its system calls into a file. `strace` runs beside the server (`-D`), so that the server
+/// is our own child.
 pub(crate) fn start(command: &Command, file: &Path) -> Server {
     let calls = "trace=recvfrom,sendto,sendmsg,write,writev,pwrite64,pwritev,fdatasync,fsync,ftruncate,unlink";
     let file = file.to_str().unwrap();
@@ -51,12 +52,12 @@ pub(crate) fn start(command: &Command, file: &Path) -> Server {
         "-o",
         file,
     ];
-    Server::spawn(super::server::under(&wrapper, command)).0
+    Server::spawn(super::server::wrap_command(&wrapper, command)).0
 }
 
-/// Everything that was traced, in the order in which it ended. The server has ended by itself.
-pub(crate) fn read(file: &Path) -> Vec<Call> {
-    let text = clock::until("the end of the trace", || {
+/// All traced calls, in the order of their ends. The server must have ended by itself.
+pub(crate) fn read(file: &Path) -> Vec<SystemCall> {
+    let text = clock::wait_for("the end of the trace", || {
         let text = fs::read_to_string(file).unwrap();
         let last = text.lines().last().unwrap_or_default();
         (last.ends_with("+++") && text.ends_with('\n')).then_some(text)
@@ -81,8 +82,8 @@ pub(crate) fn read(file: &Path) -> Vec<Call> {
     found
 }
 
-/// Reads `pwrite64(9<\x2f..>, "\x00..", 4096, 0) = 4096`.
-fn call(text: &str, began: usize, ended: usize) -> Option<Call> {
+/// Parses `pwrite64(9<\x2f..>, "\x00..", 4096, 0) = 4096`.
+fn call(text: &str, began: usize, ended: usize) -> Option<SystemCall> {
     let (name, rest) = text.split_once('(')?;
     let (arguments, result) = rest.rsplit_once("= ")?;
     let result = result.split(' ').next()?.parse().ok()?;
@@ -92,7 +93,7 @@ fn call(text: &str, began: usize, ended: usize) -> Option<Call> {
     };
     let mut data = Vec::new();
     let mut rest = rest;
-    // `writev` has several.
+    // `writev` has several strings.
     while let Some((_, quoted)) = rest.split_once('"') {
         let (inside, after) = quoted.split_once('"')?;
         assert!(!after.starts_with("..."), "the trace is cut short");
@@ -102,10 +103,10 @@ fn call(text: &str, began: usize, ended: usize) -> Option<Call> {
     let numbers = rest.trim_end().trim_end_matches(')').split(", ");
     let offset = numbers.filter_map(|number| number.trim().parse().ok()).last().unwrap_or(0);
     let file = String::from_utf8(bytes(file)).ok()?;
-    Some(Call { name: name.to_owned(), file, data, offset, result, began, ended })
+    Some(SystemCall { name: name.to_owned(), file, data, offset, result, began, ended })
 }
 
-/// `\x2f\x74`, and what stands there as it is.
+/// Decodes `\x2f\x74`; other characters stay.
 fn bytes(text: &str) -> Vec<u8> {
     let mut parts = text.split("\\x");
     let mut found = parts.next().unwrap_or_default().as_bytes().to_vec();

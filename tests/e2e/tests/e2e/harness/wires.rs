@@ -1,14 +1,13 @@
-//! The five wires from the client's side: what is sent, and what an answer means.
+//! The five wires from the client's side: requests, and the meaning of answers.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::http::escape;
+use super::http::percent_encode;
 use super::{Request, Response};
 
-/// A dialect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) enum Wire {
     Cluster,
@@ -18,26 +17,25 @@ pub(crate) enum Wire {
     Axxon,
 }
 
-/// What a client holds after a login.
+/// The credential of a client after a login.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Held {
+pub(crate) struct HeldSession {
     pub(crate) wire: Wire,
     pub(crate) user: String,
-    /// The token; for 1010 the whole cookie.
+    /// The token; on the 1010 wire the whole cookie.
     pub(crate) secret: String,
 }
 
-/// What an answer to a use, a renewal or a logout means.
+/// The meaning of an answer to a use, a renewal or a logout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Verdict {
-    /// Done.
-    Yes,
-    /// Refused as a dead or unknown token is.
-    No,
+    Accepted,
+    /// Refused like a dead or unknown token.
+    Refused,
     /// 503 with `Retry-After`, in the wire's own form.
-    Away,
-    /// Anything else.
-    Odd(String),
+    Unavailable,
+    /// Any other answer.
+    Unexpected(String),
 }
 
 impl Wire {
@@ -55,8 +53,8 @@ impl Wire {
         }
     }
 
-    /// A login as the document prints it.
-    pub(crate) fn login(self, user: &str, password: &str) -> Request {
+    /// A login as the dialect's document prints the request.
+    pub(crate) fn login_request(self, user: &str, password: &str) -> Request {
         match self {
             Self::Cluster => {
                 Request::post("/api/login").form(&[("username", user), ("password", password)])
@@ -79,51 +77,56 @@ impl Wire {
         }
     }
 
-    /// What a login's answer brought, or how it was refused.
-    pub(crate) fn opened(self, user: &str, answer: &Response) -> Result<Held, Verdict> {
+    /// The credential from a login's answer, or the verdict of a refused login.
+    pub(crate) fn parse_login(self, user: &str, answer: &Response) -> Result<HeldSession, Verdict> {
         let secret = match self {
-            Self::Cluster => answer.at("/msg/access_token"),
-            Self::Polish | Self::Flask => answer.at("/token"),
-            Self::Cookie if answer.at("/epw").is_empty() => String::new(),
+            Self::Cluster => answer.text_at("/msg/access_token"),
+            Self::Polish | Self::Flask => answer.text_at("/token"),
+            Self::Cookie if answer.text_at("/epw").is_empty() => String::new(),
             Self::Cookie => {
-                format!("{}|{}|{}", answer.at("/uid"), answer.at("/sid"), answer.at("/epw"))
+                format!(
+                    "{}|{}|{}",
+                    answer.text_at("/uid"),
+                    answer.text_at("/sid"),
+                    answer.text_at("/epw")
+                )
             }
-            Self::Axxon => answer.at("/token_value"),
+            Self::Axxon => answer.text_at("/token_value"),
         };
         if answer.status == 200 && !secret.is_empty() {
-            return Ok(Held { wire: self, user: user.to_owned(), secret });
+            return Ok(HeldSession { wire: self, user: user.to_owned(), secret });
         }
         let refused = match self {
-            Self::Cluster => answer.status == 200 && answer.at("/status") == "error",
+            Self::Cluster => answer.status == 200 && answer.text_at("/status") == "error",
             Self::Polish | Self::Flask => answer.status == 401,
             Self::Cookie => matches!(answer.status, 401 | 403),
-            Self::Axxon => answer.at("/error_code") == "AUTHENTICATE_CODE_WRONG_CREDENTIALS",
+            Self::Axxon => answer.text_at("/error_code") == "AUTHENTICATE_CODE_WRONG_CREDENTIALS",
         };
-        Err(if refused { Verdict::No } else { self.otherwise(answer) })
+        Err(if refused { Verdict::Refused } else { self.other_verdict(answer) })
     }
 
-    /// An answer that is neither yes nor no.
-    fn otherwise(self, answer: &Response) -> Verdict {
+    /// The verdict of an answer that is neither yes nor no.
+    fn other_verdict(self, answer: &Response) -> Verdict {
         let own_form = match self {
             Self::Cluster => {
-                answer.at("/status") == "error"
-                    && !answer.at("/error").is_empty()
+                answer.text_at("/status") == "error"
+                    && !answer.text_at("/error").is_empty()
                     && answer.json()["msg"] == json!({})
             }
-            Self::Polish | Self::Cookie => !answer.at("/error").is_empty(),
-            Self::Flask => !answer.at("/message").is_empty(),
-            Self::Axxon => answer.at("/error_code").ends_with("GENERAL_ERROR"),
+            Self::Polish | Self::Cookie => !answer.text_at("/error").is_empty(),
+            Self::Flask => !answer.text_at("/message").is_empty(),
+            Self::Axxon => answer.text_at("/error_code").ends_with("GENERAL_ERROR"),
         };
         if answer.status == 503 && answer.header("retry-after").is_some() && own_form {
-            Verdict::Away
+            Verdict::Unavailable
         } else {
-            Verdict::Odd(format!("{}: {} {}", self.name(), answer.status, answer.text()))
+            Verdict::Unexpected(format!("{}: {} {}", self.name(), answer.status, answer.text()))
         }
     }
 }
 
-impl Held {
-    /// The secret parts, each of which must be seen nowhere.
+impl HeldSession {
+    /// The secret parts, which must appear in no log or database.
     pub(crate) fn secrets(&self) -> Vec<String> {
         match self.wire {
             Wire::Cluster | Wire::Polish | Wire::Flask => vec![self.secret.clone()],
@@ -132,88 +135,89 @@ impl Held {
         }
     }
 
-    /// A use: the nearest thing to a guarded request that the wire itself has.
-    pub(crate) fn using(&self) -> Request {
+    /// A use: the wire's own request that comes nearest to a guarded request.
+    pub(crate) fn use_request(&self) -> Request {
         match self.wire {
             Wire::Cluster => Request::post("/api/login/").form(&[("access_token", &self.secret)]),
             Wire::Polish => Request::get("/login").header("X-Auth-Bearer", &self.secret),
-            Wire::Flask => self.shown(Request::post("/auth/bump")),
-            Wire::Cookie => self.shown(Request::get("/beta-latest/api/!query")),
-            Wire::Axxon => self.shown(grpc("RenewSession", &json!({}))),
+            Wire::Flask => self.attach_to(Request::post("/auth/bump")),
+            Wire::Cookie => self.attach_to(Request::get("/beta-latest/api/!query")),
+            Wire::Axxon => self.attach_to(grpc("RenewSession", &json!({}))),
         }
     }
 
-    pub(crate) fn used(&self, answer: &Response) -> Verdict {
+    pub(crate) fn use_verdict(&self, answer: &Response) -> Verdict {
         let (yes, no) = match self.wire {
             Wire::Cluster => (
-                answer.at("/status") == "success",
-                answer.status == 200 && answer.at("/status") == "error",
+                answer.text_at("/status") == "success",
+                answer.status == 200 && answer.text_at("/status") == "error",
             ),
-            Wire::Polish => (answer.at("/token") == self.secret, answer.status == 404),
-            Wire::Flask => (!answer.at("/lastLoginTime").is_empty(), answer.status == 401),
+            Wire::Polish => (answer.text_at("/token") == self.secret, answer.status == 404),
+            Wire::Flask => (!answer.text_at("/lastLoginTime").is_empty(), answer.status == 401),
             Wire::Cookie => (answer.status == 404, answer.status == 401),
-            Wire::Axxon => (!answer.at("/token_value").is_empty(), answer.status == 401),
+            Wire::Axxon => (!answer.text_at("/token_value").is_empty(), answer.status == 401),
         };
         self.verdict(yes, no, answer)
     }
 
-    /// A renewal, where the wire has one; a use where it has none.
-    pub(crate) fn renewal(&self) -> Request {
+    /// A renewal; on a wire without renewal, a use.
+    pub(crate) fn renewal_request(&self) -> Request {
         match self.wire {
             Wire::Polish => Request::new("PUT", "/login")
                 .json(&json!({"token": self.secret, "longtoken": true})),
-            Wire::Cluster | Wire::Flask | Wire::Cookie | Wire::Axxon => self.using(),
+            Wire::Cluster | Wire::Flask | Wire::Cookie | Wire::Axxon => self.use_request(),
         }
     }
 
-    /// What the client holds after a renewal.
-    pub(crate) fn renewed(&self, answer: &Response) -> Result<Self, Verdict> {
-        match self.used(answer) {
-            Verdict::Yes if self.wire == Wire::Axxon => {
-                Ok(Self { secret: answer.at("/token_value"), ..self.clone() })
+    /// The credential after a renewal.
+    pub(crate) fn parse_renewal(&self, answer: &Response) -> Result<Self, Verdict> {
+        match self.use_verdict(answer) {
+            Verdict::Accepted if self.wire == Wire::Axxon => {
+                Ok(Self { secret: answer.text_at("/token_value"), ..self.clone() })
             }
-            Verdict::Yes => Ok(self.clone()),
-            other @ (Verdict::No | Verdict::Away | Verdict::Odd(_)) => Err(other),
+            Verdict::Accepted => Ok(self.clone()),
+            other @ (Verdict::Refused | Verdict::Unavailable | Verdict::Unexpected(_)) => {
+                Err(other)
+            }
         }
     }
 
-    /// A logout.
-    pub(crate) fn logout(&self) -> Request {
+    pub(crate) fn logout_request(&self) -> Request {
         match self.wire {
             Wire::Cluster => Request::post("/api/logout").form(&[("access_token", &self.secret)]),
             Wire::Polish => Request::new("DELETE", &format!("/login?token={}", self.secret)),
-            Wire::Flask => self.shown(Request::post("/auth/logout")),
-            Wire::Cookie => self.shown(Request::post("/beta-latest/api/!logout")),
-            Wire::Axxon => self.shown(grpc("CloseSession", &json!({}))),
+            Wire::Flask => self.attach_to(Request::post("/auth/logout")),
+            Wire::Cookie => self.attach_to(Request::post("/beta-latest/api/!logout")),
+            Wire::Axxon => self.attach_to(grpc("CloseSession", &json!({}))),
         }
     }
 
-    pub(crate) fn left(&self, answer: &Response) -> Verdict {
+    pub(crate) fn logout_verdict(&self, answer: &Response) -> Verdict {
         let (yes, no) = match self.wire {
             Wire::Cluster => (
-                answer.at("/status") == "success",
-                answer.status == 200 && answer.at("/status") == "error",
+                answer.text_at("/status") == "success",
+                answer.status == 200 && answer.text_at("/status") == "error",
             ),
             Wire::Polish => (answer.status == 204, answer.status == 404),
             Wire::Flask => (answer.json()["success"] == json!(true), answer.status == 401),
-            Wire::Cookie => (answer.at("/msg") == "Logged out", answer.status == 401),
-            Wire::Axxon => (answer.at("/error_code") == "OK", answer.status == 401),
+            Wire::Cookie => (answer.text_at("/msg") == "Logged out", answer.status == 401),
+            Wire::Axxon => (answer.text_at("/error_code") == "OK", answer.status == 401),
         };
         self.verdict(yes, no, answer)
     }
 
     fn verdict(&self, yes: bool, no: bool, answer: &Response) -> Verdict {
         if yes {
-            Verdict::Yes
+            Verdict::Accepted
         } else if no {
-            Verdict::No
+            Verdict::Refused
         } else {
-            self.wire.otherwise(answer)
+            self.wire.other_verdict(answer)
         }
     }
 
-    /// The request with the credential where the wire carries it: in a header, and for cluster-api in a form.
-    pub(crate) fn shown(&self, request: Request) -> Request {
+    /// Attaches the credential where the wire carries it: in a header, or in a form for cluster-api.
+    pub(crate) fn attach_to(&self, request: Request) -> Request {
         match self.wire {
             Wire::Flask => request
                 .header("X-Auth-Token", STANDARD.encode(format!("{}:{}", self.user, self.secret))),
@@ -225,20 +229,20 @@ impl Held {
     }
 }
 
-/// The value of a Basic header.
+/// The value of an `Authorization` header for HTTP Basic authentication.
 pub(crate) fn basic(user: &str, password: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
 }
 
-/// A call through axxon's one door.
+/// A call through axxon's single endpoint, `/grpc`.
 pub(crate) fn grpc(method: &str, data: &Value) -> Request {
     Request::post("/grpc").json(&json!({"method": format!("axxonsoft.bl.auth.AuthenticationService.{method}"), "data": data}))
 }
 
-/// All forms in which a secret might be written down by mistake.
-pub(crate) fn disguises(secret: &str) -> Vec<(&'static str, String)> {
+/// All encodings that may leak a secret.
+pub(crate) fn encodings(secret: &str) -> Vec<(&'static str, String)> {
     let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
-    // Base64 of a longer text holds that of the secret at one of three offsets, but for its ends.
+    // Base64 of a longer text contains the base64 of the secret at one of three offsets, except for the ends.
     let shifted = |offset: usize| {
         let whole = STANDARD.encode(format!("{}{secret}", "x".repeat(offset)));
         let (start, end) = (if offset == 0 { 0 } else { 4 }, whole.trim_end_matches('=').len() - 2);
@@ -246,7 +250,7 @@ pub(crate) fn disguises(secret: &str) -> Vec<(&'static str, String)> {
     };
     vec![
         ("clear", secret.to_owned()),
-        ("percent-encoded", escape(secret)),
+        ("percent-encoded", percent_encode(secret)),
         ("base64", shifted(0)),
         ("base64", shifted(1)),
         ("base64", shifted(2)),

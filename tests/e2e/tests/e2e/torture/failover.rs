@@ -1,146 +1,155 @@
-//! The primary dies and its standby takes over.
+//! The primary PostgreSQL dies and its standby takes over.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::kill::lasting;
-use super::times;
-use crate::harness::client::{Client, together};
+use super::kill::long_lifetimes_config;
+use super::repetitions;
 use crate::harness::cluster::Cluster;
 use crate::harness::database::psql;
-use crate::harness::history::{History, Judgement};
-use crate::harness::tap::Tap;
+use crate::harness::fault_proxy::FaultProxy;
+use crate::harness::history::{History, HistoryReport};
+use crate::harness::recording_client::{RecordingClient, run_all};
 use crate::harness::{
-    Database, Dice, EndOnDrop, PASSWORD, Site, USER, Verdict, Watch, Wire, clock,
+    Database, Installation, PASSWORD, Rng, StopOnDrop, Stopwatch, USER, Verdict, Wire, clock,
 };
 
 const CLIENTS: usize = 8;
 
-/// What becomes of the line between the two.
+/// The state of the replication between primary and standby.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Standby {
-    /// A commit is acknowledged when the standby has it.
+enum StandbyLink {
+    /// A commit is acknowledged when the standby has the data.
     Synchronous,
-    /// A commit does not wait for the standby, whose line stalls before the primary dies.
+    /// A commit does not wait for the standby; the replication stalls before the primary dies.
     LeftBehind,
 }
 
-/// One failover under load: what the log says, and how long it took from the promotion to a ready server.
-fn fail_over(standby: Standby, seed: u64) -> (Judgement, Duration) {
+/// One failover under load. Returns the judgement of the log, and the time from the promotion to a ready server.
+fn fail_over(standby: StandbyLink, seed: u64) -> (HistoryReport, Duration) {
     let primary = Cluster::start();
-    let tap = Tap::before(primary.address());
-    let second = Cluster::follow(tap.address);
-    if standby == Standby::Synchronous {
-        // Not before: the copy must not wait for a standby of its own.
+    let fault_proxy = FaultProxy::start(primary.address());
+    let second = Cluster::start_standby(fault_proxy.address);
+    if standby == StandbyLink::Synchronous {
+        // Only after the base backup, which must not wait for a standby.
         psql(&primary.url(), "ALTER SYSTEM SET synchronous_standby_names = '*'");
         psql(&primary.url(), "SELECT pg_reload_conf()");
         let state = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
-        clock::until("the standby", || (psql(&primary.url(), state).trim() == "1").then_some(()));
+        clock::wait_for("the standby", || {
+            (psql(&primary.url(), state).trim() == "1").then_some(())
+        });
     }
     let url = format!(
         "postgres://postgres@{},{}/postgres?target_session_attrs=read-write",
         primary.address(),
         second.address()
     );
-    let site = Site::with(Database::Foreign(url), &lasting());
-    let server = site.start();
-    let history = Arc::new(History::begin(site.folder()));
-    let client = |number| Client::new(&history, format!("load{number}"), seed + number as u64);
+    let installation = Installation::with_config(Database::External(url), &long_lifetimes_config());
+    let server = installation.start();
+    let history = Arc::new(History::begin(installation.folder()));
+    let client =
+        |number| RecordingClient::new(&history, format!("load{number}"), seed + number as u64);
     let mut clients: Vec<_> = (0..CLIENTS).map(client).collect();
-    clients.iter().for_each(|client| site.add_user(&client.user, PASSWORD));
-    history.started();
+    clients.iter().for_each(|client| installation.add_user(&client.user, PASSWORD));
+    history.record_start();
     let over = AtomicBool::new(false);
-    let acts = 10 + Dice::new(seed).below(20);
+    let acts = 10 + Rng::new(seed).below(20);
     let took = thread::scope(|scope| {
-        let end_work = EndOnDrop(&over);
+        let end_work = StopOnDrop(&over);
         let working = scope.spawn(|| {
-            together(&mut clients, |client| {
-                client.work(server.dialects, || !over.load(Ordering::SeqCst));
+            run_all(&mut clients, |client| {
+                client.run_load(server.dialects, || !over.load(Ordering::SeqCst));
             });
         });
-        history.until_more(acts);
-        if standby == Standby::LeftBehind {
-            tap.stall();
-            history.until_more(acts);
+        history.wait_for_more(acts);
+        if standby == StandbyLink::LeftBehind {
+            fault_proxy.stall();
+            history.wait_for_more(acts);
         }
         primary.kill();
         second.promote();
-        let watch = Watch::start();
-        clock::until("readiness", || (server.admin("/readyz").status == 200).then_some(()));
+        let watch = Stopwatch::start();
+        clock::wait_for("readiness", || (server.get_admin("/readyz").status == 200).then_some(()));
         let took = watch.elapsed();
-        history.until_more(1);
+        history.wait_for_more(1);
         drop(end_work);
         working.join().unwrap();
         took
     });
-    history.started();
-    together(&mut clients, |client| client.settle_all(server.dialects));
-    (history.judge(), took)
+    history.record_start();
+    run_all(&mut clients, |client| client.verify_all(server.dialects));
+    (history.check(), took)
 }
 
 #[test]
-fn a_synchronous_standby_that_takes_over_has_everything_that_was_acknowledged() {
-    let rounds = times(1, 20);
-    let mut sum = Judgement::default();
+fn a_promoted_synchronous_standby_has_every_acknowledged_change() {
+    let rounds = repetitions(1, 20);
+    let mut sum = HistoryReport::default();
     let mut worst = Duration::ZERO;
     for round in 0..rounds {
-        let (judgement, took) = fail_over(Standby::Synchronous, 100 * round as u64);
+        let (judgement, took) = fail_over(StandbyLink::Synchronous, 100 * round as u64);
         judgement.assert_clean(&format!("failover {round}"));
         worst = worst.max(took);
         sum.operations += judgement.operations;
         sum.acknowledged += judgement.acknowledged;
-        sum.shed += judgement.shed;
+        sum.unavailable += judgement.unavailable;
         sum.unknown += judgement.unknown;
     }
     eprintln!("failover: {rounds} times, {sum}; ready at most {worst:?} after the promotion");
 }
 
-/// A node whose connections go to a standby that lags: it would let an ended session pass.
+/// A lagging standby would accept an ended session, so a node connected to one answers every check with 503.
 #[test]
 fn a_standby_answers_no_check_and_serves_once_it_is_promoted() {
     let primary = Cluster::start();
-    let tap = Tap::before(primary.address());
-    let second = Cluster::follow(tap.address);
-    // Without `target_session_attrs`: whichever host answers.
+    let fault_proxy = FaultProxy::start(primary.address());
+    let second = Cluster::start_standby(fault_proxy.address);
+    // Without `target_session_attrs` any host may answer.
     let url = format!("postgres://postgres@{},{}/postgres", primary.address(), second.address());
-    let site = Site::with(Database::Foreign(url), "key_poll = \"1s\"\n");
-    let server = site.start_with_user();
+    let installation = Installation::with_config(Database::External(url), "key_poll = \"1s\"\n");
+    let server = installation.start_with_user();
     let held = server.log_in_everywhere();
-    server.expect(&held, &Verdict::Yes, "at first");
+    server.expect_each_use(&held, &Verdict::Accepted, "at first");
     let replayed = "SELECT count(*) FROM sessions";
     let count = held.len().to_string();
-    clock::until("the standby to have the sessions", || {
+    clock::wait_for("the standby to have the sessions", || {
         (psql(&second.url(), replayed).trim() == count).then_some(())
     });
-    // From here on the standby hears of nothing.
-    tap.stall();
-    site.must(&["session", "revoke", "--all"]);
-    server.expect(&held, &Verdict::No, "once they are ended");
+    // From here on the standby receives no changes.
+    fault_proxy.stall();
+    installation.run_ok(&["session", "revoke", "--all"]);
+    server.expect_each_use(&held, &Verdict::Refused, "once they are ended");
     primary.kill();
-    clock::until("the log to name the standby", || server.log.line_with("the server is a standby"));
+    clock::wait_for("the log to name the standby", || {
+        server.log.wait_for_line("the server is a standby")
+    });
     for _ in 0..3 {
-        server.expect(&held, &Verdict::Away, "before a standby that still shows them");
+        server.expect_each_use(
+            &held,
+            &Verdict::Unavailable,
+            "before a standby that still shows them",
+        );
     }
     for wire in Wire::ALL {
-        assert_eq!(server.refusal(wire, USER, PASSWORD), Verdict::Away, "{wire:?}");
+        assert_eq!(server.refused_login(wire, USER, PASSWORD), Verdict::Unavailable, "{wire:?}");
     }
-    let page = server.admin("/readyz");
+    let page = server.get_admin("/readyz");
     assert_eq!(page.status, 503, "{}", page.text());
-    let command = site.operate(&["session", "list"]);
+    let command = installation.run_command(&["session", "list"]);
     assert!(command.code == 1 && command.stderr.contains("the server is a standby"), "{command:?}");
-    // The one that it becomes is worked with, without a restart.
+    // The node works with the promoted standby without a restart.
     second.promote();
-    clock::until("readiness", || (server.admin("/readyz").status == 200).then_some(()));
+    clock::wait_for("readiness", || (server.get_admin("/readyz").status == 200).then_some(()));
     server.log_in_everywhere();
 }
 
-/// The planted fault, and what an operator is warned of: a standby that is behind has lost what it never had.
+/// The planted fault, of which the documentation warns operators: a standby that lags has lost the latest changes.
 #[test]
-fn a_standby_that_was_left_behind_is_seen_to_have_lost_something() {
-    let (judgement, _) = fail_over(Standby::LeftBehind, 7);
+fn the_lost_changes_of_a_lagging_standby_are_detected() {
+    let (judgement, _) = fail_over(StandbyLink::LeftBehind, 7);
     assert!(!judgement.lost.is_empty(), "logins are gone: {judgement}");
-    assert_eq!(judgement.odd, Vec::<String>::new());
+    assert_eq!(judgement.unexpected, Vec::<String>::new());
     eprintln!("failover to a standby that was left behind: {judgement}");
 }

@@ -1,47 +1,54 @@
-//! A thousand clients log in at once: what cannot be hashed soon is refused, memory stays bounded, checks go on.
+//! A thousand clients log in at once: load shedding refuses the excess, memory stays bounded, checks go on.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::kill::lasting;
-use super::{good_client, recovers, span};
+use super::kill::long_lifetimes_config;
+use super::{run_good_client, run_time, wait_for_login};
 use crate::harness::http::exchange;
-use crate::harness::{Database, EndOnDrop, PASSWORD, Site, USER, Verdict, Watch, Wire, pace};
+use crate::harness::{
+    Database, Installation, PASSWORD, StopOnDrop, Stopwatch, USER, Verdict, Wire, sleep,
+};
 
 const CLIENTS: usize = 1000;
-/// Kibibytes that one password takes while it is hashed.
-const HASH: u64 = 19_456;
-/// Kibibytes for a thousand connections, what waits in the queue, and what the allocator keeps.
-const ROOM: u64 = 48 * 1024;
+/// Kibibytes that one password takes during its hashing.
+const HASH_KIB: u64 = 19_456;
+/// Kibibytes for a thousand connections, the waiting requests in the queue, and the allocator.
+const OVERHEAD_KIB: u64 = 48 * 1024;
 
 #[test]
 fn a_login_flood_is_shed_and_checks_go_on() {
-    let watch = Watch::start();
-    let site = Site::costly(Database::sqlite(), &lasting());
-    let server = site.start_with_user();
+    let watch = Stopwatch::start();
+    let installation =
+        Installation::with_default_hash(Database::sqlite(), &long_lifetimes_config());
+    let server = installation.start_with_user();
     let held = server.log_in(Wire::Polish);
     let base = server.memory().1;
     let (opened, shed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let (span, over) =
-        (span(Duration::from_secs(4), Duration::from_secs(60)), AtomicBool::new(false));
-    let flood = Watch::start();
+        (run_time(Duration::from_secs(4), Duration::from_secs(60)), AtomicBool::new(false));
+    let flood = Stopwatch::start();
     let checks = thread::scope(|scope| {
-        let end_checks = EndOnDrop(&over);
-        let checks = scope.spawn(|| good_client(&server, &held, || !over.load(Ordering::Relaxed)));
+        let end_checks = StopOnDrop(&over);
+        let checks =
+            scope.spawn(|| run_good_client(&server, &held, || !over.load(Ordering::Relaxed)));
         let client = |number: usize| {
             let wire = Wire::ALL[number % Wire::ALL.len()];
             while flood.elapsed() < span {
-                let answer = exchange(server.dialects, &wire.login(USER, PASSWORD)).unwrap();
-                match wire.opened(USER, &answer) {
+                let answer =
+                    exchange(server.dialects, &wire.login_request(USER, PASSWORD)).unwrap();
+                match wire.parse_login(USER, &answer) {
                     Ok(_) => drop(opened.fetch_add(1, Ordering::Relaxed)),
-                    Err(Verdict::Away) => {
+                    Err(Verdict::Unavailable) => {
                         shed.fetch_add(1, Ordering::Relaxed);
                         assert_eq!(answer.header("retry-after"), Some("1"), "{answer:?}");
-                        // As it was told.
-                        pace(Duration::from_secs(1));
+                        // As `Retry-After` says.
+                        sleep(Duration::from_secs(1));
                     }
-                    Err(other @ (Verdict::Yes | Verdict::No | Verdict::Odd(_))) => {
+                    Err(
+                        other @ (Verdict::Accepted | Verdict::Refused | Verdict::Unexpected(_)),
+                    ) => {
                         panic!("{}: {other:?}", wire.name())
                     }
                 }
@@ -60,7 +67,7 @@ fn a_login_flood_is_shed_and_checks_go_on() {
     });
     let peak = server.memory().1;
     let cores = u64::try_from(thread::available_parallelism().unwrap().get()).unwrap();
-    let bound = base + cores * HASH + ROOM;
+    let bound = base + cores * HASH_KIB + OVERHEAD_KIB;
     let (opened, shed) = (opened.into_inner(), shed.into_inner());
     eprintln!(
         "flood: {CLIENTS} clients, {opened} logins, {shed} refused with 503 and Retry-After; checks meanwhile: {checks}; memory {base} KiB before, {peak} KiB at most, {bound} KiB allowed; {:?} in all",
@@ -69,5 +76,5 @@ fn a_login_flood_is_shed_and_checks_go_on() {
     assert!(opened > 0 && shed > CLIENTS / 2, "{opened} logins, {shed} refused");
     assert!(peak <= bound, "{peak} KiB of {bound}");
     checks.assert_p99(Duration::from_millis(100));
-    recovers(&server, USER);
+    wait_for_login(&server, USER);
 }

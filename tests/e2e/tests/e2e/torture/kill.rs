@@ -1,120 +1,126 @@
-//! The program is killed in the middle of everything: what it acknowledged stands, and what it ended stays ended.
+//! The program is killed at any moment under load: acknowledged changes last, and ended sessions stay ended.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use super::{is_long, times};
-use crate::harness::client::{Client, list, together};
+use super::{is_long, repetitions};
 use crate::harness::database::copy_files;
-use crate::harness::history::{History, Judgement};
-use crate::harness::{Database, Dice, PASSWORD, Server, Site, Watch, on_both_databases};
+use crate::harness::history::{History, HistoryReport};
+use crate::harness::recording_client::{RecordingClient, record_listing, run_all};
+use crate::harness::{Database, Installation, PASSWORD, Rng, Server, Stopwatch, on_both_databases};
 
 on_both_databases!(no_acknowledged_change_is_undone_by_a_kill);
 
 const CLIENTS: usize = 16;
-/// How many kills one database sees; then comes a new one, so that looking at everything stays quick.
-const KILLS: usize = 50;
-/// How many old sessions a client looks at after each restart, besides those it has just had to do with.
-const OLD: usize = 10;
-/// The sliding sessions of a run outlive it.
-pub(super) const LONG_LIVES: &str =
+/// Kills on one database; then a new database starts, so that the check of all sessions stays quick.
+const KILLS_PER_DATABASE: usize = 50;
+/// How many old sessions a client uses after each restart, besides those that it has just changed.
+const OLD_SESSIONS_CHECKED: usize = 10;
+/// Sliding sessions outlive a run.
+pub(super) const LONG_LIFETIMES: &str =
     "[dialects.cluster-api]\nlifetime = \"1d\"\n[dialects.1010-cookie]\nidle_lifetime = \"1d\"\n";
 
-/// And so do the others, however many there are of one user.
-pub(super) fn lasting() -> String {
-    format!("max_sessions_per_user = 100000\n{LONG_LIVES}")
+/// All sessions outlive a run, however many one user has.
+pub(super) fn long_lifetimes_config() -> String {
+    format!("max_sessions_per_user = 100000\n{LONG_LIFETIMES}")
 }
 
-/// A site, its clients and their log.
-struct Scene {
-    site: Site,
+/// A installation, its clients and their log.
+struct KillFixture {
+    installation: Installation,
     history: Arc<History>,
-    clients: Vec<Client>,
-    dice: Dice,
-    /// From the command to the first good answer.
+    clients: Vec<RecordingClient>,
+    rng: Rng,
+    /// From the start command to the first good answer.
     starts: Vec<Duration>,
 }
 
-impl Scene {
+impl KillFixture {
     fn new(database: Database, seed: u64) -> Self {
-        let site = Site::with(database, &lasting());
-        let history = Arc::new(History::begin(site.folder()));
+        let installation = Installation::with_config(database, &long_lifetimes_config());
+        let history = Arc::new(History::begin(installation.folder()));
         let client = |number: usize| {
             let seed = seed.wrapping_mul(1000).wrapping_add(number as u64);
-            Client::new(&history, format!("load{number}"), seed)
+            RecordingClient::new(&history, format!("load{number}"), seed)
         };
         let clients = (0..CLIENTS).map(client).collect();
-        Self { site, history, clients, dice: Dice::new(seed), starts: Vec::new() }
+        Self { installation, history, clients, rng: Rng::new(seed), starts: Vec::new() }
     }
 
-    /// Starts a server, and waits until it has given a good answer.
+    /// Starts a server, and waits for the first good answer.
     fn start(&mut self) -> Server {
-        self.history.started();
-        let watch = Watch::start();
-        let server = self.site.start();
+        self.history.record_start();
+        let watch = Stopwatch::start();
+        let server = self.installation.start();
         let client = &mut self.clients[0];
-        if client.recent().is_some() {
-            client.settle(server.dialects, 1);
+        if client.pick_recent().is_some() {
+            client.verify_recent(server.dialects, 1);
             self.starts.push(watch.elapsed());
         }
         server
     }
 
-    /// Lets everybody work, and kills the server once so many more logins, uses, renewals and logouts each were acknowledged.
-    fn strike(&mut self, server: Server, acts: usize) -> SocketAddr {
+    /// Lets all clients work, and kills the server once `acts` more logins, uses, renewals and logouts each are
+    /// acknowledged.
+    fn kill_under_load(&mut self, server: Server, acts: usize) -> SocketAddr {
         let address = server.dialects;
         let (clients, history) = (&mut self.clients, Arc::clone(&self.history));
         thread::scope(|scope| {
             scope.spawn(move || {
-                history.until_more(acts);
+                history.wait_for_more(acts);
                 server.kill();
             });
-            together(clients, |client| client.work(address, || true));
+            run_all(clients, |client| client.run_load(address, || true));
         });
-        self.site.database.check_integrity();
+        self.installation.database.check_integrity();
         address
     }
 
-    /// Looks at every session there ever was, and lets the server list what it has.
-    fn judge(&mut self, server: &Server) -> Judgement {
-        together(&mut self.clients, |client| client.settle_all(server.dialects));
-        list(&self.site, &self.history);
-        self.history.judge()
+    /// Uses every session so far, and logs the sessions that the server lists.
+    fn judge(&mut self, server: &Server) -> HistoryReport {
+        run_all(&mut self.clients, |client| client.verify_all(server.dialects));
+        record_listing(&self.installation, &self.history);
+        self.history.check()
     }
 }
 
 fn no_acknowledged_change_is_undone_by_a_kill(database: Database) {
-    let watch = Watch::start();
+    let watch = Stopwatch::start();
     let sqlite = matches!(database, Database::Sqlite(_));
     let name = if sqlite { "SQLite" } else { "PostgreSQL" };
     let again = || if sqlite { Database::sqlite() } else { Database::postgres() };
-    let kills = times(12, if sqlite { 500 } else { 100 });
+    let kills = repetitions(12, if sqlite { 500 } else { 100 });
     let most = if is_long() { 60 } else { 20 };
     let (mut left, mut database) = (kills, Some(database));
-    let (mut sum, mut starts) = (Judgement::default(), Vec::new());
+    let (mut sum, mut starts) = (HistoryReport::default(), Vec::new());
     while left > 0 {
-        let mut scene = Scene::new(database.take().unwrap_or_else(again), left as u64);
-        let mut server = scene.start();
-        scene.clients.iter().for_each(|client| scene.site.add_user(&client.user, PASSWORD));
-        for _ in 0..left.min(KILLS) {
-            let acts = 1 + scene.dice.below(most);
-            scene.strike(server, acts);
-            server = scene.start();
+        let mut fixture = KillFixture::new(database.take().unwrap_or_else(again), left as u64);
+        let mut server = fixture.start();
+        fixture
+            .clients
+            .iter()
+            .for_each(|client| fixture.installation.add_user(&client.user, PASSWORD));
+        for _ in 0..left.min(KILLS_PER_DATABASE) {
+            let acts = 1 + fixture.rng.below(most);
+            fixture.kill_under_load(server, acts);
+            server = fixture.start();
             let address = server.dialects;
-            together(&mut scene.clients, |client| client.settle(address, OLD));
+            run_all(&mut fixture.clients, |client| {
+                client.verify_recent(address, OLD_SESSIONS_CHECKED)
+            });
         }
-        let judgement = scene.judge(&server);
+        let judgement = fixture.judge(&server);
         judgement.assert_clean(&format!("{name}, {left} kills before the end"));
         server.kill();
-        scene.site.database.check_integrity();
-        starts.extend(scene.starts);
+        fixture.installation.database.check_integrity();
+        starts.extend(fixture.starts);
         sum.operations += judgement.operations;
         sum.acknowledged += judgement.acknowledged;
-        sum.shed += judgement.shed;
+        sum.unavailable += judgement.unavailable;
         sum.unknown += judgement.unknown;
-        left = left.saturating_sub(KILLS);
+        left = left.saturating_sub(KILLS_PER_DATABASE);
     }
     starts.sort_unstable();
     let p99 = starts[(starts.len() * 99).div_ceil(100) - 1];
@@ -128,24 +134,25 @@ fn no_acknowledged_change_is_undone_by_a_kill(database: Database) {
     assert!(!bounded || p99 <= Duration::from_secs(1), "the first good answer took {p99:?}");
 }
 
-/// An older state of the files is put back between kill and restart, as a disk does that lies about its syncs: the checker must say so.
+/// Between kill and restart an older state of the files is put back, as by a disk that lies about its syncs. The
+/// checker must notice.
 #[test]
-fn an_older_state_put_back_is_seen() {
-    let mut scene = Scene::new(Database::sqlite(), 7);
-    let mut server = scene.start();
-    scene.clients.iter().for_each(|client| scene.site.add_user(&client.user, PASSWORD));
+fn an_older_state_put_back_is_detected() {
+    let mut fixture = KillFixture::new(Database::sqlite(), 7);
+    let mut server = fixture.start();
+    fixture.clients.iter().for_each(|client| fixture.installation.add_user(&client.user, PASSWORD));
     let aside = tempfile::tempdir().unwrap();
     for round in 0..2 {
-        scene.strike(server, 50);
-        let files = scene.site.database.folder();
+        fixture.kill_under_load(server, 50);
+        let files = fixture.installation.database.folder();
         match round {
             0 => copy_files(files, aside.path()),
             _ => copy_files(aside.path(), files),
         }
-        server = scene.start();
+        server = fixture.start();
     }
-    let judgement = scene.judge(&server);
+    let judgement = fixture.judge(&server);
     assert!(!judgement.lost.is_empty(), "logins are gone: {judgement}");
     assert!(!judgement.resurrected.is_empty(), "logouts are undone: {judgement}");
-    assert_eq!(judgement.odd, Vec::<String>::new());
+    assert_eq!(judgement.unexpected, Vec::<String>::new());
 }

@@ -1,4 +1,4 @@
-//! Connections take all descriptors that they may, and memory nearly runs out: the program lives, and accepts again.
+//! Connections take all their descriptors, and memory nearly runs out: the program lives, and accepts again.
 
 use std::fs;
 use std::net::TcpStream;
@@ -7,56 +7,68 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use super::{recovers, span, times};
+use super::{repetitions, run_time, wait_for_login};
 use crate::harness::http::{Connection, exchange};
-use crate::harness::server::under;
-use crate::harness::{Database, PASSWORD, Server, Site, USER, Verdict, Watch, Wire, clock};
+use crate::harness::server::wrap_command;
+use crate::harness::{
+    Database, Installation, PASSWORD, Server, Stopwatch, USER, Verdict, Wire, clock,
+};
 
 #[test]
-fn beyond_its_connections_those_that_are_open_go_on_and_accepting_resumes() {
-    let watch = Watch::start();
-    let site = Site::new(Database::sqlite());
-    drop(site.start_with_user());
-    let (mut server, _) = Server::spawn(under(&["prlimit", "--nofile=256", "--"], &site.serve()));
+fn beyond_the_connection_limit_open_connections_go_on_and_accepting_resumes() {
+    let watch = Stopwatch::start();
+    let installation = Installation::new(Database::sqlite());
+    drop(installation.start_with_user());
+    let (mut server, _) = Server::spawn(wrap_command(
+        &["prlimit", "--nofile=256", "--"],
+        &installation.serve_command(),
+    ));
     let held = server.log_in(Wire::Polish);
-    let rounds = times(1, 20);
+    let rounds = repetitions(1, 20);
     let mut refused = 0;
     for _ in 0..rounds {
         let mut good = Connection::open(server.dialects).unwrap();
-        assert_eq!(held.used(&good.exchange(&held.using()).unwrap()), Verdict::Yes);
+        assert_eq!(
+            held.use_verdict(&good.exchange(&held.use_request()).unwrap()),
+            Verdict::Accepted
+        );
         let silent: Vec<_> =
             (0..400).filter_map(|_| TcpStream::connect(server.dialects).ok()).collect();
         let pid = server.pid();
-        clock::until("connections to be refused", || {
+        clock::wait_for("connections to be refused", || {
             (server.metric("parlance_connections_refused_total") > refused).then_some(())
         });
-        // What is left is the database's and the health check's. Only root may look: the program is not dumpable.
+        // The rest is for the database and the health check. Only root can count: the program is not dumpable.
         let open = fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
         assert!(open < 224, "{open} descriptors");
-        let used = good.exchange(&held.using()).unwrap();
-        assert_eq!(held.used(&used), Verdict::Yes, "over a connection that was there before");
+        let used = good.exchange(&held.use_request()).unwrap();
+        assert_eq!(
+            held.use_verdict(&used),
+            Verdict::Accepted,
+            "over a connection that was there before"
+        );
         drop(silent);
         refused = server.metric("parlance_connections_refused_total");
-        let resumed = Watch::start();
-        recovers(&server, USER);
+        let resumed = Stopwatch::start();
+        wait_for_login(&server, USER);
         assert!(resumed.elapsed() < Duration::from_secs(30), "{:?}", resumed.elapsed());
     }
     assert!(server.is_running());
-    assert_eq!(server.check(&held), Verdict::Yes);
+    assert_eq!(server.use_session(&held), Verdict::Accepted);
     eprintln!(
         "limits: 256 descriptors, {rounds} times as many connections as may be, {refused} refused, 0 crashes, accepting resumed each time; {:?} in all",
         watch.elapsed()
     );
 }
 
-/// A bound on memory, and the words that put a program under it.
-struct Bound {
+/// A limit on memory, and the wrapper command that applies the limit to a program.
+struct MemoryBound {
     group: Option<PathBuf>,
     wrapper: Vec<String>,
 }
 
-impl Bound {
-    /// A control group where one can be made, else a limit on what the process allocates.
+impl MemoryBound {
+    /// A control group where one can be made, else a limit on the memory that the process allocates.
     fn of(bytes: u64) -> Self {
         let name = format!("parlance-torture-{}", std::process::id());
         let tries =
@@ -76,12 +88,12 @@ impl Bound {
         Self { group: None, wrapper: wrapper.to_vec() }
     }
 
-    fn under(&self, command: &Command) -> Command {
-        under(&self.wrapper.iter().map(String::as_str).collect::<Vec<_>>(), command)
+    fn wrap(&self, command: &Command) -> Command {
+        wrap_command(&self.wrapper.iter().map(String::as_str).collect::<Vec<_>>(), command)
     }
 }
 
-impl Drop for Bound {
+impl Drop for MemoryBound {
     fn drop(&mut self) {
         if let Some(group) = &self.group {
             let _busy = fs::remove_dir(group);
@@ -91,21 +103,22 @@ impl Drop for Bound {
 
 #[test]
 fn a_small_memory_is_enough_under_load() {
-    let watch = Watch::start();
-    let site = Site::costly(Database::sqlite(), "");
-    drop(site.start_with_user());
-    let bound = Bound::of(256 << 20);
-    let (mut server, _) = Server::spawn(bound.under(&site.serve()));
-    let load = span(Duration::from_secs(4), Duration::from_secs(120));
+    let watch = Stopwatch::start();
+    let installation = Installation::with_default_hash(Database::sqlite(), "");
+    drop(installation.start_with_user());
+    let bound = MemoryBound::of(256 << 20);
+    let (mut server, _) = Server::spawn(bound.wrap(&installation.serve_command()));
+    let load = run_time(Duration::from_secs(4), Duration::from_secs(120));
     let long = "x".repeat(15_000);
     let client = |number: usize| {
         let wire = Wire::ALL[number % Wire::ALL.len()];
         while watch.elapsed() < load {
-            // Long passwords, so that what waits is as large as it gets.
+            // Long passwords, so that waiting requests are as large as possible.
             let password = if number.is_multiple_of(2) { PASSWORD } else { &long };
-            let answer = exchange(server.dialects, &wire.login(USER, password));
+            let answer = exchange(server.dialects, &wire.login_request(USER, password));
             let odd = answer.is_ok_and(|answer| {
-                matches!(wire.opened(USER, &answer), Err(Verdict::Odd(_))) && answer.status >= 500
+                matches!(wire.parse_login(USER, &answer), Err(Verdict::Unexpected(_)))
+                    && answer.status >= 500
             });
             assert!(!odd, "{}", wire.name());
         }
@@ -118,7 +131,7 @@ fn a_small_memory_is_enough_under_load() {
         }
     });
     assert!(server.is_running(), "{}", server.log.text());
-    recovers(&server, USER);
+    wait_for_login(&server, USER);
     let kind = if bound.group.is_some() { "control group" } else { "limit of the process" };
     eprintln!(
         "limits: 256 MiB ({kind}), 300 clients, 0 crashes, {} KiB at most; {:?} in all",

@@ -1,61 +1,65 @@
-//! One address floods a name that is locked: everybody else logs in and renews meanwhile, and the address is throttled before a hash is spent.
+//! Brute force by one address at a locked name: others log in and renew, and the rate limit stops it before a hash.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use super::{Answers, is_long, times};
-use crate::harness::clock::until;
+use super::{ResponseTimes, is_long, repetitions};
+use crate::harness::clock::wait_for;
 use crate::harness::http::{Connection, exchange};
 use crate::harness::{
-    Database, EndOnDrop, PASSWORD, Request, Response, Server, Site, USER, Verdict, Watch, Wire,
+    Database, Installation, PASSWORD, Request, Response, Server, StopOnDrop, Stopwatch, USER,
+    Verdict, Wire,
 };
 
 /// More connections than one address gets places in the hashing queue.
 const FLOODERS: usize = 48;
-const TRUSTING: &str = "trusted_proxies = [\"127.0.0.0/8\"]\n";
-/// The hash of the short form, which no optimisation makes fast.
-const MODERATE: &str = "[password]\nmemory_kib = 256\niterations = 1\n";
-const HOME: &str = "203.0.113.7";
-const FLOODING: &str = "198.51.100.9";
+const TRUST_LOOPBACK: &str = "trusted_proxies = [\"127.0.0.0/8\"]\n";
+/// The hash of the short form, slow even in an optimised build.
+const MODERATE_HASH: &str = "[password]\nmemory_kib = 256\niterations = 1\n";
+const HONEST_ADDRESS: &str = "203.0.113.7";
+const FLOOD_ADDRESS: &str = "198.51.100.9";
 
-fn from(address: &str, request: Request) -> Request {
+fn forwarded_for(address: &str, request: Request) -> Request {
     request.header("X-Forwarded-For", address)
 }
 
-/// A server whose user `victim` has to wait until after tomorrow.
-fn start(site: &Site) -> Server {
-    let server = site.start_with_user();
-    site.add_user("victim", PASSWORD);
-    server.send(&from(FLOODING, Wire::Polish.login("victim", "wrong")));
-    site.database.run(
+/// A server with a user `victim`, locked until after tomorrow.
+fn start(installation: &Installation) -> Server {
+    let server = installation.start_with_user();
+    installation.add_user("victim", PASSWORD);
+    server.send(&forwarded_for(FLOOD_ADDRESS, Wire::Polish.login_request("victim", "wrong")));
+    installation.database.execute(
         "UPDATE login_attempts SET failures = 90, day = day + 1, until_at = until_at + 172800000",
     );
     server
 }
 
-fn site(throttle: &str) -> Site {
-    let hash = if is_long() { "" } else { MODERATE };
-    Site::costly(Database::sqlite(), &format!("{TRUSTING}{throttle}{hash}"))
+fn installation_with_throttle(throttle: &str) -> Installation {
+    let hash = if is_long() { "" } else { MODERATE_HASH };
+    Installation::with_default_hash(
+        Database::sqlite(),
+        &format!("{TRUST_LOOPBACK}{throttle}{hash}"),
+    )
 }
 
-/// Does something while one address guesses at the locked name over many connections, and says how many answers the guesses had, and how many
-/// of those were 503.
+/// Runs `act` while one address guesses at the locked name over many connections. Returns the number of answers to the
+/// guesses, and the number of 503 answers among them.
 fn under_flood<T>(server: &Server, act: impl FnOnce() -> T) -> (T, [usize; 2]) {
     let (over, answered, shed) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
     let flood = || {
         let mut connection = Connection::open(server.dialects).unwrap();
         while !over.load(Ordering::Relaxed) {
-            let guess = from(FLOODING, Wire::Polish.login("victim", "wrong"));
+            let guess = forwarded_for(FLOOD_ADDRESS, Wire::Polish.login_request("victim", "wrong"));
             let answer = connection.exchange(&guess).unwrap();
             shed.fetch_add(usize::from(answer.status == 503), Ordering::Relaxed);
             answered.fetch_add(1, Ordering::Relaxed);
         }
     };
     let done = thread::scope(|scope| {
-        let end_flood = EndOnDrop(&over);
+        let end_flood = StopOnDrop(&over);
         let flooders: Vec<_> = (0..FLOODERS).map(|_| scope.spawn(flood)).collect();
-        // It is at work, and has all that it can get.
-        until("the flood to fill its part of the queue", || {
+        // The flood is at work and fills its share of the queue.
+        wait_for("the flood to fill its part of the queue", || {
             (shed.load(Ordering::Relaxed) > 0).then_some(())
         });
         let done = act();
@@ -67,30 +71,40 @@ fn under_flood<T>(server: &Server, act: impl FnOnce() -> T) -> (T, [usize; 2]) {
 }
 
 #[test]
-fn a_flood_of_one_locked_name_leaves_logins_and_renewals_of_others_alone() {
-    // What one address may try is without bound here: the queue alone keeps the others going. The session that is renewed is the oldest of
-    // all that are opened.
-    let site = site(
+fn a_login_flood_on_a_locked_account_does_not_affect_logins_and_renewals_of_others() {
+    // The rate limit is effectively off: the hashing queue alone protects the others. The renewed session is the oldest
+    // one, so the session limit is high.
+    let installation = installation_with_throttle(
         "max_sessions_per_user = 100000\n[throttle]\nfailures_per_address = 100000000\nfailures_per_network = 100000000\n",
     );
-    let server = start(&site);
+    let server = start(&installation);
     let log_in = |wire: Wire| {
-        let watch = Watch::start();
-        let answer = exchange(server.dialects, &from(HOME, wire.login(USER, PASSWORD))).unwrap();
-        (wire.opened(USER, &answer), watch.elapsed())
+        let watch = Stopwatch::start();
+        let answer = exchange(
+            server.dialects,
+            &forwarded_for(HONEST_ADDRESS, wire.login_request(USER, PASSWORD)),
+        )
+        .unwrap();
+        (wire.parse_login(USER, &answer), watch.elapsed())
     };
     let axxon = log_in(Wire::Axxon).0.unwrap();
-    let rounds = times(60, 2000);
-    let (mut logins, mut renewals) = (Answers::default(), Answers::default());
+    let rounds = repetitions(60, 2000);
+    let (mut logins, mut renewals) = (ResponseTimes::default(), ResponseTimes::default());
     let ((), [answered, shed]) = under_flood(&server, || {
         for number in 0..rounds {
             let wire = Wire::ALL[number % Wire::ALL.len()];
             let (opened, took) = log_in(wire);
             assert!(opened.is_ok(), "login {number} of {rounds}: {} {opened:?}", wire.name());
             logins.0.push(took);
-            let watch = Watch::start();
-            let answer = exchange(server.dialects, &from(HOME, axxon.renewal())).unwrap();
-            assert_eq!(axxon.used(&answer), Verdict::Yes, "renewal {number} of {rounds}");
+            let watch = Stopwatch::start();
+            let answer =
+                exchange(server.dialects, &forwarded_for(HONEST_ADDRESS, axxon.renewal_request()))
+                    .unwrap();
+            assert_eq!(
+                axxon.use_verdict(&answer),
+                Verdict::Accepted,
+                "renewal {number} of {rounds}"
+            );
             renewals.0.push(watch.elapsed());
         }
     });
@@ -100,12 +114,12 @@ fn a_flood_of_one_locked_name_leaves_logins_and_renewals_of_others_alone() {
 }
 
 #[test]
-fn an_address_that_floods_a_locked_name_is_throttled_before_a_hash_is_spent() {
-    // As it comes, ten times as many as of failures: a thousand.
+fn an_address_that_floods_a_locked_account_is_rate_limited_before_hashing() {
+    // By default an address may try 1000 logins on locked accounts, ten times as many as failures.
     let (throttle, bears) =
         if is_long() { ("", 1000) } else { ("[throttle]\nfailures_per_address = 10\n", 100) };
-    let site = site(throttle);
-    let server = start(&site);
+    let installation = installation_with_throttle(throttle);
+    let server = start(&installation);
     let refused = |reason: &str| {
         server.metric(&format!(
             "parlance_refusals_total{{dialect=\"polish-longtoken\",action=\"login\",reason=\"{reason}\"}}"
@@ -113,19 +127,21 @@ fn an_address_that_floods_a_locked_name_is_throttled_before_a_hash_is_spent() {
     };
     let is_throttled = |answer: &Response| answer.status == 429;
     let ((), [answered, _]) = under_flood(&server, || {
-        until("the flood to be throttled", || (refused("throttled") > 0).then_some(()));
-        // Others on the same machine are let alone.
-        let answer = server.send(&from(HOME, Wire::Polish.login(USER, PASSWORD)));
+        wait_for("the flood to be throttled", || (refused("throttled") > 0).then_some(()));
+        // Other addresses behind the same proxy are not limited.
+        let answer =
+            server.send(&forwarded_for(HONEST_ADDRESS, Wire::Polish.login_request(USER, PASSWORD)));
         assert_eq!(answer.status, 200, "{}", answer.text());
     });
     let hashed = refused("locked");
     eprintln!(
         "locked: {answered} guesses at a locked name, {hashed} hashed before the address was throttled"
     );
-    // Those that were on their way when the last was borne come on top; and one is forgiven now and then.
+    // Logins in progress when the limit is reached come on top, and the rate limit replenishes evenly.
     let slack = u64::try_from(FLOODERS).unwrap() + bears / 5;
-    // Those that waited too long on a slow machine were borne and not hashed.
+    // Logins that time out in the hashing queue on a slow machine count for the rate limit without a hash.
     assert!((1..=bears + slack).contains(&hashed), "{hashed} hashed of {answered}");
-    let answer = server.send(&from(FLOODING, Wire::Polish.login(USER, PASSWORD)));
+    let answer =
+        server.send(&forwarded_for(FLOOD_ADDRESS, Wire::Polish.login_request(USER, PASSWORD)));
     assert!(is_throttled(&answer), "{}", answer.text());
 }

@@ -1,4 +1,4 @@
-//! Strangers ask as fast as they can: what they are refused is counted in the log, and does not fill it.
+//! Attackers send requests at full speed: refusals are counted in the log, and do not fill the log.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{span, times};
-use crate::harness::clock::until;
+use super::{repetitions, run_time};
+use crate::harness::clock::wait_for;
 use crate::harness::http::Connection;
-use crate::harness::{Database, Request, Server, Site, Watch, Wire};
+use crate::harness::{Database, Installation, Request, Server, Stopwatch, Wire};
 
 const ADDRESSES: usize = 20;
 /// Bytes of log that a minute may take.
@@ -18,8 +18,8 @@ const MINUTE_BYTES: usize = 1024 * 1024;
 /// Connections that are open at a time beyond the limit.
 const KEPT_CONNECTIONS: usize = 8;
 
-/// Sums up the counts of the records that hold all of these words, and says how many records there are.
-fn counted(log: &str, words: &[&str]) -> (usize, usize) {
+/// The number of records that contain all of these words, and the sum of their counts.
+fn sum_counts(log: &str, words: &[&str]) -> (usize, usize) {
     let records = log.lines().filter(|line| words.iter().all(|word| line.contains(word)));
     let counts = records.map(|line| {
         let count = line.split_once("count=").map(|(_, rest)| rest.split_whitespace().next());
@@ -28,22 +28,23 @@ fn counted(log: &str, words: &[&str]) -> (usize, usize) {
     counts.fold((0, 0), |(records, sum), count| (records + 1, sum + count))
 }
 
-/// The program's whole log, once it has ended.
+/// The whole log, after a graceful shutdown.
 fn whole_log(mut server: Server) -> String {
     server.signal("TERM");
-    assert_eq!(server.ended().code(), Some(0));
-    server.log.whole()
+    assert_eq!(server.wait_for_exit().code(), Some(0));
+    server.log.wait_for_end()
 }
 
 #[test]
-fn addresses_that_must_wait_fill_no_log() {
-    let (watch, few) = (Watch::start(), 3);
+fn rate_limited_addresses_do_not_fill_the_log() {
+    let (watch, few) = (Stopwatch::start(), 3);
     let configuration = format!(
         "trusted_proxies = [\"127.0.0.1\"]\n[throttle]\nfailures_per_address = {few}\nwindow = \"1h\"\n"
     );
-    let site = Site::with(Database::sqlite(), &configuration);
-    let server = site.start_with_user();
-    let (each, long) = (times(150, usize::MAX), span(Duration::MAX, Duration::from_secs(60)));
+    let installation = Installation::with_config(Database::sqlite(), &configuration);
+    let server = installation.start_with_user();
+    let (each, long) =
+        (repetitions(150, usize::MAX), run_time(Duration::MAX, Duration::from_secs(60)));
     let (sent, throttled) = (AtomicUsize::new(0), AtomicUsize::new(0));
     thread::scope(|scope| {
         for number in 0..ADDRESSES {
@@ -52,7 +53,7 @@ fn addresses_that_must_wait_fill_no_log() {
                 let mut connection = Connection::open(server.dialects).unwrap();
                 let from = format!("198.18.{number}.1");
                 for _ in 0..each {
-                    let login = Wire::Polish.login("nobody", "wrong");
+                    let login = Wire::Polish.login_request("nobody", "wrong");
                     let answer = connection.exchange(&login.header("X-Forwarded-For", &from));
                     sent.fetch_add(1, Ordering::Relaxed);
                     if answer.unwrap().status == 429 {
@@ -68,7 +69,7 @@ fn addresses_that_must_wait_fill_no_log() {
     let minutes = usize::try_from(watch.elapsed().as_secs() / 60).unwrap() + 1;
     let log = whole_log(server);
     let (sent, throttled) = (sent.into_inner(), throttled.into_inner());
-    let (records, told) = counted(&log, &["login refused", "\"throttled\""]);
+    let (records, told) = sum_counts(&log, &["login refused", "\"throttled\""]);
     eprintln!(
         "log_flood: {ADDRESSES} addresses, {sent} logins, {throttled} throttled, told of in {records} records; {} bytes of log in {:?}",
         log.len(),
@@ -82,13 +83,14 @@ fn addresses_that_must_wait_fill_no_log() {
 }
 
 #[test]
-fn connections_beyond_the_limit_fill_no_log() {
-    let site = Site::with(Database::sqlite(), "max_connections_per_address = 1\n");
-    let server = site.start();
-    let tries = times(200, 20_000);
+fn connections_beyond_the_limit_do_not_fill_the_log() {
+    let installation =
+        Installation::with_config(Database::sqlite(), "max_connections_per_address = 1\n");
+    let server = installation.start();
+    let tries = repetitions(200, 20_000);
     let mut opened = 0;
-    // The server ends a silent connection after some seconds and lets the next one in: each is kept until some more are opened, so that
-    // the address holds one all the time.
+    // The server ends a silent connection after some seconds and admits the next one. Each connection is kept until
+    // some more are opened, so that the address holds one all the time.
     let mut kept = VecDeque::new();
     let mut open = || {
         opened += 1;
@@ -100,30 +102,30 @@ fn connections_beyond_the_limit_fill_no_log() {
     for _ in 0..=tries {
         open();
     }
-    let refused = until("the connections to be refused", || {
+    let refused = wait_for("the connections to be refused", || {
         open();
         let refused = usize::try_from(server.metric("parlance_connections_refused_total")).unwrap();
         (refused >= tries).then_some(refused)
     });
     drop(kept);
     let log = whole_log(server);
-    let (records, told) = counted(&log, &["connections refused", "127.0.0.7"]);
+    let (records, told) = sum_counts(&log, &["connections refused", "127.0.0.7"]);
     assert!((refused..=opened).contains(&told), "{refused} of {opened} refused: {log}");
-    assert!(records <= 2 + times(0, 60), "{records} records: {log}");
+    assert!(records <= 2 + repetitions(0, 60), "{records} records: {log}");
 }
 
 #[test]
-fn calls_that_cannot_be_understood_fill_no_log() {
-    let site = Site::new(Database::sqlite());
-    let server = site.start();
-    let tries = times(150, 20_000);
+fn malformed_calls_do_not_fill_the_log() {
+    let installation = Installation::new(Database::sqlite());
+    let server = installation.start();
+    let tries = repetitions(150, 20_000);
     let mut connection = Connection::open(server.dialects).unwrap();
     for _ in 0..tries {
         let json = Request::post("/login").json(&json!({"login": "nobody", "pass": "wrong"}));
         connection.exchange(&json).unwrap();
     }
     let log = whole_log(server);
-    let (records, told) = counted(&log, &["call refused", "polish-longtoken"]);
+    let (records, told) = sum_counts(&log, &["call refused", "polish-longtoken"]);
     assert_eq!(told, tries, "{log}");
-    assert!(records <= 2 + times(0, 60), "{records} records: {log}");
+    assert!(records <= 2 + repetitions(0, 60), "{records} records: {log}");
 }

@@ -1,4 +1,4 @@
-//! Whoever reads the log stalls, or is gone: requests, readiness and the end of the program wait for no record.
+//! The reader of the log stalls or is gone: requests, readiness and shutdown wait for no log record.
 
 use std::fs::File;
 use std::io::{Write as _, pipe};
@@ -7,41 +7,41 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::{is_long, times};
-use crate::harness::clock::until;
+use super::{is_long, repetitions};
+use crate::harness::clock::wait_for;
 use crate::harness::http::{Connection, send};
 use crate::harness::log::Lines;
-use crate::harness::server::under;
-use crate::harness::{Database, Request, Server, Site, Verdict, Watch, Wire};
+use crate::harness::server::wrap_command;
+use crate::harness::{Database, Installation, Request, Server, Stopwatch, Verdict, Wire};
 
-/// Nothing slows the logins down whose records fill the queue.
-const UNBOUNDED: &str = "[lockout]\nenabled = false\n[throttle]\nenabled = false\n";
-/// Bytes that a pipe holds.
+/// Without lock-out and rate limit: neither slows down the logins that fill the queue with records.
+const WITHOUT_LIMITS: &str = "[lockout]\nenabled = false\n[throttle]\nenabled = false\n";
+/// The capacity of a pipe in bytes.
 const PIPE_BYTES: usize = 64 * 1024;
-/// Far beyond what a request, and an end with its last records, may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Far longer than a request, or a shutdown with its last records, may take.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A server whose log goes to a pipe, and the pipe's other end, which nothing reads yet.
-fn server(site: &Site) -> (Server, File) {
-    let fifo = site.folder().join("log");
+/// A server with its log in a pipe, and the pipe's reading end, which has no reader yet.
+fn server(installation: &Installation) -> (Server, File) {
+    let fifo = installation.folder().join("log");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     let reader = File::options().read(true).write(true).open(&fifo).unwrap();
     let shell = ["sh", "-c", "exec \"$0\" \"$@\" 2>log"];
-    let (server, _) = Server::spawn(under(&shell, &site.serve()));
-    site.add_user(crate::harness::USER, crate::harness::PASSWORD);
-    // From now on the reading end is one that only reads: a pipe with a writer of its own would never be broken.
+    let (server, _) = Server::spawn(wrap_command(&shell, &installation.serve_command()));
+    installation.add_user(crate::harness::USER, crate::harness::PASSWORD);
+    // The test's own end is read-only from here on: a pipe with a writer left would never break.
     (server, File::options().read(true).open(&fifo).inspect(|_| drop(reader)).unwrap())
 }
 
-/// So many refused logins, each with a record of more than a kibibyte; all are answered.
-fn refuse(server: &Server, logins: usize) {
+/// Sends `logins` logins that are refused, each with a log record of more than a kibibyte. Every login gets its answer.
+fn send_refused_logins(server: &Server, logins: usize) {
     let number = AtomicU64::new(0);
     thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
                 let mut connection = Connection::open(server.dialects).unwrap();
                 while number.fetch_add(1, Ordering::Relaxed) < logins as u64 {
-                    let login = Wire::Polish.login(&"\u{e0041}".repeat(128), "wrong");
+                    let login = Wire::Polish.login_request(&"\u{e0041}".repeat(128), "wrong");
                     assert_eq!(connection.exchange(&login).unwrap().status, 401);
                 }
             });
@@ -49,31 +49,31 @@ fn refuse(server: &Server, logins: usize) {
     });
 }
 
-const DROPPED: &str = "parlance_log_records_dropped_total";
+const DROPPED_METRIC: &str = "parlance_log_records_dropped_total";
 
 #[test]
-fn a_log_that_nobody_reads_holds_up_no_request_and_tells_later_what_it_lost() {
-    let watch = Watch::start();
-    let site = Site::with(Database::sqlite(), UNBOUNDED);
-    let (server, log) = server(&site);
+fn an_unread_log_delays_no_request_and_later_reports_its_dropped_records() {
+    let watch = Stopwatch::start();
+    let installation = Installation::with_config(Database::sqlite(), WITHOUT_LIMITS);
+    let (server, log) = server(&installation);
     let held = server.log_in_everywhere();
-    let logins = times(3000, 100_000);
-    refuse(&server, logins);
-    let dropped = server.metric(DROPPED);
+    let logins = repetitions(3000, 100_000);
+    send_refused_logins(&server, logins);
+    let dropped = server.metric(DROPPED_METRIC);
     assert!(dropped > 0, "the queue is bounded");
-    assert_eq!(server.admin("/readyz").status, 200);
-    server.expect(&held, &Verdict::Yes, "while the log is stalled");
+    assert_eq!(server.get_admin("/readyz").status, 200);
+    server.expect_each_use(&held, &Verdict::Accepted, "while the log is stalled");
     for held in &held {
-        assert_eq!(server.log_out(held), Verdict::Yes);
+        assert_eq!(server.log_out(held), Verdict::Accepted);
     }
     server.log_in_everywhere();
     let memory = server.memory().1;
-    let log = Lines::of(log);
-    let told = log.line_with("log records were dropped").expect("it flows again");
-    // What was said meanwhile found no room either.
-    let dropped = until("all that was dropped to be counted", || {
-        told.contains(&format!("dropped={}", server.metric(DROPPED)))
-            .then(|| server.metric(DROPPED))
+    let log = Lines::read(log);
+    let told = log.wait_for_line("log records were dropped").expect("it flows again");
+    // Records of the meantime were dropped too.
+    let dropped = wait_for("all that was dropped to be counted", || {
+        told.contains(&format!("dropped={}", server.metric(DROPPED_METRIC)))
+            .then(|| server.metric(DROPPED_METRIC))
     });
     let written = log.text().lines().filter(|line| line.contains("login refused")).count();
     assert!(written + usize::try_from(dropped).unwrap() >= logins, "{written} and {dropped}");
@@ -84,37 +84,37 @@ fn a_log_that_nobody_reads_holds_up_no_request_and_tells_later_what_it_lost() {
     assert!(!is_long() || memory < 128 * 1024, "{memory} KiB");
 }
 
-/// The server is told to stop, and stops in its time.
+/// Asserts that the server stops within [`DATABASE_TIMEOUT`] of SIGTERM.
 #[track_caller]
 fn assert_stops(mut server: Server) {
-    let watch = Watch::start();
+    let watch = Stopwatch::start();
     server.signal("TERM");
-    assert_eq!(server.ended().code(), Some(0));
-    assert!(watch.elapsed() < PATIENCE, "it took {:?}", watch.elapsed());
+    assert_eq!(server.wait_for_exit().code(), Some(0));
+    assert!(watch.elapsed() < STOP_TIMEOUT, "it took {:?}", watch.elapsed());
 }
 
 #[test]
-fn a_stop_waits_for_no_log() {
-    let site = Site::with(Database::sqlite(), UNBOUNDED);
-    let (server, log) = server(&site);
-    refuse(&server, 200);
+fn the_shutdown_does_not_wait_for_the_log() {
+    let installation = Installation::with_config(Database::sqlite(), WITHOUT_LIMITS);
+    let (server, log) = server(&installation);
+    send_refused_logins(&server, 200);
     assert_stops(server);
     drop(log);
 }
 
 #[test]
-fn a_log_whose_reader_is_gone_ends_nothing() {
-    let site = Site::with(Database::sqlite(), UNBOUNDED);
-    let (server, log) = server(&site);
+fn a_closed_log_reader_does_not_end_the_server() {
+    let installation = Installation::with_config(Database::sqlite(), WITHOUT_LIMITS);
+    let (server, log) = server(&installation);
     drop(log);
-    refuse(&server, 50);
-    until("records to be lost", || (server.metric(DROPPED) > 0).then_some(()));
-    assert_eq!(server.admin("/readyz").status, 200);
+    send_refused_logins(&server, 50);
+    wait_for("records to be lost", || (server.metric(DROPPED_METRIC) > 0).then_some(()));
+    assert_eq!(server.get_admin("/readyz").status, 200);
     server.log_in_everywhere();
     assert_stops(server);
 }
 
-/// A pipe that takes nothing more.
+/// A full pipe.
 fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
     let (reader, mut writer) = pipe().unwrap();
     writer.write_all(&vec![b'.'; PIPE_BYTES]).unwrap();
@@ -122,29 +122,29 @@ fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
 }
 
 #[test]
-fn nobody_who_reads_where_it_listens_holds_up_the_server() {
-    let site = Site::new(Database::sqlite());
+fn an_unread_standard_output_does_not_delay_the_server() {
+    let installation = Installation::new(Database::sqlite());
     let (_reader, writer) = full_pipe();
-    let mut command = site.serve();
+    let mut command = installation.serve_command();
     command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    let log = Lines::of(child.stderr.take().unwrap());
-    let serving = log.line_with("serving dialects=").expect("it serves");
+    let log = Lines::read(child.stderr.take().unwrap());
+    let serving = log.wait_for_line("serving dialects=").expect("it serves");
     let admin = serving.split_once("admin=").unwrap().1.split_whitespace().next().unwrap();
     assert_eq!(send(admin.parse().unwrap(), &Request::get("/readyz")).status, 200);
     let pid = child.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-    let ended = until("its end", || child.try_wait().unwrap());
+    let ended = wait_for("its end", || child.try_wait().unwrap());
     assert_eq!(ended.code(), Some(0), "{}", log.text());
 }
 
 #[test]
-fn nobody_who_reads_why_it_does_not_start_holds_up_its_end() {
-    let site = Site::with(Database::sqlite(), "nonsense = 1\n");
+fn an_unread_standard_error_does_not_delay_a_failed_start() {
+    let installation = Installation::with_config(Database::sqlite(), "nonsense = 1\n");
     let (_reader, writer) = full_pipe();
-    let mut command = site.serve();
+    let mut command = installation.serve_command();
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(writer);
     let mut child = command.spawn().unwrap();
-    let ended = until("its end", || child.try_wait().unwrap());
+    let ended = wait_for("its end", || child.try_wait().unwrap());
     assert_eq!(ended.code(), Some(2));
 }

@@ -1,51 +1,56 @@
-//! Thousands of broken requests a dialect over raw sockets, each a little different from a good one.
+//! Thousands of broken requests for each dialect over raw sockets, each a small mutation of a good request.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::thread;
 
-use super::times;
+use super::repetitions;
 use crate::harness::http::{Connection, exchange};
-use crate::harness::{Dice, Request, Wire};
-use crate::malformed::{sweep, with_password};
+use crate::harness::{Request, Rng, Wire};
+use crate::malformed::{with_password, with_unharmed_server};
 
-/// Kibibytes that all of them together may leave behind.
-const GROWTH: u64 = 32 * 1024;
+/// Kibibytes by which all broken requests together may grow the server's memory.
+const MAX_GROWTH_KIB: u64 = 32 * 1024;
 
 #[test]
 fn no_mutation_of_a_request_breaks_the_server_or_opens_a_session() {
-    let mutations = times(3000, 100_000);
-    sweep(|server, held| {
+    let mutations = repetitions(3000, 100_000);
+    with_unharmed_server(|server, held| {
         let before = server.memory().0;
         thread::scope(|scope| {
             for (number, held) in held.iter().enumerate() {
                 let wire = held.wire;
                 let seeds = [
                     with_password(wire, b"wrong"),
-                    wire.login("nobody", "wrong"),
-                    held.using(),
-                    held.renewal(),
+                    wire.login_request("nobody", "wrong"),
+                    held.use_request(),
+                    held.renewal_request(),
                 ];
                 scope.spawn(move || {
-                    storm(server.dialects, wire, &seeds, (number as u64 + 1, mutations))
+                    send_mutations(server.dialects, wire, &seeds, (number as u64 + 1, mutations))
                 });
             }
         });
         let grown = server.memory().0.saturating_sub(before);
         eprintln!("mutations: {mutations} broken requests a dialect, grown by {grown} KiB");
-        assert!(grown <= GROWTH, "{grown} KiB");
+        assert!(grown <= MAX_GROWTH_KIB, "{grown} KiB");
         let good = exchange(server.dialects, &Request::get("/login")).unwrap();
         assert_eq!(good.status, 404);
     });
 }
 
-fn storm(address: SocketAddr, wire: Wire, seeds: &[Request], (seed, mutations): (u64, usize)) {
-    let mut dice = Dice::new(seed);
+fn send_mutations(
+    address: SocketAddr,
+    wire: Wire,
+    seeds: &[Request],
+    (seed, mutations): (u64, usize),
+) {
+    let mut rng = Rng::new(seed);
     let mut answers = BTreeMap::new();
     for count in 0..mutations {
-        let good = dice.pick(seeds).clone();
-        let request = broken(good, &mut dice);
-        for status in attempt(address, wire, count, &request) {
+        let good = rng.pick(seeds).clone();
+        let request = mutated(good, &mut rng);
+        for status in send_mutation(address, wire, count, &request) {
             *answers.entry(status).or_insert(0) += 1;
         }
     }
@@ -56,12 +61,12 @@ fn storm(address: SocketAddr, wire: Wire, seeds: &[Request], (seed, mutations): 
     );
 }
 
-/// Sends bytes, and asserts that what comes back is no failure of the server's.
-fn attempt(address: SocketAddr, wire: Wire, count: usize, request: &[u8]) -> Vec<u16> {
+/// Sends bytes, and asserts that no answer reports a server error: 503 apart, no 5xx.
+fn send_mutation(address: SocketAddr, wire: Wire, count: usize, request: &[u8]) -> Vec<u16> {
     let mut connection = Connection::open(address)
         .unwrap_or_else(|error| panic!("{} {count}: the server is gone: {error}", wire.name()));
     let _closed = connection.write(request);
-    connection.finish();
+    connection.shutdown_write();
     let mut answers = Vec::new();
     while let Ok(answer) = connection.read(request.starts_with(b"HEAD ")) {
         let shown = String::from_utf8_lossy(request);
@@ -72,24 +77,25 @@ fn attempt(address: SocketAddr, wire: Wire, count: usize, request: &[u8]) -> Vec
     answers
 }
 
-/// Half of them are broken anywhere; the others only where a dialect reads, within the framing that HTTP wants.
-fn broken(mut request: Request, dice: &mut Dice) -> Vec<u8> {
-    if dice.below(2) == 0 {
-        return mutate(&request.bytes(false), dice);
+/// Half of the requests are broken anywhere, the others only in the parts that a dialect reads, within valid HTTP
+/// framing.
+fn mutated(mut request: Request, rng: &mut Rng) -> Vec<u8> {
+    if rng.below(2) == 0 {
+        return mutate(&request.bytes(false), rng);
     }
-    if request.body.is_empty() || dice.below(4) == 0 {
-        let number = dice.below(request.headers.len());
-        let mut value = mutate(request.headers[number].1.as_bytes(), dice);
+    if request.body.is_empty() || rng.below(4) == 0 {
+        let number = rng.below(request.headers.len());
+        let mut value = mutate(request.headers[number].1.as_bytes(), rng);
         value.retain(|byte| !matches!(byte, b'\r' | b'\n' | b'\0'));
         request.headers[number].1 = String::from_utf8_lossy(&value).into_owned();
     } else {
-        request.body = mutate(&request.body, dice);
+        request.body = mutate(&request.body, rng);
     }
     request.bytes(false)
 }
 
 /// Changes one to four places.
-fn mutate(good: &[u8], dice: &mut Dice) -> Vec<u8> {
+fn mutate(good: &[u8], rng: &mut Rng) -> Vec<u8> {
     const WORDS: &[&[u8]] = &[
         b"\0",
         b"\r\n",
@@ -133,18 +139,18 @@ fn mutate(good: &[u8], dice: &mut Dice) -> Vec<u8> {
         b"\t",
         b"HTTP/1.0",
     ];
-    // Not DELETE: it would end the one session whose uses are broken here.
+    // Not DELETE, which would end the one session under test.
     const METHODS: &[&[u8]] = &[
         b"GET", b"HEAD", b"POST", b"PUT", b"OPTIONS", b"PATCH", b"TRACE", b"CONNECT", b"BREW",
         b"post",
     ];
     let mut bytes = good.to_vec();
-    for _ in 0..=dice.below(4) {
-        let at = dice.below(bytes.len().max(1));
-        let end = (at + 1 + dice.below(24)).min(bytes.len());
-        match dice.below(8) {
-            0 => bytes[at] ^= 1 << dice.below(8),
-            1 => bytes[at] = u8::try_from(dice.below(256)).unwrap(),
+    for _ in 0..=rng.below(4) {
+        let at = rng.below(bytes.len().max(1));
+        let end = (at + 1 + rng.below(24)).min(bytes.len());
+        match rng.below(8) {
+            0 => bytes[at] ^= 1 << rng.below(8),
+            1 => bytes[at] = u8::try_from(rng.below(256)).unwrap(),
             2 => {
                 bytes.drain(at..end);
             }
@@ -153,11 +159,11 @@ fn mutate(good: &[u8], dice: &mut Dice) -> Vec<u8> {
                 bytes.splice(at..at, copy);
             }
             4 | 5 => {
-                bytes.splice(at..at, dice.pick(WORDS).iter().copied());
+                bytes.splice(at..at, rng.pick(WORDS).iter().copied());
             }
             6 => {
                 let space = bytes.iter().position(|&byte| byte == b' ').unwrap_or(0);
-                bytes.splice(..space, dice.pick(METHODS).iter().copied());
+                bytes.splice(..space, rng.pick(METHODS).iter().copied());
             }
             _ => bytes.truncate(at.max(1)),
         }

@@ -1,4 +1,4 @@
-//! Three servers on one PostgreSQL: what is ended on any of them is dead on all from the acknowledgement on.
+//! Three servers on one PostgreSQL: a session ended on one is dead on all from the acknowledgement on.
 
 use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
@@ -9,13 +9,14 @@ use std::thread;
 
 use crate::harness::http::Connection;
 use crate::harness::{
-    Database, Dice, EndOnDrop, Held, PASSWORD, Response, Server, Site, USER, Verdict, Wire,
+    Database, HeldSession, Installation, PASSWORD, Response, Rng, Server, StopOnDrop, USER,
+    Verdict, Wire,
 };
-use crate::torture::times;
+use crate::torture::repetitions;
 
-/// How a session is ended.
+/// How a session ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+enum EndMethod {
     Logout,
     /// Another login takes the 1010 session over.
     TakeOver,
@@ -27,35 +28,35 @@ enum End {
     Disable,
 }
 
-/// A way to each of the servers that stays open.
-struct Ways(Vec<Connection>);
+/// An open connection to each server.
+struct NodeConnections(Vec<Connection>);
 
-impl Ways {
-    fn to(addresses: &[SocketAddr]) -> Self {
+impl NodeConnections {
+    fn open(addresses: &[SocketAddr]) -> Self {
         Self(addresses.iter().map(|address| Connection::open(*address).unwrap()).collect())
     }
 
-    fn verdict(&mut self, at: usize, held: &Held) -> Verdict {
-        held.used(&self.0[at].exchange(&held.using()).unwrap())
+    fn verdict(&mut self, at: usize, held: &HeldSession) -> Verdict {
+        held.use_verdict(&self.0[at].exchange(&held.use_request()).unwrap())
     }
 }
 
-/// Logs in on one, uses on all, ends on one while the others are asked without a pause.
+/// Logs in on one node, uses the session on all, and ends the session on one node while the other nodes are polled
+/// without a pause. Returns the number of polls.
 ///
-/// # Errors
-/// What was seen that may not be.
+/// # Errors The violation that was seen.
 fn trial(
-    site: &Site,
-    ways: &mut Ways,
+    installation: &Installation,
+    ways: &mut NodeConnections,
     wire: Wire,
-    end: End,
+    end: EndMethod,
     [opened, ended]: [usize; 2],
 ) -> Result<usize, String> {
-    let login = ways.0[opened].exchange(&wire.login(USER, PASSWORD)).unwrap();
-    let held = wire.opened(USER, &login).map_err(|why| format!("{wire:?} login: {why:?}"))?;
+    let login = ways.0[opened].exchange(&wire.login_request(USER, PASSWORD)).unwrap();
+    let held = wire.parse_login(USER, &login).map_err(|why| format!("{wire:?} login: {why:?}"))?;
     for at in 0..ways.0.len() {
         let verdict = ways.verdict(at, &held);
-        if verdict != Verdict::Yes {
+        if verdict != Verdict::Accepted {
             return Err(format!("{wire:?} opened on {opened}, shown to {at}: {verdict:?}"));
         }
     }
@@ -63,7 +64,7 @@ fn trial(
     let (mine, others): (Vec<_>, Vec<_>) =
         ways.0.iter_mut().enumerate().partition(|(at, _)| *at == ended);
     thread::scope(|scope| {
-        let end_pollers = EndOnDrop(&over);
+        let end_pollers = StopOnDrop(&over);
         let pollers: Vec<_> = others
             .into_iter()
             .map(|(at, way)| {
@@ -72,32 +73,32 @@ fn trial(
             })
             .collect();
         let (_, way) = mine.into_iter().next().unwrap();
-        let done = carry_out(site, way, &held, end);
+        let done = end_session(installation, way, &held, end);
         drop(end_pollers);
-        let own = held.used(&way.exchange(&held.using()).unwrap());
+        let own = held.use_verdict(&way.exchange(&held.use_request()).unwrap());
         let polled: Result<Vec<usize>, String> =
             pollers.into_iter().map(|poller| poller.join().unwrap()).collect();
         let told = |why| format!("{wire:?} opened on {opened}, {end:?} on {ended}: {why}");
         done.map_err(told)?;
-        if own != Verdict::No {
+        if own != Verdict::Refused {
             return Err(told(format!("shown to {ended} itself: {own:?}")));
         }
         Ok(polled.map_err(told)?.into_iter().sum())
     })
 }
 
-/// Shows the session again and again, until once after its end: how often. A `No` before the acknowledgement is the end on its way, and
-/// must be the last word.
-fn poll(way: &mut Connection, held: &Held, over: &AtomicBool) -> Result<usize, String> {
+/// Polls the session until one use after its end; returns the number of uses. A `Refused` before the acknowledgement is the
+/// end in progress, and no `Accepted` may follow.
+fn poll(way: &mut Connection, held: &HeldSession, over: &AtomicBool) -> Result<usize, String> {
     let (mut asked, mut dead) = (0, false);
     loop {
         let is_over = over.load(Ordering::SeqCst);
-        let verdict = held.used(&way.exchange(&held.using()).unwrap());
+        let verdict = held.use_verdict(&way.exchange(&held.use_request()).unwrap());
         asked += 1;
         match verdict {
-            Verdict::No => dead = true,
-            Verdict::Yes if !dead && !is_over => {}
-            Verdict::Yes | Verdict::Away | Verdict::Odd(_) => {
+            Verdict::Refused => dead = true,
+            Verdict::Accepted if !dead && !is_over => {}
+            Verdict::Accepted | Verdict::Unavailable | Verdict::Unexpected(_) => {
                 return Err(format!("{verdict:?} (over: {is_over}, dead before: {dead})"));
             }
         }
@@ -107,70 +108,75 @@ fn poll(way: &mut Connection, held: &Held, over: &AtomicBool) -> Result<usize, S
     }
 }
 
-/// Ends it, and comes back when that is acknowledged.
-fn carry_out(site: &Site, way: &mut Connection, held: &Held, end: End) -> Result<(), String> {
+/// Ends the session; returns after the acknowledgement.
+fn end_session(
+    installation: &Installation,
+    way: &mut Connection,
+    held: &HeldSession,
+    end: EndMethod,
+) -> Result<(), String> {
     let verdict = match end {
-        End::Logout => held.left(&way.exchange(&held.logout()).unwrap()),
-        End::TakeOver => {
-            let login = way.exchange(&held.wire.login(USER, PASSWORD)).unwrap();
-            held.wire.opened(USER, &login).map_or_else(|why| why, |_| Verdict::Yes)
+        EndMethod::Logout => held.logout_verdict(&way.exchange(&held.logout_request()).unwrap()),
+        EndMethod::TakeOver => {
+            let login = way.exchange(&held.wire.login_request(USER, PASSWORD)).unwrap();
+            held.wire.parse_login(USER, &login).map_or_else(|why| why, |_| Verdict::Accepted)
         }
-        End::Revoke => {
-            let mut sessions = site.sessions();
+        EndMethod::Revoke => {
+            let mut sessions = installation.sessions();
             sessions.retain(|session| session["dialect"] == held.wire.name());
             for session in &sessions {
-                site.must(&["session", "revoke", session["id"].as_str().unwrap()]);
+                installation.run_ok(&["session", "revoke", session["id"].as_str().unwrap()]);
             }
-            Verdict::Yes
+            Verdict::Accepted
         }
-        End::RevokeUser => {
-            site.must(&["session", "revoke", "--user", USER]);
-            Verdict::Yes
+        EndMethod::RevokeUser => {
+            installation.run_ok(&["session", "revoke", "--user", USER]);
+            Verdict::Accepted
         }
-        End::Disable => {
-            site.must(&["user", "disable", USER]);
-            Verdict::Yes
+        EndMethod::Disable => {
+            installation.run_ok(&["user", "disable", USER]);
+            Verdict::Accepted
         }
     };
-    if verdict == Verdict::Yes { Ok(()) } else { Err(format!("not done: {verdict:?}")) }
+    if verdict == Verdict::Accepted { Ok(()) } else { Err(format!("not done: {verdict:?}")) }
 }
 
 #[test]
-fn what_is_ended_on_one_node_is_dead_on_all_from_the_acknowledgement_on() {
-    let trials = times(200, 10_000);
-    let site = Site::new(Database::postgres());
-    let servers = [site.start_with_user(), site.start(), site.start()];
+fn a_session_ended_on_one_node_is_refused_on_all_from_the_acknowledgement_on() {
+    let trials = repetitions(200, 10_000);
+    let installation = Installation::new(Database::postgres());
+    let servers = [installation.start_with_user(), installation.start(), installation.start()];
     let addresses = servers.each_ref().map(|server| server.dialects);
-    let mut ways = Ways::to(&addresses);
-    let mut dice = Dice::new(8);
+    let mut ways = NodeConnections::open(&addresses);
+    let mut rng = Rng::new(8);
     let (mut asked, mut ends) = (0, HashMap::<&str, usize>::new());
     for number in 0..trials {
         let wire = Wire::ALL[number % 5];
-        // A command is a process of its own, which takes its time: one in twenty.
+        // A command runs as a slow process of its own, so only one trial in twenty uses commands.
         let end = match number % 60 {
-            19 => End::Revoke,
-            39 => End::RevokeUser,
-            59 => End::Disable,
-            _ if wire == Wire::Cookie && dice.below(2) == 0 => End::TakeOver,
-            _ => End::Logout,
+            19 => EndMethod::Revoke,
+            39 => EndMethod::RevokeUser,
+            59 => EndMethod::Disable,
+            _ if wire == Wire::Cookie && rng.below(2) == 0 => EndMethod::TakeOver,
+            _ => EndMethod::Logout,
         };
-        let nodes = [dice.below(3), dice.below(3)];
-        let seen = trial(&site, &mut ways, wire, end, nodes);
+        let nodes = [rng.below(3), rng.below(3)];
+        let seen = trial(&installation, &mut ways, wire, end, nodes);
         asked += seen.unwrap_or_else(|why| panic!("trial {number}: {why}"));
         *ends
             .entry(match end {
-                End::Logout => "logouts",
-                End::TakeOver => "takeovers",
-                End::Revoke | End::RevokeUser => "revocations",
-                End::Disable => "disabled",
+                EndMethod::Logout => "logouts",
+                EndMethod::TakeOver => "takeovers",
+                EndMethod::Revoke | EndMethod::RevokeUser => "revocations",
+                EndMethod::Disable => "disabled",
             })
             .or_default() += 1;
-        if end == End::Disable {
-            site.must(&["user", "enable", USER]);
+        if end == EndMethod::Disable {
+            installation.run_ok(&["user", "enable", USER]);
         }
     }
-    a_hundred_uses_at_once_find_it_dead(&servers);
-    a_node_that_answers_from_memory_is_caught(&site, &servers);
+    check_concurrent_uses_after_logout(&servers);
+    check_stale_answer_is_detected(&installation, &servers);
     let mut ends: Vec<_> =
         ends.into_iter().map(|(what, count)| format!("{count} {what}")).collect();
     ends.sort();
@@ -180,46 +186,52 @@ fn what_is_ended_on_one_node_is_dead_on_all_from_the_acknowledgement_on() {
     );
 }
 
-fn a_hundred_uses_at_once_find_it_dead(servers: &[Server; 3]) {
+fn check_concurrent_uses_after_logout(servers: &[Server; 3]) {
     for wire in Wire::ALL {
         let held = servers[0].log_in(wire);
-        assert_eq!(servers[1].log_out(&held), Verdict::Yes);
+        assert_eq!(servers[1].log_out(&held), Verdict::Accepted);
         thread::scope(|scope| {
             for server in servers {
                 for _ in 0..100 {
-                    scope.spawn(|| assert_eq!(server.check(&held), Verdict::No, "{wire:?}"));
+                    scope.spawn(|| {
+                        assert_eq!(server.use_session(&held), Verdict::Refused, "{wire:?}")
+                    });
                 }
             }
         });
     }
 }
 
-/// The planted fault: behind one of the ways somebody remembers answers. The trial must see it.
-fn a_node_that_answers_from_memory_is_caught(site: &Site, servers: &[Server; 3]) {
+/// The planted fault: a cache in front of one node repeats old answers. The trial must notice.
+fn check_stale_answer_is_detected(installation: &Installation, servers: &[Server; 3]) {
     let [first, second, third] = servers.each_ref().map(|server| server.dialects);
-    let mut ways = Ways::to(&[first, second, remembering(third)]);
+    let mut ways = NodeConnections::open(&[first, second, caching_proxy(third)]);
     for wire in Wire::ALL {
-        let seen = trial(site, &mut ways, wire, End::Logout, [0, 1]);
+        let seen = trial(installation, &mut ways, wire, EndMethod::Logout, [0, 1]);
         let why = seen.expect_err("a stale answer is not seen");
-        assert!(why.contains("Yes (over: true") && why.ends_with("by 2"), "{why}");
+        assert!(why.contains("Accepted (over: true") && why.ends_with("by 2"), "{why}");
     }
 }
 
-/// What forwards requests, and answers one that it has seen with what was answered then.
-fn remembering(server: SocketAddr) -> SocketAddr {
+/// A caching proxy: forwards each request once, and answers a repeated request with the first answer.
+fn caching_proxy(server: SocketAddr) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let memory = Arc::new(Mutex::new(HashMap::<Vec<u8>, Vec<u8>>::new()));
     thread::spawn(move || {
         for client in listener.incoming() {
             let memory = Arc::clone(&memory);
-            thread::spawn(move || remember(client.unwrap(), server, &memory));
+            thread::spawn(move || answer_from_cache(client.unwrap(), server, &memory));
         }
     });
     address
 }
 
-fn remember(mut client: TcpStream, server: SocketAddr, memory: &Mutex<HashMap<Vec<u8>, Vec<u8>>>) {
+fn answer_from_cache(
+    mut client: TcpStream,
+    server: SocketAddr,
+    memory: &Mutex<HashMap<Vec<u8>, Vec<u8>>>,
+) {
     let mut upstream = Connection::open(server).unwrap();
     let mut request = vec![0; 64 * 1024];
     // The tests write a request in one piece.

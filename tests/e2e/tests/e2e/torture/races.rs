@@ -1,23 +1,24 @@
-//! Two requests about one session or user at once: one winner at most, and nothing lives after an acknowledged end.
+//! Two requests for one session or user at once: at most one winner, and no session outlives an acknowledged end.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use super::kill::lasting;
-use super::times;
+use super::kill::long_lifetimes_config;
+use super::repetitions;
 use crate::harness::{
-    Database, Held, PASSWORD, Request, Response, Server, Site, Verdict, Watch, Wire, clock,
-    on_both_databases,
+    Database, HeldSession, Installation, PASSWORD, Request, Response, Server, Stopwatch, Verdict,
+    Wire, clock, on_both_databases,
 };
 
 on_both_databases!(races_have_one_winner_at_most);
 
-/// How many pairs race side by side.
-const LANES: usize = 4;
+/// How many pairs race in parallel.
+const PARALLEL_PAIRS: usize = 4;
 
-/// A race of one pair: the server, the site, who, and which round. Whether the two were under way at once.
-type Race = fn(&Server, &Site, &str, usize) -> bool;
+/// A race of one pair, with the server, the installation, the user and the round. Returns whether both requests were in
+/// progress at once.
+type Race = fn(&Server, &Installation, &str, usize) -> bool;
 
 const RACES: [(&str, Race); 5] = [
     ("renewal and logout", renewal_and_logout),
@@ -28,33 +29,37 @@ const RACES: [(&str, Race); 5] = [
 ];
 
 fn races_have_one_winner_at_most(database: Database) {
-    let watch = Watch::start();
+    let watch = Stopwatch::start();
     let kind = if matches!(database, Database::Sqlite(_)) { "SQLite" } else { "PostgreSQL" };
-    // Thousands of refused logins and of sessions of few users are what the long form is made of.
-    let site = Site::with(database, &format!("{}[lockout]\nenabled = false\n", lasting()));
-    let server = site.start();
-    let users: Vec<_> = (0..LANES).map(|lane| format!("racer{lane}")).collect();
-    users.iter().for_each(|user| site.add_user(user, PASSWORD));
-    let rounds = times(40, 2000) / LANES;
+    // The long form makes thousands of refused logins, and of sessions of few users: no lock-out and no session limit
+    // may interfere.
+    let installation = Installation::with_config(
+        database,
+        &format!("{}[lockout]\nenabled = false\n", long_lifetimes_config()),
+    );
+    let server = installation.start();
+    let users: Vec<_> = (0..PARALLEL_PAIRS).map(|lane| format!("racer{lane}")).collect();
+    users.iter().for_each(|user| installation.add_user(user, PASSWORD));
+    let rounds = repetitions(40, 2000) / PARALLEL_PAIRS;
     let mut said = Vec::new();
     for (name, race) in RACES {
-        // Each of these disables is a program that starts.
+        // Each disable starts a program, so the short form has fewer rounds.
         let rounds = if name.contains("disable") && !super::is_long() { 2 } else { rounds };
         let met = AtomicUsize::new(0);
         thread::scope(|scope| {
             for user in &users {
-                let (server, site, met) = (&server, &site, &met);
+                let (server, installation, met) = (&server, &installation, &met);
                 scope.spawn(move || {
                     for round in 0..rounds {
                         met.fetch_add(
-                            usize::from(race(server, site, user, round)),
+                            usize::from(race(server, installation, user, round)),
                             Ordering::Relaxed,
                         );
                     }
                 });
             }
         });
-        said.push(format!("{name} {} ({} at once)", rounds * LANES, met.into_inner()));
+        said.push(format!("{name} {} ({} at once)", rounds * PARALLEL_PAIRS, met.into_inner()));
     }
     eprintln!(
         "races, {kind}: {}; one winner at most, 0 alive after their end; {:?} in all",
@@ -63,9 +68,9 @@ fn races_have_one_winner_at_most(database: Database) {
     );
 }
 
-/// Sends two requests as near to the same moment as can be. The answers, and whether each was sent before the other was answered.
+/// Sends two requests at nearly the same moment. Returns the answers, and whether both were in progress at once.
 fn at_once(server: &Server, requests: [&Request; 2]) -> ([Response; 2], bool) {
-    let (start, watch) = (Barrier::new(2), Watch::start());
+    let (start, watch) = (Barrier::new(2), Stopwatch::start());
     let send = |request| {
         start.wait();
         let sent = watch.elapsed();
@@ -83,74 +88,91 @@ fn wire(round: usize) -> Wire {
     Wire::ALL[round % Wire::ALL.len()]
 }
 
-/// Logs in; a machine that has stalled for seconds says 503 meanwhile.
-fn log_in(server: &Server, wire: Wire, user: &str) -> Held {
-    clock::until("a login", || wire.opened(user, &server.send(&wire.login(user, PASSWORD))).ok())
-}
-
-/// What a use hears, 503 apart.
-fn check(server: &Server, held: &Held) -> Verdict {
-    clock::until("an answer to a use", || {
-        Some(server.check(held)).filter(|told| *told != Verdict::Away)
+/// Logs in, and repeats after 503: a machine that stalls for seconds sheds load.
+fn log_in(server: &Server, wire: Wire, user: &str) -> HeldSession {
+    clock::wait_for("a login", || {
+        wire.parse_login(user, &server.send(&wire.login_request(user, PASSWORD))).ok()
     })
 }
 
-/// Whether either heard 503: then nothing is known.
-fn is_void(answers: &[Response; 2]) -> bool {
+/// The verdict of a use, repeated after 503.
+fn check(server: &Server, held: &HeldSession) -> Verdict {
+    clock::wait_for("an answer to a use", || {
+        Some(server.use_session(held)).filter(|told| *told != Verdict::Unavailable)
+    })
+}
+
+/// Whether either answer is 503: then the outcome is unknown.
+fn is_undecided(answers: &[Response; 2]) -> bool {
     answers.iter().any(|answer| answer.status == 503)
 }
 
 #[track_caller]
-fn is_dead(server: &Server, held: &Held, why: &str) {
-    assert_eq!(check(server, held), Verdict::No, "{} {why}", held.wire.name());
+fn check_dead(server: &Server, held: &HeldSession, why: &str) {
+    assert_eq!(check(server, held), Verdict::Refused, "{} {why}", held.wire.name());
 }
 
-fn renewal_and_logout(server: &Server, _: &Site, user: &str, round: usize) -> bool {
+fn renewal_and_logout(server: &Server, _: &Installation, user: &str, round: usize) -> bool {
     let held = log_in(server, wire(round), user);
-    let (answers, met) = at_once(server, [&held.renewal(), &held.logout()]);
-    if is_void(&answers) {
+    let (answers, met) = at_once(server, [&held.renewal_request(), &held.logout_request()]);
+    if is_undecided(&answers) {
         return false;
     }
     let [renewal, logout] = answers;
-    assert_eq!(held.left(&logout), Verdict::Yes, "{}: the session was alive", held.wire.name());
-    match held.renewed(&renewal) {
-        Ok(newer) => is_dead(server, &newer, "renewed while it was ended"),
-        Err(verdict) => assert_eq!(verdict, Verdict::No, "{}", held.wire.name()),
+    assert_eq!(
+        held.logout_verdict(&logout),
+        Verdict::Accepted,
+        "{}: the session was alive",
+        held.wire.name()
+    );
+    match held.parse_renewal(&renewal) {
+        Ok(newer) => check_dead(server, &newer, "renewed while it was ended"),
+        Err(verdict) => assert_eq!(verdict, Verdict::Refused, "{}", held.wire.name()),
     }
-    is_dead(server, &held, "ended while it was renewed");
+    check_dead(server, &held, "ended while it was renewed");
     met
 }
 
-fn two_logouts(server: &Server, _: &Site, user: &str, round: usize) -> bool {
+fn two_logouts(server: &Server, _: &Installation, user: &str, round: usize) -> bool {
     let held = log_in(server, wire(round), user);
-    let (answers, met) = at_once(server, [&held.logout(), &held.logout()]);
-    if is_void(&answers) {
+    let (answers, met) = at_once(server, [&held.logout_request(), &held.logout_request()]);
+    if is_undecided(&answers) {
         return false;
     }
-    let mut left = answers.each_ref().map(|answer| held.left(answer));
-    left.sort_by_key(|verdict| *verdict != Verdict::Yes);
-    assert_eq!(left, [Verdict::Yes, Verdict::No], "{}: one of two ends it", held.wire.name());
-    is_dead(server, &held, "ended twice");
+    let mut left = answers.each_ref().map(|answer| held.logout_verdict(answer));
+    left.sort_by_key(|verdict| *verdict != Verdict::Accepted);
+    assert_eq!(
+        left,
+        [Verdict::Accepted, Verdict::Refused],
+        "{}: one of two ends it",
+        held.wire.name()
+    );
+    check_dead(server, &held, "ended twice");
     met
 }
 
-fn login_and_disable(server: &Server, site: &Site, user: &str, round: usize) -> bool {
+fn login_and_disable(
+    server: &Server,
+    installation: &Installation,
+    user: &str,
+    round: usize,
+) -> bool {
     let disabled = AtomicBool::new(false);
     let wire = wire(round);
     let (opened, refused) = thread::scope(|scope| {
         let logins = scope.spawn(|| {
             let (mut opened, mut refused) = (Vec::new(), 0);
-            // One more after the command has said that it is done.
+            // One more login after the end of the command.
             loop {
                 let is_last = disabled.load(Ordering::SeqCst);
-                match wire.opened(user, &server.send(&wire.login(user, PASSWORD))) {
+                match wire.parse_login(user, &server.send(&wire.login_request(user, PASSWORD))) {
                     Ok(held) if is_last => {
                         panic!("{} let a disabled user in: {held:?}", wire.name())
                     }
                     Ok(held) => opened.push(held),
-                    Err(Verdict::No) => refused += 1,
-                    Err(Verdict::Away) => continue,
-                    Err(other @ (Verdict::Yes | Verdict::Odd(_))) => {
+                    Err(Verdict::Refused) => refused += 1,
+                    Err(Verdict::Unavailable) => continue,
+                    Err(other @ (Verdict::Accepted | Verdict::Unexpected(_))) => {
                         panic!("{}: {other:?}", wire.name())
                     }
                 }
@@ -159,23 +181,23 @@ fn login_and_disable(server: &Server, site: &Site, user: &str, round: usize) -> 
                 }
             }
         });
-        site.must(&["user", "disable", user]);
+        installation.run_ok(&["user", "disable", user]);
         disabled.store(true, Ordering::SeqCst);
         logins.join().unwrap()
     });
-    // All but the newest of thousands would tell the same.
+    // The newest sessions suffice; thousands of older ones would show the same.
     for held in opened.iter().rev().take(20) {
-        is_dead(server, held, "opened while its user was disabled");
+        check_dead(server, held, "opened while its user was disabled");
     }
-    site.must(&["user", "enable", user]);
+    installation.run_ok(&["user", "enable", user]);
     for held in opened.iter().rev().take(5) {
-        is_dead(server, held, "revived by enabling its user");
+        check_dead(server, held, "revived by enabling its user");
     }
     !opened.is_empty() && refused > 0
 }
 
-/// A login on the 1010 wire that says what is to become of another session.
-fn enter(user: &str, kill: &str) -> Request {
+/// A login on the 1010 wire, with the fate of another session in `kill`.
+fn login_with_kill(user: &str, kill: &str) -> Request {
     Request::post("/beta-latest/api/!login").form(&[
         ("uid", user),
         ("pw", PASSWORD),
@@ -184,32 +206,34 @@ fn enter(user: &str, kill: &str) -> Request {
 }
 
 #[track_caller]
-fn opened(user: &str, answer: &Response) -> Held {
-    Wire::Cookie.opened(user, answer).unwrap_or_else(|verdict| panic!("{verdict:?}"))
+fn opened(user: &str, answer: &Response) -> HeldSession {
+    Wire::Cookie.parse_login(user, answer).unwrap_or_else(|verdict| panic!("{verdict:?}"))
 }
 
-fn kill_and_kill(server: &Server, _: &Site, user: &str, _: usize) -> bool {
+fn kill_and_kill(server: &Server, _: &Installation, user: &str, _: usize) -> bool {
     let before = log_in(server, Wire::Cookie, user);
-    let (answers, met) = at_once(server, [&enter(user, "yes"), &enter(user, "yes")]);
-    if is_void(&answers) {
+    let (answers, met) =
+        at_once(server, [&login_with_kill(user, "yes"), &login_with_kill(user, "yes")]);
+    if is_undecided(&answers) {
         return false;
     }
-    let lives = |answer: &&Response| check(server, &opened(user, answer)) == Verdict::Yes;
+    let lives = |answer: &&Response| check(server, &opened(user, answer)) == Verdict::Accepted;
     let alive = answers.iter().filter(lives).count();
     assert_eq!(alive, 1, "of two that kill each other");
-    is_dead(server, &before, "killed twice");
+    check_dead(server, &before, "killed twice");
     met
 }
 
-fn possess_and_use(server: &Server, _: &Site, user: &str, _: usize) -> bool {
+fn possess_and_use(server: &Server, _: &Installation, user: &str, _: usize) -> bool {
     let before = log_in(server, Wire::Cookie, user);
-    let (answers, met) = at_once(server, [&enter(user, "possess"), &before.using()]);
-    if is_void(&answers) {
+    let (answers, met) =
+        at_once(server, [&login_with_kill(user, "possess"), &before.use_request()]);
+    if is_undecided(&answers) {
         return false;
     }
     let [login, used] = answers;
-    assert!(matches!(before.used(&used), Verdict::Yes | Verdict::No), "{used:?}");
-    is_dead(server, &before, "possessed while it was used");
-    assert_eq!(check(server, &opened(user, &login)), Verdict::Yes, "who possesses, uses");
+    assert!(matches!(before.use_verdict(&used), Verdict::Accepted | Verdict::Refused), "{used:?}");
+    check_dead(server, &before, "possessed while it was used");
+    assert_eq!(check(server, &opened(user, &login)), Verdict::Accepted, "who possesses, uses");
     met
 }
