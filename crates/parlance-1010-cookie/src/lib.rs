@@ -9,11 +9,11 @@ mod tests;
 use std::time::Duration;
 
 pub use call::Call;
-use parlance_core::ports::{Entropy, EntropyError};
+use parlance_core::ports::Entropy;
 use parlance_core::{
-    AddressBinding, Command, Credential, Digest, Failure, IssueContext, IssuedToken, Lifetime,
-    Login, Outcome, Secret, Session, SessionPolicy, Timestamp, TokenIssuer, User, random_hex,
-    random_string,
+    AddressBinding, Command, Credential, Digest, Failure, IssueContext, IssueError, IssuedToken,
+    Lifetime, Login, Outcome, Secret, Session, SessionPolicy, Timestamp, TokenIssuer, User,
+    random_hex, random_string,
 };
 use parlance_dialect::{
     Configure, Dialect, Rejection, Request, RequestCredential, Response, Setting, SettingKind,
@@ -82,7 +82,7 @@ impl TokenIssuer for Cookie1010 {
         &self,
         _: &IssueContext<'_>,
         entropy: &dyn Entropy,
-    ) -> Result<IssuedToken, EntropyError> {
+    ) -> Result<IssuedToken, IssueError> {
         // No leading zero: the document's client parses the sid as an integer and prints the integer again.
         let (first, rest) = (
             random_string(b"123456789", 1, entropy)?,

@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
+use parlance_core::IssueError;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
@@ -99,12 +100,16 @@ impl SigningKey {
         self.public.clone()
     }
 
-    /// The RS256 signature of a message; `None` if the signing fails.
-    fn sign(&self, message: &str) -> Option<String> {
+    /// The RS256 signature of a message.
+    fn sign(&self, message: &str) -> Result<String, IssueError> {
+        let fault = |error: jsonwebtoken::errors::Error| IssueError::Signing(error.to_string());
         // An explicit provider: an app with other features can leave the process's default unset, and then the default panics.
-        let signer = (DEFAULT_PROVIDER.signer_factory)(&Algorithm::RS256, &self.private).ok()?;
-        let signature = signer.try_sign(message.as_bytes()).ok()?;
-        Some(URL_SAFE_NO_PAD.encode(signature))
+        let signer =
+            (DEFAULT_PROVIDER.signer_factory)(&Algorithm::RS256, &self.private).map_err(fault)?;
+        let signature = signer
+            .try_sign(message.as_bytes())
+            .map_err(|error| IssueError::Signing(error.to_string()))?;
+        Ok(URL_SAFE_NO_PAD.encode(signature))
     }
 }
 
@@ -208,12 +213,15 @@ impl RsaKeySet {
     }
 
     /// Signs with RS256 the text that `message` makes of the signing key's `kid`. Returns the text, a point and the signature.
-    pub(crate) fn sign(&self, message: impl FnOnce(&str) -> Option<String>) -> Option<String> {
+    pub(crate) fn sign(
+        &self,
+        message: impl FnOnce(&str) -> Result<String, IssueError>,
+    ) -> Result<String, IssueError> {
         let keys = self.keys();
-        let current = keys.current.as_ref()?;
+        let current = keys.current.as_ref().ok_or(IssueError::NoKey)?;
         let message = message(current.kid())?;
         let signature = current.sign(&message)?;
-        Some(format!("{message}.{signature}"))
+        Ok(format!("{message}.{signature}"))
     }
 
     /// Whether the key with that `kid` is known and has made the signature.

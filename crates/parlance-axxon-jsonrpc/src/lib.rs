@@ -13,11 +13,11 @@ use std::time::Duration;
 
 pub use call::{Call, Endpoint, LoginVariant, Method, SERVICE_NAME};
 pub use keys::{RsaKeySet, SigningKey, SigningKeyError, VerifyingKey, WrongIssuerTokens};
-use parlance_core::ports::{Entropy, EntropyError};
+use parlance_core::ports::Entropy;
 use parlance_core::{
     AddressBinding, Command, ConcurrentSessions, Credential, Digest, Failure, IssueContext,
-    IssuedToken, Lifetime, Login, Outcome, Secret, Session, SessionPolicy, Timestamp, TokenIssuer,
-    User, uuid_v4,
+    IssueError, IssuedToken, Lifetime, Login, Outcome, Secret, Session, SessionPolicy, Timestamp,
+    TokenIssuer, User, uuid_v4,
 };
 use parlance_dialect::{
     Dialect, Rejection, Request, RequestCredential, Response, Setting, SettingKind, SettingValues,
@@ -99,7 +99,7 @@ impl AxxonJsonrpc {
         Lifetime::Fixed(self.settings.lifetime)
     }
 
-    fn sign_token(&self, grant: &IssueContext<'_>, sid: &str) -> Option<Secret> {
+    fn sign_token(&self, grant: &IssueContext<'_>, sid: &str) -> Result<Secret, IssueError> {
         token::sign(&self.keys, &self.settings.issuer, grant, sid)
     }
 
@@ -128,9 +128,9 @@ impl TokenIssuer for AxxonJsonrpc {
         &self,
         grant: &IssueContext<'_>,
         entropy: &dyn Entropy,
-    ) -> Result<IssuedToken, EntropyError> {
+    ) -> Result<IssuedToken, IssueError> {
         let sid = uuid_v4(entropy)?.to_string();
-        let secret = self.sign_token(grant, &sid).ok_or(EntropyError)?;
+        let secret = self.sign_token(grant, &sid)?;
         Ok(IssuedToken { secret, digest: Digest::of(Self::NAME, &sid), public_id: None })
     }
 
@@ -138,8 +138,8 @@ impl TokenIssuer for AxxonJsonrpc {
         true
     }
 
-    fn reissue(&self, grant: &IssueContext<'_>, shown: &Credential) -> Result<Secret, Failure> {
-        self.sign_token(grant, shown.secret.expose()).ok_or(Failure::Unavailable)
+    fn reissue(&self, grant: &IssueContext<'_>, shown: &Credential) -> Result<Secret, IssueError> {
+        self.sign_token(grant, shown.secret.expose())
     }
 }
 

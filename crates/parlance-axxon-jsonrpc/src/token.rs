@@ -6,7 +6,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use parlance_core::{Credential, IssueContext, Secret, Timestamp};
+use parlance_core::{Credential, IssueContext, IssueError, Secret, Timestamp};
 use parlance_dialect::{Dialect as _, StrictObject, from_json};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -44,13 +44,13 @@ struct Claims {
     sub: String,
 }
 
-/// Signs a token for a session; `None` if the signing fails, or if the token would be too long to be read again.
+/// Signs a token for a session. A token that would be too long to be read again is an error.
 pub(crate) fn sign(
     keys: &RsaKeySet,
     issuer: &str,
     grant: &IssueContext<'_>,
     sid: &str,
-) -> Option<Secret> {
+) -> Result<Secret, IssueError> {
     let claims = Claims {
         aud: AUDIENCE.to_owned(),
         exp: grant.expires.unwrap_or(Timestamp::MAX).seconds(),
@@ -65,9 +65,13 @@ pub(crate) fn sign(
     let message = |kid: &str| {
         let header =
             Header { alg: ALGORITHM.to_owned(), typ: TOKEN_TYPE.to_owned(), kid: kid.to_owned() };
-        Some(format!("{}.{claims}", encode_part(&header)?))
+        Ok(format!("{}.{claims}", encode_part(&header)?))
     };
-    keys.sign(message).filter(|token| token.len() <= MAX_TOKEN_BYTES).map(Secret::new)
+    let token = keys.sign(message)?;
+    if token.len() > MAX_TOKEN_BYTES {
+        return Err(IssueError::TooLong(MAX_TOKEN_BYTES));
+    }
+    Ok(Secret::new(token))
 }
 
 /// The credential in a token that a key of this ring has signed for this issuer; `None` for any other text. The authority knows the time,
@@ -100,8 +104,10 @@ pub(crate) fn verify(keys: &RsaKeySet, issuer: &str, token: &str) -> Option<Cred
     Some(Credential { not_after, user: Some(claims.lgn), ..credential })
 }
 
-fn encode_part(value: &impl Serialize) -> Option<String> {
-    serde_json::to_vec(value).ok().map(|json| URL_SAFE_NO_PAD.encode(json))
+fn encode_part(value: &impl Serialize) -> Result<String, IssueError> {
+    let json = serde_json::to_vec(value);
+    let json = json.map_err(|error| IssueError::Signing(error.to_string()))?;
+    Ok(URL_SAFE_NO_PAD.encode(json))
 }
 
 fn decode_part<T: for<'de> Deserialize<'de>>(part: &str) -> Option<T> {

@@ -8,11 +8,11 @@ mod tests;
 use std::time::Duration;
 
 pub use call::Call;
-use parlance_core::ports::{Entropy, EntropyError};
+use parlance_core::ports::Entropy;
 use parlance_core::{
     AddressBinding, Command, ConcurrentSessions, Credential, Digest, Failure, IssueContext,
-    IssuedToken, Lifetime, Login, Outcome, Secret, Session, SessionPolicy, Timestamp, TokenIssuer,
-    UPPER, User, random_string,
+    IssueError, IssuedToken, Lifetime, Login, Outcome, Secret, Session, SessionPolicy, Timestamp,
+    TokenIssuer, UPPER, User, random_string,
 };
 use parlance_dialect::{
     Configure, Dialect, Rejection, Request, RequestCredential, Response, Setting, SettingKind,
@@ -83,7 +83,7 @@ impl TokenIssuer for ClusterApi {
         &self,
         _: &IssueContext<'_>,
         entropy: &dyn Entropy,
-    ) -> Result<IssuedToken, EntropyError> {
+    ) -> Result<IssuedToken, IssueError> {
         let secret = random_string(UPPER, TOKEN_LENGTH, entropy)?;
         Ok(IssuedToken { digest: Digest::of(NAME, secret.expose()), secret, public_id: None })
     }

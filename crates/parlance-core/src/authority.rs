@@ -8,13 +8,13 @@ use subtle::ConstantTimeEq as _;
 
 use crate::hashing::WorkerState;
 use crate::ports::{
-    Action, Applied, Change, Entropy, Event, Observer, Store, StoreError, Touch, TurnedAway,
-    UserDirectory,
+    Action, Applied, Change, Entropy, Event, Observer, Store, Touch, TurnedAway, UserDirectory,
 };
 use crate::session::{IssueContext, SessionPolicy, TokenIssuer};
 use crate::{
-    AddressBinding, Command, Credential, Failure, HashQueue, Lifetime, LockoutPolicy, Outcome,
-    PasswordPolicy, RateLimitPolicy, RateLimiter, Session, Timestamp, User, UserId, canonical_name,
+    AddressBinding, Command, Credential, Failure, HashQueue, InternalError, Lifetime,
+    LockoutPolicy, Outcome, PasswordPolicy, RateLimitPolicy, RateLimiter, Session, Timestamp, User,
+    UserId, canonical_name,
 };
 
 /// Decides about users, credentials and sessions. All dialects and all requests share one authority.
@@ -159,14 +159,14 @@ impl Authority {
         self.observer.turned_away(dialect, why, peer.map(|peer| peer.to_canonical()));
     }
 
-    /// Passes on the store's answer. The cause of a failure goes to the observer, since a [`Failure`] does not carry
-    /// the cause.
-    pub(crate) fn report_store_error<T>(
+    /// Passes on an answer. The cause of a failure goes to the observer, since a [`Failure`] does not carry the cause.
+    pub(crate) fn report_error<T, E: Into<InternalError>>(
         &self,
-        answer: Result<T, StoreError>,
+        answer: Result<T, E>,
     ) -> Result<T, Failure> {
         answer.map_err(|error| {
-            self.observer.store_failed(&error);
+            let error = error.into();
+            self.observer.internal_error(&error);
             error.into()
         })
     }
@@ -293,7 +293,7 @@ impl Authority {
             Err(Failure::RevokedOrExpired) if session_policy.report_end_once => {
                 // Only the request that drops the row reports the end.
                 let forget = Change::DeleteDeadSession { id: session.id, now: cx.now };
-                match self.report_store_error(self.store.apply(forget).await)? {
+                match self.report_error(self.store.apply(forget).await)? {
                     Applied::Refused => Err(Failure::UnknownCredential),
                     Applied::Done
                     | Applied::Rows(_)
@@ -337,7 +337,7 @@ impl Authority {
             let reissue = move |_: &mut WorkerState| {
                 token_issuer.reissue(&IssueContext { user: &user, now, expires }, &shown)
             };
-            self.hash_queue.sign(permit, reissue).await??
+            self.report_error(self.hash_queue.sign(permit, reissue).await?)?
         } else {
             shown.secret.clone()
         };
@@ -360,7 +360,7 @@ impl Authority {
 
     /// Changes a session that was active a moment ago. A refused change means that the session has ended in between.
     async fn change_session(&self, change: Change) -> Result<(), Failure> {
-        let applied = self.report_store_error(self.store.apply(change).await)?;
+        let applied = self.report_error(self.store.apply(change).await)?;
         if applied.is_done() { Ok(()) } else { Err(Failure::RevokedOrExpired) }
     }
 }

@@ -26,8 +26,7 @@ impl Authority {
         shown: &Credential,
         now: Timestamp,
     ) -> Result<Option<(Session, User)>, Failure> {
-        let Some((session, row)) =
-            self.report_store_error(self.store.session(shown.digest).await)?
+        let Some((session, row)) = self.report_error(self.store.session(shown.digest).await)?
         else {
             return Ok(None);
         };
@@ -36,11 +35,11 @@ impl Authority {
         else {
             return Ok(Some((session, row)));
         };
-        let user = match self.report_store_error(directory.user_by_id(row.id).await)? {
+        let user = match self.report_error(directory.user_by_id(row.id).await)? {
             Some(user) if user.enabled => merge_row(user, &row),
             // As when an operator disables the user: enabling the user again revives none of the sessions.
             Some(_) | None => {
-                self.report_store_error(
+                self.report_error(
                     self.store.apply(Change::RevokeUser(row.canonical.clone())).await,
                 )?;
                 User { enabled: false, ..row }
@@ -68,14 +67,14 @@ impl Authority {
             version: 0,
             ..user.clone()
         };
-        self.report_store_error(self.store.apply(Change::UpsertExternalUser(Box::new(row))).await)?;
+        self.report_error(self.store.apply(Change::UpsertExternalUser(Box::new(row))).await)?;
         let row = self.user_row(&user).await?.ok_or(Failure::Unavailable)?;
         Ok(merge_row(user, &row))
     }
 
     /// The row of a directory's user, if id and names match.
     async fn user_row(&self, user: &User) -> Result<Option<User>, Failure> {
-        let row = self.report_store_error(self.store.user(user.canonical.clone()).await)?;
+        let row = self.report_error(self.store.user(user.canonical.clone()).await)?;
         Ok(row.filter(|row| row.id == user.id && row.name == user.name))
     }
 
@@ -85,11 +84,11 @@ impl Authority {
         name: CanonicalName,
     ) -> Result<Option<User>, Failure> {
         let Some(directory) = &self.user_directory else {
-            return self.report_store_error(self.store.user(name).await);
+            return self.report_error(self.store.user(name).await);
         };
-        match self.report_store_error(directory.user(name).await)? {
+        match self.report_error(directory.user(name).await)? {
             Some(user) => {
-                let row = self.report_store_error(self.store.user(user.canonical.clone()).await)?;
+                let row = self.report_error(self.store.user(user.canonical.clone()).await)?;
                 Ok(Some(merge_own_row(user, row)))
             }
             None => Ok(None),
@@ -99,14 +98,14 @@ impl Authority {
     /// A page of users.
     pub(crate) async fn list_users(&self, offset: u64, limit: u32) -> Result<UserPage, Failure> {
         let Some(directory) = &self.user_directory else {
-            return self.report_store_error(self.store.users(offset, limit).await);
+            return self.report_error(self.store.users(offset, limit).await);
         };
-        let mut page = self.report_store_error(directory.users(offset, limit).await)?;
+        let mut page = self.report_error(directory.users(offset, limit).await)?;
         // All look-ups are queued before the first is awaited.
         let rows: Vec<_> =
             page.items.iter().map(|user| self.store.user(user.canonical.clone())).collect();
         for (user, row) in page.items.iter_mut().zip(rows) {
-            *user = merge_own_row(user.clone(), self.report_store_error(row.await)?);
+            *user = merge_own_row(user.clone(), self.report_error(row.await)?);
         }
         Ok(page)
     }

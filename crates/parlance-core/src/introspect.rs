@@ -18,7 +18,7 @@ impl Authority {
         shown: &Credential,
         cx: Context<'_>,
     ) -> Result<(Session, User), Failure> {
-        let found = self.store.session(shown.digest).await?;
+        let found = self.report_error(self.store.session(shown.digest).await)?;
         let (mut session, user) = found.ok_or(Failure::UnknownCredential)?;
         let session_policy = SessionPolicy {
             address_binding: AddressBinding::Off,
@@ -37,10 +37,10 @@ impl Authority {
     pub async fn revoke(&self, shown: &Credential, cx: Context<'_>) -> Result<(), Failure> {
         let (session, user) = self.introspect(shown, cx).await?;
         let ended = self.store.apply(Change::EndSession { id: session.id, now: cx.now }).await;
-        let result = match ended {
+        let result = match self.report_error(ended) {
             Ok(applied) if applied.is_done() => Ok(()),
             Ok(_) => Err(Failure::RevokedOrExpired),
-            Err(error) => Err(error.into()),
+            Err(failure) => Err(failure),
         };
         self.observer.observe(&Event {
             dialect: cx.token_issuer.dialect(),

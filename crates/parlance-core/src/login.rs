@@ -10,8 +10,9 @@ use crate::hashing::{HashPermit, WorkerState};
 use crate::ports::{Applied, Change};
 use crate::session::{IssueContext, IssuedToken, SessionPolicy};
 use crate::{
-    Authority, CanonicalName, Context, Failure, Lifetime, Login, Outcome, PasswordCredentials,
-    PasswordHash, Secret, Session, SessionId, User, canonical_name, password, uuid_v4,
+    Authority, CanonicalName, Context, Failure, InternalError, Lifetime, Login, Outcome,
+    PasswordCredentials, PasswordHash, Secret, Session, SessionId, User, canonical_name, password,
+    uuid_v4,
 };
 
 /// Sent to a directory in place of a password that cannot be right.
@@ -99,9 +100,9 @@ impl Authority {
     /// Records the user of a login, and whether any password of that user can be verified at all.
     fn note_user(&self, found: Option<&User>, details: &mut EventDetails) {
         details.user = found.map(|user| user.id);
-        let verifies_itself =
-            self.user_directory.as_ref().is_some_and(|directory| directory.verifies_passwords());
-        let hash = found.and_then(|user| user.password.as_ref()).filter(|_| !verifies_itself);
+        let verifier =
+            self.user_directory.as_ref().and_then(|directory| directory.password_verifier());
+        let hash = found.and_then(|user| user.password.as_ref()).filter(|_| verifier.is_none());
         details.unreadable_hash = hash.is_some_and(|hash| !hash.is_readable());
     }
 
@@ -185,7 +186,7 @@ impl Authority {
                 session_limit: Some(self.session_limit()),
                 reservation: verification.reservation.clone(),
             };
-            match self.report_store_error(self.store.apply(change).await)? {
+            match self.report_error(self.store.apply(change).await)? {
                 Applied::Opened(session) => {
                     user.last_login = Some(now);
                     return Ok(Ok(Outcome::LoggedIn(*session, user, verified.issued.secret)));
@@ -200,7 +201,7 @@ impl Authority {
                     let again = move |_: &mut WorkerState| {
                         token_issuer.issue(&IssueContext { user: &user, now, expires }, &*entropy)
                     };
-                    verified.issued = self.hash_queue.run(again).await??;
+                    verified.issued = self.report_error(self.hash_queue.run(again).await?)?;
                 }
             }
         }
@@ -234,7 +235,7 @@ impl Authority {
             Some(directory) => directory.user(name),
             None => self.store.user(name),
         };
-        self.report_store_error(found.await)
+        self.report_error(found.await)
     }
 
     /// Verifies a password, and runs `on_verified` in the same job on a hashing thread. Against timing attacks, every
@@ -248,14 +249,16 @@ impl Authority {
         password: Secret,
         permit: &HashPermit,
         verification: &Verification<'_>,
-        on_verified: impl FnOnce(&User, &str, &mut WorkerState) -> Result<T, Failure> + Send + 'static,
+        on_verified: impl FnOnce(&User, &str, &mut WorkerState) -> Result<T, InternalError>
+        + Send
+        + 'static,
     ) -> Result<Result<T, Failure>, Failure> {
         let policy = self.password_policy.clone();
-        let verifier =
-            self.user_directory.clone().filter(|directory| directory.verifies_passwords());
+        let directory = self.user_directory.clone();
         let work = move |worker: &mut WorkerState| {
             let password = password.expose();
             let usable = password.len() <= password::MAX_PASSWORD_BYTES && !password.contains('\0');
+            let verifier = directory.as_ref().and_then(|directory| directory.password_verifier());
             if let Some(verifier) = verifier {
                 // A bind to an LDAP server without a password succeeds for every user (RFC 4513, 5.1.2).
                 let (known, password) = match user.as_ref() {
@@ -292,7 +295,7 @@ impl Authority {
         let mut failure_on_drop = FailureOnDrop(self, Some(verification));
         let verified = self.hash_queue.verify(permit.clone(), work).await;
         failure_on_drop.1 = None;
-        verified?
+        self.report_error(verified?)
     }
 
     fn new_session(
@@ -340,8 +343,8 @@ fn run_if_allowed<T>(
     user: &User,
     password: &str,
     worker: &mut WorkerState,
-    on_verified: impl FnOnce(&User, &str, &mut WorkerState) -> Result<T, Failure>,
-) -> Result<Result<T, Failure>, Failure> {
+    on_verified: impl FnOnce(&User, &str, &mut WorkerState) -> Result<T, InternalError>,
+) -> Result<Result<T, Failure>, InternalError> {
     match check_may_log_in(user) {
         Ok(()) => on_verified(user, password, worker).map(Ok),
         Err(refused) => Ok(Err(refused)),

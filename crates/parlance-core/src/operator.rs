@@ -9,8 +9,8 @@ use uuid::Uuid;
 use crate::lockout::{AttemptState, account_digest, client_prefix, utc_day};
 use crate::ports::{Applied, Change, SessionQuery, StoreError, UserQuery};
 use crate::{
-    Authority, CanonicalName, Failure, NameError, PasswordHash, Secret, Session, SessionId,
-    Timestamp, User, UserId, UserName, canonical_name, password, uuid_v4,
+    Authority, CanonicalName, Failure, InternalError, NameError, PasswordHash, Secret, Session,
+    SessionId, Timestamp, User, UserId, UserName, canonical_name, password, uuid_v4,
 };
 
 /// How many roles a user may have: an axxon-jsonrpc token names each role, in 52 bytes, and is read up to 16 KiB.
@@ -90,9 +90,12 @@ pub enum OperatorError {
     /// The store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Hashing was refused, or there was no randomness.
+    /// The hashing queue took no password.
     #[error("could not hash the password: {0}")]
     Hashing(Failure),
+    /// A password could not be hashed, or an id could not be drawn.
+    #[error(transparent)]
+    Internal(#[from] InternalError),
 }
 
 /// The text of `Display`: `main` prints an error by its `Debug`.
@@ -111,7 +114,7 @@ impl Authority {
         let name = UserName::new(&new.name)?;
         let roles = distinct(new.roles)?;
         let password = self.hash_password(new.password).await?;
-        let id = uuid_v4(&*self.entropy).map_err(|error| OperatorError::Hashing(error.into()))?;
+        let id = uuid_v4(&*self.entropy).map_err(InternalError::from)?;
         let user = User {
             password: Some(password),
             unrestricted: new.unrestricted,
@@ -209,9 +212,7 @@ impl Authority {
         let name = UserName::new(&new.name)?;
         let id = match new.id {
             Some(id) => id,
-            None => UserId(
-                uuid_v4(&*self.entropy).map_err(|error| OperatorError::Hashing(error.into()))?,
-            ),
+            None => UserId(uuid_v4(&*self.entropy).map_err(InternalError::from)?),
         };
         let user = User {
             password: new.hash,
@@ -373,9 +374,7 @@ impl Authority {
             .hash_queue
             .run(move |worker| policy.hash(password.expose(), &*entropy, &mut worker.scratch))
             .await;
-        hashed
-            .map_err(OperatorError::Hashing)?
-            .map_err(|error| OperatorError::Hashing(error.into()))
+        Ok(hashed.map_err(OperatorError::Hashing)?.map_err(InternalError::from)?)
     }
 }
 

@@ -6,8 +6,8 @@ use argon2::password_hash::phc;
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use subtle::ConstantTimeEq as _;
 
-use crate::Failure;
-use crate::ports::{Entropy, EntropyError};
+use crate::HashingError;
+use crate::ports::Entropy;
 
 /// The longest password, in bytes (OWASP ASVS 6.2.9 asks for 64 at least). A longer one is an ordinary failed login.
 pub(crate) const MAX_PASSWORD_BYTES: usize = 4096;
@@ -108,18 +108,18 @@ impl PasswordPolicy {
         password: &str,
         entropy: &dyn Entropy,
         scratch: &mut Scratch,
-    ) -> Result<PasswordHash, EntropyError> {
+    ) -> Result<PasswordHash, HashingError> {
         let mut salt = [0; SALT_BYTES];
         entropy.fill(&mut salt)?;
         let mut tag = [0; TAG_BYTES];
         let done = scratch.compute(&argon2id(&self.params), password.as_bytes(), &salt, &mut tag);
-        done.ok_or(EntropyError)?;
+        done.ok_or(HashingError::Memory)?;
         let hash = phc::PasswordHash {
             algorithm: Algorithm::Argon2id.ident(),
             version: Some(Version::V0x13.into()),
-            params: phc::ParamsString::try_from(&self.params).map_err(|_| EntropyError)?,
-            salt: Some(phc::Salt::new(&salt).map_err(|_| EntropyError)?),
-            hash: Some(phc::Output::new(&tag).map_err(|_| EntropyError)?),
+            params: phc::ParamsString::try_from(&self.params).map_err(phc_error)?,
+            salt: Some(phc::Salt::new(&salt).map_err(phc_error)?),
+            hash: Some(phc::Output::new(&tag).map_err(phc_error)?),
         };
         Ok(PasswordHash(hash.to_string()))
     }
@@ -128,12 +128,12 @@ impl PasswordPolicy {
     /// much of the password as a password may have.
     ///
     /// # Errors
-    /// [`Failure::Unavailable`] if there is no memory to work in.
+    /// [`HashingError::Memory`].
     pub(crate) fn verify_dummy(
         &self,
         password: &str,
         scratch: &mut Scratch,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), HashingError> {
         hash_and_discard(&self.params, password, scratch)
     }
 
@@ -142,13 +142,13 @@ impl PasswordPolicy {
     /// hash stays dearer.
     ///
     /// # Errors
-    /// [`Failure::Unavailable`] if there is no memory to work in.
+    /// [`HashingError::Memory`].
     pub(crate) fn equalise_work(
         &self,
         hash: &PasswordHash,
         password: &str,
         scratch: &mut Scratch,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), HashingError> {
         // An unreadable hash has cost this policy's work.
         let Some(ParsedHash { params, .. }) = hash.parse() else { return Ok(()) };
         let memory = u64::from(self.params.m_cost());
@@ -225,13 +225,13 @@ impl PasswordHash {
     /// and refuses.
     ///
     /// # Errors
-    /// [`Failure::Unavailable`] if there is no memory to work in, which says nothing about the password.
+    /// [`HashingError::Memory`], which says nothing about the password.
     pub(crate) fn verify(
         &self,
         password: &str,
         policy: &PasswordPolicy,
         scratch: &mut Scratch,
-    ) -> Result<bool, Failure> {
+    ) -> Result<bool, HashingError> {
         let Some(ParsedHash { algorithm, version, params, salt, hash: expected }) = self.parse()
         else {
             policy.verify_dummy(password, scratch)?;
@@ -241,7 +241,7 @@ impl PasswordHash {
         let argon2 = Argon2::new(algorithm, version, params);
         let done = scratch.compute(&argon2, password.as_bytes(), &salt, &mut tag);
         scratch.shrink_to(policy.params.block_count());
-        done.ok_or(Failure::Unavailable)?;
+        done.ok_or(HashingError::Memory)?;
         Ok(bool::from(tag.as_slice().ct_eq(expected.as_bytes())))
     }
 }
@@ -301,18 +301,27 @@ impl Scratch {
 }
 
 /// Hashes a password for the work alone, and at most as much of the password as one may have.
-fn hash_and_discard(params: &Params, password: &str, scratch: &mut Scratch) -> Result<(), Failure> {
+fn hash_and_discard(
+    params: &Params,
+    password: &str,
+    scratch: &mut Scratch,
+) -> Result<(), HashingError> {
     let mut tag = [0; TAG_BYTES];
     let password = password.as_bytes();
     let password = password.get(..MAX_PASSWORD_BYTES).unwrap_or(password);
     let done = scratch.compute(&argon2id(params), password, &[0; SALT_BYTES], &mut tag);
     std::hint::black_box(tag);
-    done.ok_or(Failure::Unavailable)
+    done.ok_or(HashingError::Memory)
 }
 
 /// The algorithm and the version of this program's own hashes.
 fn argon2id(params: &Params) -> Argon2<'static> {
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the form of `map_err`")]
+fn phc_error(error: impl ToString) -> HashingError {
+    HashingError::Phc(error.to_string())
 }
 
 /// The work of one hash, in tenths of a first pass over a KiB.

@@ -11,11 +11,11 @@ use std::pin::Pin;
 use uuid::Uuid;
 
 pub use self::observer::{Action, Event, NoopObserver, Observer, TurnedAway, UNREADABLE_HASH};
-pub use self::user_directory::UserDirectory;
+pub use self::user_directory::{PasswordVerifier, UserDirectory};
 use crate::lockout::{Admission, Attempt, AttemptState, Reservation};
 use crate::{
-    CanonicalName, Client, ConcurrentSessions, Digest, Failure, PasswordHash, Session, SessionId,
-    Timestamp, User, UserId, UserName,
+    CanonicalName, Client, ConcurrentSessions, Digest, PasswordHash, Session, SessionId, Timestamp,
+    User, UserId, UserName,
 };
 
 /// The clock. The shell reads the time once a request and passes that time to the authority.
@@ -38,12 +38,6 @@ pub trait Entropy: Send + Sync + 'static {
 #[error("the source of randomness failed")]
 pub struct EntropyError;
 
-impl From<EntropyError> for Failure {
-    fn from(_: EntropyError) -> Self {
-        Self::Unavailable
-    }
-}
-
 /// Why the store, or a directory of users, did not answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
@@ -53,15 +47,6 @@ pub enum StoreError {
     /// The store cannot be reached, or failed. The effect of the call is unknown. The text is for operators.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Busy => Self::Busy,
-            StoreError::Unavailable(_) => Self::Unavailable,
-        }
-    }
 }
 
 /// A pending answer of the store. The call is queued when the function returns, polled or not.
@@ -344,6 +329,8 @@ pub struct Touch {
 ///
 /// A call queues and does not wait. The answer of a change comes after its commit, and a look-up is answered by a query
 /// that began after the look-up was queued. Backpressure: a full queue answers [`StoreError::Busy`] at once.
+///
+/// No method has a default: a decorator that forgets to forward one does not compile.
 pub trait Store: Send + Sync + 'static {
     /// The session with this digest and its user, with every touch of this process counted in.
     fn session(&self, digest: Digest) -> StoreFuture<Option<(Session, User)>>;
@@ -359,39 +346,21 @@ pub trait Store: Send + Sync + 'static {
     fn count_live_sessions(&self, now: Timestamp) -> StoreFuture<Vec<(String, u64)>>;
     /// All keys of all purposes, in the order in which they sign.
     fn keys(&self) -> StoreFuture<Vec<SealedKey>>;
-    /// The issuer of the tokens that keys of a purpose sign, if one is kept. A store without issuers need not implement
-    /// this.
-    fn issuer(&self, purpose: String) -> StoreFuture<Option<String>> {
-        let _ = purpose;
-        Box::pin(std::future::ready(Ok(None)))
-    }
-    /// The service client of this id. A store without service clients need not implement this.
-    fn client(&self, id: Uuid) -> StoreFuture<Option<Client>> {
-        let _ = id;
-        Box::pin(std::future::ready(Ok(None)))
-    }
-    /// All service clients in the order of their names. A store without service clients need not implement this.
-    fn clients(&self) -> StoreFuture<Vec<Client>> {
-        Box::pin(std::future::ready(Ok(Vec::new())))
-    }
-    /// The lock-out state of an account, if there was a recent attempt. A store without lock-out states need not
-    /// implement this.
-    fn attempt_state(&self, account: Digest) -> StoreFuture<Option<AttemptState>> {
-        let _ = account;
-        Box::pin(std::future::ready(Ok(None)))
-    }
+    /// The issuer of the tokens that keys of a purpose sign, if one is kept.
+    fn issuer(&self, purpose: String) -> StoreFuture<Option<String>>;
+    /// The service client of this id.
+    fn client(&self, id: Uuid) -> StoreFuture<Option<Client>>;
+    /// All service clients in the order of their names.
+    fn clients(&self) -> StoreFuture<Vec<Client>>;
+    /// The lock-out state of an account, if there was a recent attempt.
+    fn attempt_state(&self, account: Digest) -> StoreFuture<Option<AttemptState>>;
     /// Health check: answers when the store does.
     fn ping(&self) -> StoreFuture<()>;
     /// The time by the store's own clock, which every node on that store can ask. `None` without such a clock: then the
-    /// machine's clock counts. A store without a clock need not implement this.
-    fn time(&self) -> StoreFuture<Option<Timestamp>> {
-        Box::pin(std::future::ready(Ok(None)))
-    }
-    /// Queue depths: how many calls wait, by the name of their queue, for metrics. A store without queues need not
-    /// implement this.
-    fn queue_depths(&self) -> Vec<(&'static str, usize)> {
-        Vec::new()
-    }
+    /// machine's clock counts.
+    fn time(&self) -> StoreFuture<Option<Timestamp>>;
+    /// Queue depths: how many calls wait, by the name of their queue, for metrics. Empty without queues.
+    fn queue_depths(&self) -> Vec<(&'static str, usize)>;
     /// Makes a change.
     fn apply(&self, change: Change) -> StoreFuture<Applied>;
     /// Records a use, write-behind: at most one write a second for a session.

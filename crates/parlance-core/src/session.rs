@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::ports::{Entropy, EntropyError};
-use crate::{Credential, Digest, Failure, Secret, Timestamp, User, UserId};
+use crate::ports::Entropy;
+use crate::{Credential, Digest, IssueError, Secret, Timestamp, User, UserId};
 
 /// The id of a session. Never travels on a dialect's wire and opens nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -212,12 +212,12 @@ pub trait TokenIssuer: fmt::Debug + Send + Sync + 'static {
     /// Makes the credential of a new session.
     ///
     /// # Errors
-    /// The source of randomness failed.
+    /// There is no random secret, or the token cannot be signed.
     fn issue(
         &self,
         context: &IssueContext<'_>,
         entropy: &dyn Entropy,
-    ) -> Result<IssuedToken, EntropyError>;
+    ) -> Result<IssuedToken, IssueError>;
 
     /// Whether a renewal hands out a new credential for the same session.
     fn reissues_on_renewal(&self) -> bool {
@@ -228,7 +228,11 @@ pub trait TokenIssuer: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// The credential cannot be made.
-    fn reissue(&self, _context: &IssueContext<'_>, shown: &Credential) -> Result<Secret, Failure> {
+    fn reissue(
+        &self,
+        _context: &IssueContext<'_>,
+        shown: &Credential,
+    ) -> Result<Secret, IssueError> {
         Ok(shown.secret.clone())
     }
 }

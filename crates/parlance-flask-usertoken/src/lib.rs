@@ -10,11 +10,11 @@ use std::time::Duration;
 
 pub use call::{Call, Page};
 use chrono_tz::Tz;
-use parlance_core::ports::{Entropy, EntropyError};
+use parlance_core::ports::Entropy;
 use parlance_core::{
     AddressBinding, Command, ConcurrentSessions, Credential, Digest, Failure, IssueContext,
-    IssuedToken, Lifetime, Login, Outcome, Secret, Session, SessionPolicy, Timestamp, TokenIssuer,
-    User, uuid_v4,
+    IssueError, IssuedToken, Lifetime, Login, Outcome, Secret, Session, SessionPolicy, Timestamp,
+    TokenIssuer, User, uuid_v4,
 };
 use parlance_dialect::{
     Configure, Dialect, Rejection, Request, RequestCredential, Response, Setting, SettingKind,
@@ -86,7 +86,7 @@ impl TokenIssuer for FlaskUsertoken {
         &self,
         _: &IssueContext<'_>,
         entropy: &dyn Entropy,
-    ) -> Result<IssuedToken, EntropyError> {
+    ) -> Result<IssuedToken, IssueError> {
         let secret = Secret::new(uuid_v4(entropy)?.to_string());
         let digest = Digest::of(Self::NAME, secret.expose());
         Ok(IssuedToken { secret, digest, public_id: None })

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 pub use call::Call;
 use chrono_tz::Tz;
-use parlance_core::ports::{Entropy, EntropyError};
+use parlance_core::ports::Entropy;
 use parlance_core::{
     AddressBinding, Command, ConcurrentSessions, Credential, Digest, Failure, IssueContext,
-    IssuedToken, LOWER_AND_DIGITS, Lifetime, Login, Outcome, PasswordCredentials, Secret, Session,
-    SessionPolicy, Timestamp, TokenIssuer, User, random_string,
+    IssueError, IssuedToken, LOWER_AND_DIGITS, Lifetime, Login, Outcome, PasswordCredentials,
+    Secret, Session, SessionPolicy, Timestamp, TokenIssuer, User, random_string,
 };
 use parlance_dialect::{
     Configure, Dialect, Rejection, Request, RequestCredential, Response, Setting, SettingKind,
@@ -86,7 +86,7 @@ impl TokenIssuer for PolishLongtoken {
         &self,
         _: &IssueContext<'_>,
         entropy: &dyn Entropy,
-    ) -> Result<IssuedToken, EntropyError> {
+    ) -> Result<IssuedToken, IssueError> {
         let secret = random_string(LOWER_AND_DIGITS, TOKEN_LENGTH, entropy)?;
         let digest = Digest::of(Self::NAME, secret.expose());
         Ok(IssuedToken { secret, digest, public_id: None })

@@ -12,8 +12,8 @@ use std::net::IpAddr;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use parlance::core::Failure;
 use parlance::core::ports::{Action, Event, Observer, StoreError, TurnedAway};
+use parlance::core::{Failure, InternalError};
 use parlance::system::Stopwatch;
 use tracing::{debug, error, info, warn};
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -256,14 +256,24 @@ impl Observer for LoggingObserver {
         }
     }
 
-    fn store_failed(&self, error: &StoreError) {
-        match error {
-            // The record of each refused call has this failure.
-            StoreError::Busy => {}
-            StoreError::Unavailable(cause) if self.should_report(cause) => {
-                warn!(cause, "the database failed at a request");
+    fn internal_error(&self, error: &InternalError) {
+        // The record of each refused call has this failure.
+        if *error == InternalError::Store(StoreError::Busy) {
+            return;
+        }
+        let cause = match error {
+            InternalError::Store(StoreError::Unavailable(cause)) => cause.clone(),
+            InternalError::Store(_) | InternalError::Hashing(_) | InternalError::Issue(_) => {
+                error.to_string()
             }
-            StoreError::Unavailable(_) => {}
+        };
+        if !self.should_report(&cause) {
+            return;
+        }
+        if let InternalError::Store(_) = error {
+            warn!(cause, "the database failed at a request");
+        } else {
+            warn!(cause, "this node failed at a request");
         }
     }
 }

@@ -11,11 +11,13 @@
 use std::sync::Arc;
 
 use actix_web::{App, HttpServer, web};
+use parlance::core::lockout::AttemptState;
 use parlance::core::ports::{
     Applied, Change, SealedKey, SessionQuery, Store, StoreFuture, Touch, UserPage, UserQuery,
 };
-use parlance::core::{CanonicalName, Digest, Session, Timestamp, User};
+use parlance::core::{CanonicalName, Client, Digest, Session, Timestamp, User};
 use parlance::{Builder, actix::Caller, builder};
+use uuid::Uuid;
 
 /// A store that keeps an audit trail.
 struct Audited<S>(S);
@@ -59,6 +61,30 @@ impl<S: Store> Store for Audited<S> {
 
     fn keys(&self) -> StoreFuture<Vec<SealedKey>> {
         self.0.keys()
+    }
+
+    fn issuer(&self, purpose: String) -> StoreFuture<Option<String>> {
+        self.0.issuer(purpose)
+    }
+
+    fn client(&self, id: Uuid) -> StoreFuture<Option<Client>> {
+        self.0.client(id)
+    }
+
+    fn clients(&self) -> StoreFuture<Vec<Client>> {
+        self.0.clients()
+    }
+
+    fn attempt_state(&self, account: Digest) -> StoreFuture<Option<AttemptState>> {
+        self.0.attempt_state(account)
+    }
+
+    fn time(&self) -> StoreFuture<Option<Timestamp>> {
+        self.0.time()
+    }
+
+    fn queue_depths(&self) -> Vec<(&'static str, usize)> {
+        self.0.queue_depths()
     }
 
     fn ping(&self) -> StoreFuture<()> {

@@ -30,6 +30,7 @@ pub use self::manager::KeyManager;
 use self::purpose_keys::PurposeKeys;
 pub use self::schedule::{KeyState, Schedule, key_states};
 use self::seal::FileKey;
+pub use self::seal::SealError;
 use crate::assertion::AssertionKey;
 
 /// Reason why there are no keys to sign with. Each text names the problem, the place and the remedy.
@@ -104,6 +105,9 @@ pub enum KeyError {
     /// There was no randomness.
     #[error("no signing key could be made: {0}; try again")]
     Entropy(#[from] EntropyError),
+    /// A key could not be sealed.
+    #[error("no signing key could be made: {0}; try again")]
+    Seal(#[from] SealError),
 }
 
 /// The text: `main` prints an error by its `Debug`.

@@ -21,6 +21,8 @@ impl Observer for RecordingObserver {
         assert_eq!(dialect, AxxonJsonrpc::NAME);
         self.0.lock().unwrap().push(why);
     }
+
+    fn internal_error(&self, _: &parlance_core::InternalError) {}
 }
 
 /// A world, a desk in that world, and an observer that records the rejections.

@@ -126,7 +126,7 @@ fn the_store_holds_nothing_that_stands_in_the_token() {
 /// Signs any header and claims with the test key.
 fn forge(keys: &RsaKeySet, header: &str, claims: &str) -> String {
     let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
-    keys.sign(|_| Some(message)).unwrap()
+    keys.sign(|_| Ok(message)).unwrap()
 }
 
 /// A token of a living session is refused after such a change of its header or its claims, even with the signature of the test key.
@@ -426,6 +426,7 @@ fn without_entropy_no_token_is_issued() {
     let now = harness.now();
     let grant = parlance_core::IssueContext { user: &user, now, expires: Some(now) };
     let dialect = AxxonJsonrpc::new(Settings::default(), harness.keys);
-    let failure: Failure = dialect.issue(&grant, &BrokenEntropy).unwrap_err().into();
-    assert_eq!(failure, Failure::Unavailable);
+    let error = dialect.issue(&grant, &BrokenEntropy).unwrap_err();
+    assert_eq!(error, parlance_core::IssueError::Entropy(parlance_core::ports::EntropyError));
+    assert_eq!(Failure::from(parlance_core::InternalError::from(error)), Failure::Unavailable);
 }

@@ -64,7 +64,7 @@ impl Authority {
                 Some(_) | None => policy.untrusted_limit(),
             },
         };
-        match self.report_store_error(
+        match self.report_error(
             self.store.apply(Change::ReserveAttempt(Box::new(attempt.clone()))).await,
         )? {
             Applied::Admitted(admission) => {

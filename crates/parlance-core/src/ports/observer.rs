@@ -2,8 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::StoreError;
-use crate::{Failure, UserId};
+use crate::{Failure, InternalError, UserId};
 
 /// A decision of the authority, for metrics and logs.
 #[derive(Debug, Clone, Copy)]
@@ -91,11 +90,11 @@ pub trait Observer: Send + Sync + 'static {
     fn observe(&self, event: &Event<'_>);
 
     /// Records a request that a dialect refused without asking the authority.
-    fn turned_away(&self, _dialect: &'static str, _why: TurnedAway, _peer: Option<IpAddr>) {}
+    fn turned_away(&self, dialect: &'static str, why: TurnedAway, peer: Option<IpAddr>);
 
-    /// Records why the store did not answer. Called for each failed call, so an observer that logs the error must bound
-    /// the log rate.
-    fn store_failed(&self, _error: &StoreError) {}
+    /// Records the cause of a [`Failure::Busy`] or [`Failure::Unavailable`]. Called for each failed call, so an observer
+    /// that logs the error must bound the log rate.
+    fn internal_error(&self, error: &InternalError);
 }
 
 /// Records nothing.
@@ -104,4 +103,8 @@ pub struct NoopObserver;
 
 impl Observer for NoopObserver {
     fn observe(&self, _: &Event<'_>) {}
+
+    fn turned_away(&self, _: &'static str, _: TurnedAway, _: Option<IpAddr>) {}
+
+    fn internal_error(&self, _: &InternalError) {}
 }

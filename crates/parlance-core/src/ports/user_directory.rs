@@ -16,7 +16,7 @@ use crate::{CanonicalName, User, UserId};
 /// use std::collections::HashMap;
 /// use std::future::ready;
 ///
-/// use parlance_core::ports::{StoreFuture, UserDirectory, UserPage};
+/// use parlance_core::ports::{PasswordVerifier, StoreFuture, UserDirectory, UserPage};
 /// use parlance_core::{Authority, CanonicalName, User, UserId};
 ///
 /// /// A company's own table of people. Each has a UUID there and an argon2id hash.
@@ -37,6 +37,10 @@ use crate::{CanonicalName, User, UserId};
 ///         let (total, skip) = (items.len() as u64, usize::try_from(offset).unwrap_or(usize::MAX));
 ///         let items = items.into_iter().skip(skip).take(limit as usize).collect();
 ///         Box::pin(ready(Ok(UserPage { total, items })))
+///     }
+///
+///     fn password_verifier(&self) -> Option<&dyn PasswordVerifier> {
+///         None
 ///     }
 /// }
 ///
@@ -61,14 +65,15 @@ pub trait UserDirectory: Send + Sync + 'static {
     /// Users in the order of their canonical names, for wires that list them.
     fn users(&self, offset: u64, limit: u32) -> StoreFuture<UserPage>;
 
-    /// Whether [`Self::verify_password`] verifies passwords, rather than the hash in [`User::password`].
-    fn verifies_passwords(&self) -> bool {
-        false
-    }
+    /// The verification of passwords by the directory itself: a hash format that the authority does not know, or a bind to
+    /// an LDAP server. `None`: the authority verifies the hash in [`User::password`].
+    fn password_verifier(&self) -> Option<&dyn PasswordVerifier>;
+}
 
-    /// Whether this is the user's password, if [`Self::verifies_passwords`]: by a hash format unknown to the authority, or by a
-    /// bind to an LDAP server. Runs on a hashing thread and may block that thread. The password has 1 to 4096 bytes
-    /// without NUL.
+/// A directory that verifies passwords by itself.
+pub trait PasswordVerifier: Send + Sync {
+    /// Whether this is the user's password. Runs on a hashing thread and may block that thread. The password has 1 to
+    /// 4096 bytes without NUL.
     ///
     /// `None` stands for a name or a password that cannot be right. Verifying `None` must cost as much as a wrong
     /// password: otherwise the time of a refusal reveals which users have an account (user enumeration by a timing
@@ -76,7 +81,5 @@ pub trait UserDirectory: Send + Sync + 'static {
     ///
     /// # Errors
     /// The directory could not tell whether the password is right.
-    fn verify_password(&self, _user: Option<&User>, _password: &str) -> Result<bool, StoreError> {
-        Ok(false)
-    }
+    fn verify_password(&self, user: Option<&User>, password: &str) -> Result<bool, StoreError>;
 }

@@ -1,8 +1,14 @@
 //! The events that an observer receives for metrics and logs: every request, and the user concerned.
 
-use super::harness::{AuthorityHarness, PLAIN_POLICY, block_on, credentials, secret};
-use crate::ports::{Action, Change, Store as _, UNREADABLE_HASH};
-use crate::{Command, Failure, Login, PasswordHash, User};
+use std::sync::atomic::Ordering;
+
+use super::harness::{
+    AuthorityHarness, HOUR, PLAIN_POLICY, TestTokenIssuer, block_on, credentials, secret,
+};
+use crate::ports::{Action, Change, EntropyError, Store as _, StoreError, UNREADABLE_HASH};
+use crate::{
+    Command, Credential, Failure, InternalError, IssueError, Lifetime, Login, PasswordHash, User,
+};
 
 /// Asserts the last event, and that the event concerns `csmith` or no user.
 #[track_caller]
@@ -10,6 +16,41 @@ fn check(world: &AuthorityHarness, action: Action, failure: Option<Failure>, abo
     let (asked, refused, about, _) = world.observer.0.lock().unwrap().pop().unwrap();
     assert_eq!((asked, refused), (action, failure));
     assert_eq!(about, about_csmith.then(|| world.user("csmith").id));
+}
+
+#[test]
+fn the_cause_of_an_unavailable_answer_reaches_the_observer() {
+    let world = AuthorityHarness::new(PLAIN_POLICY);
+    let causes = || std::mem::take(&mut *world.observer.4.lock().unwrap());
+    let token = world.token();
+    assert_eq!(causes(), []);
+    world.store.full.store(true, Ordering::SeqCst);
+    assert_eq!(world.check(&token).map(drop), Err(Failure::Busy));
+    assert_eq!(causes(), [StoreError::Busy.into()]);
+    let credential = world.credential(&token);
+    let introspected = block_on(world.authority.introspect(&credential, world.cx()));
+    assert_eq!(introspected.map(drop), Err(Failure::Busy));
+    assert_eq!(causes(), [StoreError::Busy.into()]);
+    world.store.full.store(false, Ordering::SeqCst);
+    world.store.inner.set_unavailable(true);
+    assert_eq!(world.check(&token).map(drop), Err(Failure::Unavailable));
+    assert!(matches!(causes()[..], [InternalError::Store(StoreError::Unavailable(_))]));
+    world.store.inner.set_unavailable(false);
+    world.entropy.broken.store(true, Ordering::SeqCst);
+    assert_eq!(world.login("csmith", "XXX").map(drop), Err(Failure::Unavailable));
+    assert_eq!(causes(), [InternalError::Issue(IssueError::Entropy(EntropyError))]);
+}
+
+#[test]
+fn the_cause_of_a_renewal_that_cannot_be_signed_reaches_the_observer() {
+    let issuer = TestTokenIssuer { signs: true, ..TestTokenIssuer::new(PLAIN_POLICY) };
+    let world = AuthorityHarness::with_issuer(issuer);
+    let token = world.token();
+    // The test issuer signs nothing for a credential without an end.
+    let shown = Credential { secret: secret("no end"), ..world.credential(&token) };
+    let renewed = world.execute(Command::Renew(shown, Lifetime::Fixed(HOUR)));
+    assert_eq!(renewed.map(drop), Err(Failure::Unavailable));
+    assert_eq!(*world.observer.4.lock().unwrap(), [InternalError::Issue(IssueError::NoKey)]);
 }
 
 #[test]

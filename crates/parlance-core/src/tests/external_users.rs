@@ -12,7 +12,7 @@ use super::harness::{
 };
 use super::refusals::COMMANDS;
 use crate::password::Scratch;
-use crate::ports::{StoreError, StoreFuture, UserDirectory, UserPage};
+use crate::ports::{PasswordVerifier, StoreError, StoreFuture, UserDirectory, UserPage};
 use crate::{
     CanonicalName, Command, ConcurrentSessions, Failure, Lifetime, Outcome, PasswordPolicy, Secret,
     Session, SessionPolicy, User, UserId, UserName,
@@ -98,10 +98,12 @@ impl UserDirectory for TestDirectory {
         })
     }
 
-    fn verifies_passwords(&self) -> bool {
-        self.verifies_passwords.load(Ordering::SeqCst)
+    fn password_verifier(&self) -> Option<&dyn PasswordVerifier> {
+        self.verifies_passwords.load(Ordering::SeqCst).then_some(self as _)
     }
+}
 
+impl PasswordVerifier for TestDirectory {
     fn verify_password(&self, user: Option<&User>, password: &str) -> Result<bool, StoreError> {
         let name = user.map(|user| user.name.clone());
         self.verified.lock().unwrap().push((name, password.to_owned()));
@@ -304,9 +306,10 @@ fn an_unavailable_directory_never_refuses_and_loses_nothing() {
 fn a_directory_that_cannot_verify_is_unavailable_and_refuses_no_login() {
     let (world, staff) = directory_world(PLAIN_POLICY);
     staff.verifies_passwords.store(true, Ordering::SeqCst);
-    let ask = world.authority.user_directory.clone().unwrap();
+    let directory = world.authority.user_directory.clone().unwrap();
     staff.unavailable.store(true, Ordering::SeqCst);
-    assert_eq!(ask.verify_password(None, "-"), Err(unavailable_error()));
+    let verified = directory.password_verifier().unwrap().verify_password(None, "-");
+    assert_eq!(verified, Err(unavailable_error()));
     assert_eq!(world.login("ann", "XXX").map(drop), Err(Failure::Unavailable));
 }
 

@@ -1,5 +1,6 @@
 //! The world of the tests of this crate: its own clock, entropy, issuers, and a store that records its calls.
 
+mod recording_store;
 mod waiting;
 
 use std::collections::VecDeque;
@@ -8,18 +9,16 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+pub(super) use self::recording_store::RecordingStore;
 pub(super) use self::waiting::{block_on, poll_once, wait_until};
-use crate::lockout::AttemptState;
 use crate::ports::{
-    Action, Applied, Change, Clock, Entropy, EntropyError, Event, Observer, SealedKey,
-    SessionQuery, Store, StoreError, StoreFuture, Touch, UserPage, UserQuery,
+    Action, Clock, Entropy, EntropyError, Event, Observer, SessionQuery, Store, TurnedAway,
 };
-use crate::reference::ReferenceStore;
 use crate::{
     AddressBinding, Authority, CanonicalName, Command, ConcurrentSessions, Context, Credential,
-    Digest, Failure, HashQueue, IssueContext, IssuedToken, Lifetime, Login, NewUser, Outcome,
-    PasswordCredentials, PasswordPolicy, Secret, Session, SessionPolicy, Timestamp, TokenIssuer,
-    UPPER, User, UserId, random_string,
+    Digest, Failure, HashQueue, InternalError, IssueContext, IssueError, IssuedToken, Lifetime,
+    Login, NewUser, Outcome, PasswordCredentials, PasswordPolicy, Secret, Session, SessionPolicy,
+    Timestamp, TokenIssuer, UPPER, User, UserId, random_string,
 };
 
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
@@ -120,7 +119,7 @@ impl TokenIssuer for TestTokenIssuer {
         &self,
         context: &IssueContext<'_>,
         entropy: &dyn Entropy,
-    ) -> Result<IssuedToken, EntropyError> {
+    ) -> Result<IssuedToken, IssueError> {
         assert!(!self.panics.load(Ordering::SeqCst), "asked to panic");
         let key = random_string(UPPER, 60, entropy)?;
         let digest = Digest::of(self.dialect, key.expose());
@@ -133,99 +132,13 @@ impl TokenIssuer for TestTokenIssuer {
         self.signs
     }
 
-    fn reissue(&self, context: &IssueContext<'_>, shown: &Credential) -> Result<Secret, Failure> {
-        let (key, _) = shown.secret.expose().split_once('@').ok_or(Failure::UnknownCredential)?;
-        Ok(Self::signed(key, context))
-    }
-}
-
-type ChangeHook = Box<dyn FnOnce(&ReferenceStore) + Send>;
-
-/// The reference store, with a list of the calls.
-#[derive(Default)]
-pub(super) struct RecordingStore {
-    pub(super) inner: ReferenceStore,
-    calls: Mutex<Vec<&'static str>>,
-    before: Mutex<Option<ChangeHook>>,
-    pub(super) full: AtomicBool,
-}
-
-impl RecordingStore {
-    /// The calls since the last time.
-    pub(super) fn calls(&self) -> Vec<&'static str> {
-        std::mem::take(&mut self.calls.lock().unwrap())
-    }
-
-    /// Runs `act` just before the next change, in place of a concurrent request.
-    pub(super) fn before_next_change(&self, act: impl FnOnce(&ReferenceStore) + Send + 'static) {
-        *self.before.lock().unwrap() = Some(Box::new(act));
-    }
-
-    fn record<T: Send + 'static>(
+    fn reissue(
         &self,
-        call: &'static str,
-        answer: StoreFuture<T>,
-    ) -> StoreFuture<T> {
-        self.calls.lock().unwrap().push(call);
-        if self.full.load(Ordering::SeqCst) {
-            return Box::pin(async { Err(StoreError::Busy) });
-        }
-        answer
-    }
-}
-
-impl Store for RecordingStore {
-    fn session(&self, digest: Digest) -> StoreFuture<Option<(Session, User)>> {
-        self.record("session", self.inner.session(digest))
-    }
-
-    fn user(&self, name: CanonicalName) -> StoreFuture<Option<User>> {
-        self.record("user", self.inner.user(name))
-    }
-
-    fn users(&self, offset: u64, limit: u32) -> StoreFuture<UserPage> {
-        self.record("users", self.inner.users(offset, limit))
-    }
-
-    fn find_users(&self, query: UserQuery) -> StoreFuture<Vec<User>> {
-        self.record("find_users", self.inner.find_users(query))
-    }
-
-    fn sessions(&self, query: SessionQuery) -> StoreFuture<Vec<(Session, User)>> {
-        self.record("sessions", self.inner.sessions(query))
-    }
-
-    fn count_live_sessions(&self, now: Timestamp) -> StoreFuture<Vec<(String, u64)>> {
-        self.record("live", self.inner.count_live_sessions(now))
-    }
-
-    fn keys(&self) -> StoreFuture<Vec<SealedKey>> {
-        self.record("keys", self.inner.keys())
-    }
-
-    fn attempt_state(&self, account: Digest) -> StoreFuture<Option<AttemptState>> {
-        self.inner.attempt_state(account)
-    }
-
-    fn ping(&self) -> StoreFuture<()> {
-        self.record("ping", self.inner.ping())
-    }
-
-    fn apply(&self, change: Change) -> StoreFuture<Applied> {
-        let before = self.before.lock().unwrap().take();
-        if let Some(before) = before {
-            before(&self.inner);
-        }
-        self.record("apply", self.inner.apply(change))
-    }
-
-    fn touch(&self, touch: Touch) {
-        self.calls.lock().unwrap().push("touch");
-        self.inner.touch(touch);
-    }
-
-    fn flush(&self) -> StoreFuture<()> {
-        self.record("flush", self.inner.flush())
+        context: &IssueContext<'_>,
+        shown: &Credential,
+    ) -> Result<Secret, IssueError> {
+        let (key, _) = shown.secret.expose().split_once('@').ok_or(IssueError::NoKey)?;
+        Ok(Self::signed(key, context))
     }
 }
 
@@ -239,6 +152,8 @@ pub(super) struct RecordingObserver(
     pub(super) Mutex<Option<String>>,
     /// The reason and the user's own name of the last event.
     pub(super) Mutex<(Option<&'static str>, Option<String>)>,
+    /// The causes of failures inside the authority.
+    pub(super) Mutex<Vec<InternalError>>,
 );
 
 impl Observer for RecordingObserver {
@@ -252,6 +167,12 @@ impl Observer for RecordingObserver {
         self.1.store(event.previous_failures, Ordering::SeqCst);
         *self.2.lock().unwrap() = event.presented_name.map(str::to_owned);
         *self.3.lock().unwrap() = (event.reason(), event.user_name.map(str::to_owned));
+    }
+
+    fn turned_away(&self, _: &'static str, _: TurnedAway, _: Option<IpAddr>) {}
+
+    fn internal_error(&self, error: &InternalError) {
+        self.4.lock().unwrap().push(error.clone());
     }
 }
 

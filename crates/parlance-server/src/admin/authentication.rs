@@ -2,7 +2,7 @@
 
 use actix_web::HttpRequest;
 use actix_web::http::header::AUTHORIZATION;
-use parlance::core::{Failure, Secret};
+use parlance::core::Secret;
 use parlance::dialect::{Fields, decode_user_and_secret};
 use uuid::Uuid;
 
@@ -28,8 +28,7 @@ pub(super) async fn authenticate(
     // Only the spelling that `client add` prints: a UUID has other spellings, which are refused.
     let id = Uuid::try_parse(&id).ok().filter(|parsed| parsed.to_string() == id);
     let id = id.ok_or(ClientAuthError::InvalidClient)?;
-    let found = context.store.client(id).await.map_err(Failure::from);
-    let known = found.map_err(|_| ClientAuthError::Unavailable)?;
+    let known = context.store.client(id).await.map_err(|_| ClientAuthError::Unavailable)?;
     let client = known.filter(|client| client.has_secret(secret.expose()));
     client.map(|_| ()).ok_or(ClientAuthError::InvalidClient)
 }

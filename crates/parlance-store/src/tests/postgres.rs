@@ -1,5 +1,7 @@
 //! Tests of PostgreSQL. They need a server of their own, as `cargo xtask test` starts one.
 
+mod nodes;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -10,13 +12,9 @@ use diesel::sql_types::Text;
 use diesel::{Connection as _, PgConnection, RunQueryDsl as _};
 use diesel_migrations::MigrationHarness as _;
 use futures_executor::block_on;
-use parlance_core::ports::{
-    Applied, Change, SealedKey, SessionQuery, Store, StoreError, StoreFuture, Touch, UserPage,
-    UserQuery,
-};
-use parlance_core::{CanonicalName, Client, Digest, Session, Timestamp, User};
-use uuid::Uuid;
+use parlance_core::ports::{Applied, Change, Store, StoreError};
 
+use self::nodes::Nodes;
 use super::{apply, find_session, open_session, populate, record_login, session, touch, user};
 use crate::connection::{ConnectionSetup, ConnectionSlot, OpenFile, build_pool};
 use crate::migrations::POSTGRES_MIGRATIONS;
@@ -24,7 +22,7 @@ use crate::queue::{Queue, submit};
 use crate::url::Target;
 use crate::worker::run_worker;
 use crate::writes::{Write, WriteWorker};
-use crate::{Database, OpenError, Options, migrate, open};
+use crate::{OpenError, Options, migrate, open};
 
 /// Tables and their columns.
 pub(super) const COLUMNS: &str = "SELECT coalesce(string_agg(line, chr(10) ORDER BY line COLLATE \"C\"), '') FROM (SELECT table_name || '.' || column_name \
@@ -133,72 +131,6 @@ mod two_nodes {
         a_failed_change_does_not_affect_its_batch
         a_purge_keeps_to_its_limit
         revoking_all_ends_every_session
-    }
-}
-
-/// Two nodes that take calls in turn. Each has its own touches.
-struct Nodes {
-    nodes: [Database; 2],
-    turn: AtomicU32,
-}
-
-impl Nodes {
-    fn next(&self) -> &Database {
-        &self.nodes[self.turn.fetch_add(1, Ordering::Relaxed) as usize % 2]
-    }
-}
-
-impl Store for Nodes {
-    fn session(&self, digest: Digest) -> StoreFuture<Option<(Session, User)>> {
-        self.next().session(digest)
-    }
-
-    fn user(&self, name: CanonicalName) -> StoreFuture<Option<User>> {
-        self.next().user(name)
-    }
-
-    fn users(&self, offset: u64, limit: u32) -> StoreFuture<UserPage> {
-        self.next().users(offset, limit)
-    }
-
-    fn find_users(&self, query: UserQuery) -> StoreFuture<Vec<User>> {
-        self.next().find_users(query)
-    }
-
-    fn sessions(&self, query: SessionQuery) -> StoreFuture<Vec<(Session, User)>> {
-        self.next().sessions(query)
-    }
-
-    fn count_live_sessions(&self, now: Timestamp) -> StoreFuture<Vec<(String, u64)>> {
-        self.next().count_live_sessions(now)
-    }
-
-    fn keys(&self) -> StoreFuture<Vec<SealedKey>> {
-        self.next().keys()
-    }
-
-    fn client(&self, id: Uuid) -> StoreFuture<Option<Client>> {
-        self.next().client(id)
-    }
-
-    fn clients(&self) -> StoreFuture<Vec<Client>> {
-        self.next().clients()
-    }
-
-    fn ping(&self) -> StoreFuture<()> {
-        self.next().ping()
-    }
-
-    fn apply(&self, change: Change) -> StoreFuture<Applied> {
-        self.next().apply(change)
-    }
-
-    fn touch(&self, touch: Touch) {
-        self.next().touch(touch);
-    }
-
-    fn flush(&self) -> StoreFuture<()> {
-        self.next().flush()
     }
 }
 

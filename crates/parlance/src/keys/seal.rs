@@ -9,6 +9,17 @@ use zeroize::Zeroizing;
 /// Length of the key in bytes.
 const KEY_BYTES: usize = 32;
 
+/// A private key could not be sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SealError {
+    /// No nonce.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+    /// The cipher refused the key or the length.
+    #[error("the private key cannot be encrypted under the key file")]
+    Cipher,
+}
+
 /// The key in the key file. Zeroized when dropped; its `Debug` shows nothing.
 pub(super) struct FileKey(Zeroizing<[u8; KEY_BYTES]>);
 
@@ -34,7 +45,7 @@ impl FileKey {
         kid: &str,
         der: &[u8],
         entropy: &dyn Entropy,
-    ) -> Result<Vec<u8>, EntropyError> {
+    ) -> Result<Vec<u8>, SealError> {
         let mut nonce = [0; NONCE_LEN];
         entropy.fill(&mut nonce)?;
         // Sealed in place, so that no plain copy is left behind when the buffer grows.
@@ -43,9 +54,9 @@ impl FileKey {
         sealed.extend_from_slice(der);
         let (_, body) = sealed.split_at_mut(NONCE_LEN);
         let nonce = Nonce::assume_unique_for_key(nonce);
-        let key = self.key().ok_or(EntropyError)?;
+        let key = self.key().ok_or(SealError::Cipher)?;
         let tag = key.seal_in_place_separate_tag(nonce, Aad::from(kid), body);
-        let tag = tag.map_err(|_| EntropyError)?;
+        let tag = tag.map_err(|_| SealError::Cipher)?;
         sealed.extend_from_slice(tag.as_ref());
         Ok(sealed)
     }

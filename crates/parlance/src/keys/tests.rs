@@ -387,6 +387,33 @@ impl Store for InitiallyEmptyStore {
         self.inner.count_live_sessions(now)
     }
 
+    fn issuer(&self, purpose: String) -> StoreFuture<Option<String>> {
+        self.inner.issuer(purpose)
+    }
+
+    fn client(&self, id: uuid::Uuid) -> StoreFuture<Option<parlance_core::Client>> {
+        self.inner.client(id)
+    }
+
+    fn clients(&self) -> StoreFuture<Vec<parlance_core::Client>> {
+        self.inner.clients()
+    }
+
+    fn attempt_state(
+        &self,
+        account: Digest,
+    ) -> StoreFuture<Option<parlance_core::lockout::AttemptState>> {
+        self.inner.attempt_state(account)
+    }
+
+    fn time(&self) -> StoreFuture<Option<Timestamp>> {
+        self.inner.time()
+    }
+
+    fn queue_depths(&self) -> Vec<(&'static str, usize)> {
+        self.inner.queue_depths()
+    }
+
     fn ping(&self) -> StoreFuture<()> {
         self.inner.ping()
     }

@@ -12,7 +12,7 @@ use parlance_core::lockout::{account_digest, utc_day};
 use parlance_core::ports::{Clock, Entropy, EntropyError, NoopObserver, Store};
 use parlance_core::{
     AddressBinding, Authority, CanonicalName, Command, ConcurrentSessions, Context, Digest,
-    Failure, HashQueue, IssueContext, IssuedToken, Lifetime, Login, NewUser, Outcome,
+    Failure, HashQueue, IssueContext, IssueError, IssuedToken, Lifetime, Login, NewUser, Outcome,
     PasswordCredentials, PasswordPolicy, Secret, SessionPolicy, Timestamp, TokenIssuer, UPPER,
     random_string,
 };
@@ -50,7 +50,7 @@ impl TokenIssuer for TestTokenIssuer {
         &self,
         _: &IssueContext<'_>,
         entropy: &dyn Entropy,
-    ) -> Result<IssuedToken, EntropyError> {
+    ) -> Result<IssuedToken, IssueError> {
         let secret = random_string(UPPER, 60, entropy)?;
         Ok(IssuedToken { digest: Digest::of(self.0, secret.expose()), secret, public_id: None })
     }
